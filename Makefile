@@ -1,0 +1,39 @@
+# `make demo` and `make test` need Python 3.11, make and a package index; each makes the environment first, where it is not there yet.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test env lint types unit test-slow format clean
+
+demo: env
+	$(BIN)/python -m bionemo.examples.protein_mlm
+
+test: lint types unit
+
+env: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+lint: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: env
+	$(BIN)/mypy
+
+unit: env
+	$(BIN)/python -m pytest -m 'not slow' --durations=10
+
+test-slow: env
+	$(BIN)/python -m pytest -m slow
+
+format: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Model configurations and losses: import them from their modules."""

@@ -1,0 +1,1 @@
+"""Small pure functions on seeds, batches and dtypes: import them from their modules."""

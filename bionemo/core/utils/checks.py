@@ -1,0 +1,122 @@
+"""Checks of integers and integer tensors, raised at the public boundary once."""
+
+from typing import Final, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["MAX_INT", "Integer", "check_index", "check_int", "check_int64", "check_seed", "is_concrete"]
+
+MAX_INT: Final = 2**63 - 1
+"""Largest int64: seeds, positions and counters lie in 0..MAX_INT."""
+
+Integer: TypeAlias = int | np.integer
+"""A Python or NumPy integer."""
+
+
+def is_concrete(tensor: Tensor, /) -> bool:
+    """Return whether the values of a tensor may be looked at without a cost.
+
+    They may not inside `torch.compile` and `vmap`, where a branch on a value can't be followed, nor on an accelerator,
+    which would have to be waited for. There the public functions leave their checks of values out.
+
+    Example:
+        >>> import torch
+        >>> is_concrete(torch.arange(3))
+        True
+    """
+    if torch.compiler.is_compiling():
+        return False
+    is_batched = torch._C._functorch.is_batchedtensor(tensor)  # noqa: SLF001 - torch has no public question
+    return tensor.device.type == "cpu" and not is_batched
+
+
+def check_int(value: Integer, /, *, name: str, low: int = 0, high: int = MAX_INT) -> int:
+    """Return an integer of any kind as a Python int.
+
+    Raises:
+        TypeError: if it is no integer (bools count as none).
+        ValueError: outside `low..high`, both included.
+
+    Example:
+        >>> check_int(3, name="seed")
+        3
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        message = f"{name} must be an integer, got {name}={value!r} of type {type(value).__name__}."
+        raise TypeError(message)
+    number = int(value)
+    if not low <= number <= high:
+        message = f"{name} must be in {low}..{high}, got {name}={number}."
+        raise ValueError(message)
+    return number
+
+
+def check_seed(seed: Integer, /) -> int:
+    """Return a seed as a Python int.
+
+    Raises:
+        TypeError: if it is no integer.
+        ValueError: if it is negative or above 2**63-1.
+
+    Example:
+        >>> check_seed(42)
+        42
+    """
+    return check_int(seed, name="seed")
+
+
+def check_int64(tensor: Tensor, /, *, name: str) -> Tensor:
+    """Return a tensor of non-negative int64 as it is.
+
+    Raises:
+        TypeError: for another dtype.
+        ValueError: for a negative value, where values can be seen (see `is_concrete`).
+
+    Example:
+        >>> import torch
+        >>> check_int64(torch.tensor([0, 3]), name="seeds")
+        tensor([0, 3])
+    """
+    if tensor.dtype != torch.int64:
+        message = f"{name} must be an int64 tensor, got dtype={tensor.dtype}. Convert it by .to(torch.int64)."
+        raise TypeError(message)
+    if is_concrete(tensor) and tensor.numel() and (lowest := int(tensor.min())) < 0:
+        message = f"{name} must not be negative, got {lowest}."
+        raise ValueError(message)
+    return tensor
+
+
+def check_index(index: Integer | Tensor, /, *, stop: int | None, name: str) -> int | Tensor:
+    """Return an index, as a Python int or as the tensor it is, that lies in `0..stop-1`.
+
+    Args:
+        index: an integer or an int64 tensor of any shape.
+        stop: first value out of range; None for no end.
+        name: what the index is called in the error.
+
+    Raises:
+        TypeError: if it is no integer or no int64 tensor.
+        IndexError: out of range, anywhere in a tensor whose values can be seen (see `is_concrete`).
+
+    Example:
+        >>> check_index(4, stop=5, name="position")
+        4
+    """
+    last = MAX_INT if stop is None else stop - 1
+    if not isinstance(index, Tensor):
+        low = high = number = check_int(index, name=name, low=-MAX_INT - 1)
+        checked: int | Tensor = number
+    else:
+        if index.dtype != torch.int64:
+            message = f"{name} must be an int64 tensor, got dtype={index.dtype}. Convert it by .to(torch.int64)."
+            raise TypeError(message)
+        if not is_concrete(index) or not index.numel():
+            return index
+        low, high = (int(bound) for bound in torch.aminmax(index))
+        checked = index
+    if low < 0 or high > last:
+        message = f"{name} must be in 0..{last}, got {name}={low if low < 0 else high}."
+        raise IndexError(message)
+    return checked

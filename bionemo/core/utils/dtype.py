@@ -1,0 +1,73 @@
+"""Names of numeric precisions."""
+
+from types import MappingProxyType
+from typing import Final, Literal, get_args
+
+import torch
+
+__all__ = ["PrecisionTypes", "get_autocast_dtype"]
+
+PrecisionTypes = Literal[
+    "fp16",
+    "bf16",
+    "fp32",
+    "fp64",
+    "fp16-mixed",
+    "bf16-mixed",
+    "fp32-mixed",
+    "16-mixed",
+    "fp16-true",
+    "bf16-true",
+    "16-true",
+    "32-true",
+    "64-true",
+    "16",
+    "32",
+    "64",
+    "transformer-engine",
+    "transformer-engine-float16",
+    16,
+    32,
+    64,
+]
+"""What NeMo, Megatron and Lightning call a precision, as string or number of bits."""
+
+
+_BASE_DTYPES: Final = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32, "64": torch.float64}
+
+
+def _dtype_of(name: str | int) -> torch.dtype:
+    if name in ("transformer-engine", "transformer-engine-float16"):  # Lightning's dtypes of the weights beside float8
+        return torch.float16 if name == "transformer-engine-float16" else torch.bfloat16
+    return _BASE_DTYPES[str(name).removesuffix("-mixed").removesuffix("-true").removeprefix("fp")]
+
+
+_DTYPES: Final = MappingProxyType({name: _dtype_of(name) for name in get_args(PrecisionTypes)})
+
+
+def get_autocast_dtype(precision: PrecisionTypes | torch.dtype) -> torch.dtype:
+    """Return the dtype in which a precision computes.
+
+    Law: every name of one precision gives one dtype, and that dtype gives itself.
+
+    Args:
+        precision: a name of `PrecisionTypes`, or a floating dtype, which is returned as it is.
+
+    Returns:
+        `torch.float16`, `torch.bfloat16`, `torch.float32` or `torch.float64`; for a dtype, the dtype given.
+
+    Raises:
+        ValueError: for an unknown name or a dtype that isn't floating.
+
+    Example:
+        >>> get_autocast_dtype("bf16-mixed"), get_autocast_dtype(16)
+        (torch.bfloat16, torch.float16)
+    """
+    if isinstance(precision, torch.dtype):
+        if precision.is_floating_point:
+            return precision
+    elif isinstance(precision, str | int) and precision in _DTYPES:
+        return _DTYPES[precision]
+    known = ", ".join(repr(name) for name in _DTYPES)
+    message = f"precision must be a floating torch.dtype or one of {known}, got precision={precision!r}."
+    raise ValueError(message)

@@ -1,0 +1,117 @@
+"""Seeds from seeds: one hash, equal for Python ints and int64 tensors."""
+
+import hashlib
+from functools import lru_cache
+from typing import Any, Final, TypeVar, overload
+
+from jaxtyping import Int
+from torch import Tensor
+
+from bionemo.core.utils.checks import Integer, check_int, check_int64, check_seed
+
+__all__ = ["fold_in", "mix"]
+
+Word = TypeVar("Word", int, Tensor)
+
+_MASK_31: Final = 2**31 - 1
+_MASK_32: Final = 2**32 - 1
+_MASK_63: Final = 2**63 - 1
+_GOLDEN: Final = 0x1E3779B97F4A7C15
+"""2**63 over the golden ratio, odd: takes seed 0 off the fixed point of `mix`."""
+_FIRST: Final = 0x3F58476D1CE4E5B9
+_SECOND: Final = 0x14D049BB133111EB
+"""Multipliers of D. Stafford's "Better Bit Mixing" (2011), variant 13, the finaliser of splitmix64.
+
+Their top bit is left out: modulo 2**63 it counts for nothing.
+"""
+
+
+def _multiply(word: Word, constant: int) -> Word:
+    """Return the product modulo 2**63.
+
+    A tensor goes by 32-bit halves, because int64 must not overflow: with the low half of both constants below 2**29 and
+    the high one below 2**30, no sum reaches 2**63.
+    """
+    if isinstance(word, int):
+        return word * constant & _MASK_63
+    low, high = word & _MASK_32, word >> 32
+    product = low * (constant & _MASK_32)
+    upper = (product >> 32) + high * (constant & _MASK_32) + (low & _MASK_31) * (constant >> 32)
+    return ((upper & _MASK_31) << 32) | (product & _MASK_32)
+
+
+def mix(word: Word, /) -> Word:
+    """Return a 63-bit word whose every bit depends on every bit of the one given.
+
+    Law: a bijection of range(2**63) that keeps 0, equal for an int and for each element of a tensor.
+
+    Args:
+        word: an int or int64 tensor in 0..2**63-1; not checked.
+
+    Returns:
+        The kind and shape of `word`.
+
+    Source: D. Stafford, "Better Bit Mixing", variant 13 (2011), carried out modulo 2**63.
+
+    Example:
+        >>> mix(0), mix(1)
+        (0, 2558316640067307269)
+    """
+    word = _multiply(word ^ (word >> 30), _FIRST)
+    word = _multiply(word ^ (word >> 27), _SECOND)
+    return word ^ (word >> 31)
+
+
+@lru_cache(maxsize=1024)
+def _word_of_text(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & _MASK_63
+
+
+@overload
+def fold_in(seed: Tensor, /, *data: Integer | str) -> Tensor: ...
+@overload
+def fold_in(seed: Integer, /, *data: Integer | str) -> int: ...
+@overload
+def fold_in(seed: Integer | Tensor, /, *data: Integer | str | Tensor) -> Any: ...
+def fold_in(seed: Integer | Int[Tensor, "..."], /, *data: Integer | str | Int[Tensor, "..."]) -> Any:
+    """Return the seed that belongs to a seed and what it is used for.
+
+    The one way to derive a seed: a hash, so that neighbouring seeds and neighbouring data have nothing in common. Start
+    with a short string that names the purpose (`fold_in(seed, "epoch", epoch)`): then one seed in two places never
+    makes one stream.
+
+    Laws: `fold_in(seed, a, b) == fold_in(fold_in(seed, a), b)`; for one seed, no two integers give one answer; a tensor
+    gives, element by element, what its integers give.
+
+    Args:
+        seed: 0..2**63-1, or an int64 tensor of such.
+        *data: integers in 0..2**63-1, int64 tensors of such (they broadcast), or strings. Without data the seed itself
+            is the answer.
+
+    Returns:
+        0..2**63-1: an int, or an int64 tensor of the broadcast shape as soon as one argument is a tensor.
+
+    Raises:
+        TypeError: for floats, bools, or tensors of another dtype than int64.
+        ValueError: for a negative integer. Tensors inside `torch.compile` or `vmap`, or on an accelerator, are not
+            checked.
+
+    Source: the name and the use follow `jax.random.fold_in`; the hash is `mix`.
+
+    Example:
+        >>> fold_in(42, "epoch", 1)
+        2613465473401000253
+        >>> import torch
+        >>> int(fold_in(42, "epoch", torch.tensor([0, 1]))[1])
+        2613465473401000253
+    """
+    state: Any = check_int64(seed, name="seed") if isinstance(seed, Tensor) else check_seed(seed)
+    for datum in data:
+        if isinstance(datum, str):
+            word: int | Tensor = _word_of_text(datum)
+        elif isinstance(datum, Tensor):
+            word = check_int64(datum, name="data")
+        else:
+            word = check_int(datum, name="data")
+        state = mix(mix(state ^ _GOLDEN) ^ word)
+    return state

@@ -1,0 +1,177 @@
+"""Randomness that is handed in: seeds, generators, and contexts for code that insists on a global state."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from bionemo.core.utils.checks import Integer, check_int, check_seed
+from bionemo.core.utils.hashing import fold_in
+
+__all__ = [
+    "fold_in",
+    "get_seed_from_rng",
+    "make_generator",
+    "random_numpy_context",
+    "random_python_context",
+    "random_torch_context",
+    "seed_from_generator",
+    "split",
+]
+
+
+def make_generator(seed: Integer, /, *data: Integer | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a new generator, seeded by `fold_in(seed, *data)`.
+
+    Law: equal arguments give generators in equal states; no global state is read or moved.
+
+    Args:
+        seed: 0..2**63-1.
+        *data: what the generator is for, as in `fold_in`. A CPU generator keeps 32 bits of its seed (a fact of torch):
+            streams of different data differ but for the chance of one in 2**32, and without data seeds that agree in
+            their low 32 bits make one stream.
+        device: where the generator draws.
+
+    Raises:
+        TypeError: if the seed or a datum is no integer.
+        ValueError: if one is negative or above 2**63-1.
+
+    Example:
+        >>> generator = make_generator(42, "sample", 7)
+        >>> torch.randint(100, (3,), generator=generator)
+        tensor([33, 82, 35])
+    """
+    return torch.Generator(device=device).manual_seed(fold_in(seed, *data))
+
+
+def seed_from_generator(generator: torch.Generator, /) -> int:
+    """Return a seed drawn from a generator, which moves on by that draw.
+
+    Returns:
+        An int in 0..2**63-1.
+
+    Example:
+        >>> generator = make_generator(42)
+        >>> seed_from_generator(generator) == seed_from_generator(generator)
+        False
+    """
+    return int(torch.empty((), dtype=torch.int64, device=generator.device).random_(generator=generator))
+
+
+def split(generator: torch.Generator, /, num: int = 2) -> tuple[torch.Generator, ...]:
+    """Return independent generators for the parts of a program; the one given moves on by one draw.
+
+    Law: the children depend on the state of the generator alone, and child `i` doesn't depend on `num`.
+
+    Args:
+        generator: the parent.
+        num: how many children, at least 1.
+
+    Returns:
+        `num` generators on the parent's device.
+
+    Raises:
+        ValueError: if `num` is below 1.
+
+    Example:
+        >>> order_generator, model_generator = split(make_generator(42))
+    """
+    check_int(num, name="num", low=1)
+    seed = seed_from_generator(generator)
+    return tuple(make_generator(seed, "split", child, device=generator.device) for child in range(num))
+
+
+def get_seed_from_rng(rng: np.random.Generator, dtype: type[np.signedinteger[Any]] = np.int64) -> int:
+    """Return a seed drawn from a NumPy generator, which moves on by that draw.
+
+    Args:
+        rng: the NumPy generator.
+        dtype: signed integer type whose non-negative range the seed is drawn from, all values alike.
+
+    Returns:
+        An int in `0..np.iinfo(dtype).max`.
+
+    Example:
+        >>> get_seed_from_rng(np.random.default_rng(42))
+        7138484576005690180
+    """
+    return int(rng.integers(np.iinfo(dtype).max, dtype=dtype, endpoint=True))
+
+
+@contextmanager
+def random_numpy_context(seed: int = 42) -> Iterator[None]:
+    """Run a block with NumPy's global state seeded, and put the state back, also when it raises.
+
+    Args:
+        seed: 0..2**63-1; below 2**32 the block sees what `np.random.seed(seed)` gives.
+
+    Raises:
+        ValueError: if the seed is out of range; the state is untouched then.
+
+    Example:
+        >>> with random_numpy_context(42):
+        ...     np.random.randint(100)
+        51
+    """
+    check_seed(seed)
+    state = np.random.get_state()  # noqa: NPY002 - the global state is what this is about
+    try:
+        np.random.seed(seed if seed < 2**32 else [seed & 0xFFFFFFFF, seed >> 32])  # noqa: NPY002
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+@contextmanager
+def random_python_context(seed: int) -> Iterator[None]:
+    """Run a block with the global state of Python's `random` seeded, and put the state back, also when it raises.
+
+    Args:
+        seed: 0..2**63-1.
+
+    Raises:
+        ValueError: if the seed is out of range; the state is untouched then.
+
+    Example:
+        >>> with random_python_context(42):
+        ...     random.randrange(100)
+        81
+    """
+    check_seed(seed)
+    state = random.getstate()
+    try:
+        random.seed(seed)
+        yield
+    finally:
+        random.setstate(state)
+
+
+@contextmanager
+def random_torch_context(generator: torch.Generator) -> Iterator[None]:
+    """Run a block with torch's global states seeded by a generator, and put them back, also when it raises.
+
+    For code that takes no generator: an `nn.Module` that draws its weights, dropout. The generator moves on by one
+    draw. The CPU's state is covered, and those of all CUDA devices where there are any (but for a forked worker
+    process, which can't use CUDA).
+
+    Args:
+        generator: gives the seed of the block.
+
+    Example:
+        >>> with random_torch_context(make_generator(42, "step", 0)):
+        ...     dropped = torch.nn.functional.dropout(torch.ones(8))
+        >>> dropped
+        tensor([0., 2., 0., 2., 2., 2., 2., 2.])
+    """
+    seed = seed_from_generator(generator)
+    is_forked = torch.cuda._is_in_bad_fork()  # noqa: SLF001 - torch has no public question
+    has_cuda = torch.cuda.is_available() and not is_forked
+    devices = range(torch.cuda.device_count()) if has_cuda else ()
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if has_cuda:
+            torch.cuda.manual_seed_all(seed)
+        yield
