@@ -1,0 +1,106 @@
+"""Corruption of token rows for masked-language modelling."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from bionemo.core.model.loss import IGNORED_LABEL
+from bionemo.core.utils.hashing import fold_in
+
+__all__ = ["MaskedTokens", "mask_tokens"]
+
+_BITS_31: Final = 2**31
+_BITS_32: Final = 2**32
+
+
+class MaskedTokens(NamedTuple):
+    """A corrupted block of tokens, and what stood where it was chosen."""
+
+    ids: Int[Tensor, "batch length"]
+    labels: Int[Tensor, "batch length"]
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0.0 <= share <= 1.0:
+        message = f"{name} must be in 0..1, got {name}={share}."
+        raise ValueError(message)
+
+
+def mask_tokens(
+    ids: Int[Tensor, "batch length"],
+    mask: Bool[Tensor, "batch length"],
+    *,
+    seeds: Int[Tensor, " batch"],
+    mask_id: int,
+    random_ids: Sequence[int],
+    special_ids: Sequence[int] = (),
+    mask_prob: float = 0.15,
+    replace_prob: float = 0.8,
+    random_prob: float = 0.1,
+) -> MaskedTokens:
+    """Return a block of tokens corrupted for masked-language modelling, and the labels to learn.
+
+    Each real token that is not special is chosen with probability `mask_prob`. Of the chosen, a share `replace_prob`
+    becomes `mask_id`, a share `random_prob` one of `random_ids`, and the rest stays as it is.
+
+    Laws: a row's choices depend on its seed and on each token's place among the row's real tokens, and on nothing else:
+    a row alone, in any batch and with any padding, left or right, is corrupted alike; where `labels` is -100, `ids` is
+    unchanged.
+
+    Args:
+        ids: padded tokens.
+        mask: True = real token.
+        seeds: one a row, 0..2**63-1; another seed, another corruption.
+        mask_id: the token that hides another.
+        random_ids: the tokens that a random replacement is drawn from, all alike (to within 2**-28 for up to 16 of them
+            and in proportion above).
+        special_ids: tokens that are never chosen.
+        mask_prob: share of the tokens that are chosen, in steps of 2**-31.
+        replace_prob: share of the chosen that are hidden.
+        random_prob: share of the chosen that are replaced at random.
+
+    Returns:
+        `ids`, and `labels` with the original token where one was chosen and -100 elsewhere; the shape, dtype and device
+        of `ids` (labels: int64).
+
+    Raises:
+        ValueError: if a probability isn't in 0..1, the two shares exceed 1 together, or there is no token to draw a
+            replacement from.
+
+    Source: J. Devlin et al., "BERT: Pre-training of deep bidirectional transformers" (2019), section 3.1: 15%, and of
+    these 80-10-10.
+
+    Example:
+        >>> ids = torch.arange(3, 15).reshape(2, 6)
+        >>> masked = mask_tokens(
+        ...     ids, ids < 13, seeds=torch.tensor([7, 8]), mask_id=1, random_ids=range(3, 15), mask_prob=0.5
+        ... )
+        >>> masked.ids
+        tensor([[ 3,  1,  5,  4,  7,  1],
+                [ 1,  1,  1, 12, 13, 14]])
+        >>> masked.labels
+        tensor([[-100,    4, -100,    6, -100,    8],
+                [   9,   10,   11, -100, -100, -100]])
+    """
+    for name, share in (("mask_prob", mask_prob), ("replace_prob", replace_prob), ("random_prob", random_prob)):
+        _check_share(name, share)
+    _check_share("replace_prob + random_prob", replace_prob + random_prob)
+    if random_prob and not random_ids:
+        message = "random_ids must hold at least one token where random_prob is not 0, got none."
+        raise ValueError(message)
+    # One 63-bit hash a token: its upper 31 bits choose, its lower 32 say what becomes of the chosen.
+    words = fold_in(seeds[:, None], "mask", (mask.cumsum(1) - 1).clamp(min=0))
+    upper, lower = words >> 32, words & (_BITS_32 - 1)
+    special = torch.isin(ids, torch.tensor(special_ids, dtype=ids.dtype, device=ids.device))
+    chosen = mask & ~special & (upper < round(mask_prob * _BITS_31))
+    hide_below = round(replace_prob * _BITS_32)
+    random_below = round((replace_prob + random_prob) * _BITS_32)
+    choices = torch.tensor(random_ids or [mask_id], dtype=ids.dtype, device=ids.device)
+    # Within its share the lower word is uniform, and so draws the replacement as well.
+    place = (lower - hide_below).clamp(0, max(random_below - hide_below - 1, 0)) * len(choices)
+    replacement = choices[place // max(random_below - hide_below, 1)]
+    corrupted = torch.where(lower < hide_below, mask_id, torch.where(lower < random_below, replacement, ids))
+    return MaskedTokens(torch.where(chosen, corrupted, ids), torch.where(chosen, ids.long(), IGNORED_LABEL))

@@ -1,0 +1,243 @@
+"""The loader of a pipeline: an iterable with one integer of state."""
+
+import warnings
+from collections import deque
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from torchdata.nodes import BaseNode, Mapper
+
+from bionemo.core.utils.checks import check_int
+from bionemo.data.order import SampleIndex, indices_at, order_id
+from bionemo.data.pipeline import Pipeline, assemble, batch_stop, num_batches, pipeline_record, rank_positions
+from bionemo.data.record import record_differences
+
+__all__ = ["PipelineLoader", "loader"]
+
+Batch = TypeVar("Batch")
+
+_CHUNK: Final = 4096
+"""Positions whose indices are computed at once, at least a batch of them."""
+
+_FREE_FIELDS: Final = ("batch_size", "tail")
+"""Fields of a pipeline's record that may change within a run: the position alone says where it goes on."""
+
+_NAME_FIELDS: Final = ("transforms", "collate", "batch_transform")
+"""Fields that hold names of functions, which say less than the functions do."""
+
+
+class _PlacedBatch(NamedTuple):
+    """A rank's part of a batch, still to be read, and the position behind the whole batch."""
+
+    stop: int
+    positions: range
+    indices: list[SampleIndex]
+
+
+class _PlacedBatches(BaseNode[_PlacedBatch]):
+    """A rank's parts of the batches from a position on; the state is the next batch's position."""
+
+    def __init__(self, pipeline: Pipeline[Any], *, rank: int, world_size: int, start: int) -> None:
+        super().__init__()
+        self.pipeline, self.rank, self.world_size, self.start = pipeline, rank, world_size, start
+        self.position = start
+        self.ahead: deque[_PlacedBatch] = deque()
+
+    def reset(self, initial_state: dict[str, Any] | None = None) -> None:
+        super().reset(initial_state)
+        self.position = self.start if initial_state is None else initial_state["position"]
+        self.ahead.clear()
+
+    def next(self) -> _PlacedBatch:
+        if not self.ahead:
+            self._look_ahead()
+        if not self.ahead:
+            raise StopIteration
+        self.position = self.ahead[0].stop
+        return self.ahead.popleft()
+
+    def _look_ahead(self) -> None:
+        bounds: list[tuple[int, range]] = []
+        num_positions, start = 0, self.position
+        while num_positions < _CHUNK and len(bounds) < _CHUNK and (stop := batch_stop(self.pipeline, start)) > start:
+            bounds.append((stop, rank_positions(start, stop, rank=self.rank, world_size=self.world_size)))
+            num_positions += len(bounds[-1][1])
+            start = stop
+        indices = iter(indices_at(self.pipeline.order, [position for _, positions in bounds for position in positions]))
+        self.ahead.extend(
+            _PlacedBatch(stop, positions, [next(indices) for _ in positions]) for stop, positions in bounds
+        )
+
+    def get_state(self) -> dict[str, Any]:
+        return {"position": self.position}
+
+
+def _read_batch(placed: _PlacedBatch, *, pipeline: Pipeline[Batch]) -> tuple[int, Batch]:
+    return placed.stop, assemble(pipeline, placed.positions, placed.indices)
+
+
+class PipelineLoader(Generic[Batch]):
+    """An iterable over the batches of a pipeline, for one rank; made by `loader`.
+
+    It goes on where it stopped: `consumed_samples` only grows, and each `iter()` ends where the next pause is.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline[Batch],
+        *,
+        rank: int,
+        world_size: int,
+        batches_per_epoch: int | None,
+        restart: bool,
+        start: int,
+    ) -> None:
+        rank_positions(0, 0, rank=rank, world_size=world_size)
+        if batches_per_epoch is not None:
+            check_int(batches_per_epoch, name="batches_per_epoch", low=1)
+        self.pipeline, self.rank, self.world_size = pipeline, rank, world_size
+        self.batches_per_epoch = num_batches(pipeline) if batches_per_epoch is None else batches_per_epoch
+        self.restart = restart
+        self.start = check_int(start, name="start", high=_end(pipeline))
+        self.consumed_samples = start
+
+    def __len__(self) -> int:
+        """Return how many batches there are from pause to pause.
+
+        Raises:
+            TypeError: if the order has no end and no pause was asked for.
+        """
+        if self.batches_per_epoch is None:
+            message = "a loader over an order without end has no length. Give batches_per_epoch to make it pause."
+            raise TypeError(message)
+        return self.batches_per_epoch
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches up to the next pause; where the order is at its end, none."""
+        if self.restart:
+            self.consumed_samples = self.start
+        pause = self._next_pause()
+        node = _PlacedBatches(self.pipeline, rank=self.rank, world_size=self.world_size, start=self.consumed_samples)
+        for stop, batch in Mapper(node, partial(_read_batch, pipeline=self.pipeline)):
+            self.consumed_samples = stop
+            yield batch
+            if stop == pause:
+                return
+
+    def _next_pause(self) -> int | None:
+        """Return the position at which iteration pauses: the end of every `batches_per_epoch`-th step."""
+        if self.batches_per_epoch is None:
+            return None
+        samples = self.batches_per_epoch * self.pipeline.batch_size
+        return (self.consumed_samples // samples + 1) * samples
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader stands, in plain values, the same on every rank: counted by batches delivered."""
+        return {
+            "consumed_samples": self.consumed_samples,
+            "pipeline": pipeline_record(self.pipeline),
+            "order_id": order_id(self.pipeline.order),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another loader of the same order stood; rank, world size and batch size may differ.
+
+        Warns:
+            UserWarning: if a transform or collate has another name.
+
+        Raises:
+            ValueError: if `state` is of another order, seed or data set's length (with the fields that differ), or no
+                state of a loader.
+        """
+        self.consumed_samples = check_state(self.pipeline, state)
+
+
+def _end(pipeline: Pipeline[Any]) -> int:
+    return 2**63 - 1 if pipeline.order.num_samples is None else pipeline.order.num_samples
+
+
+def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
+    """Return the consumed samples of a loader's state, if it is one of this pipeline's order.
+
+    Warns:
+        UserWarning: if a transform or collate has another name.
+
+    Raises:
+        ValueError: if it is of another order, seed or data set's length (with the fields that differ), or no state of a
+            loader.
+    """
+    fields = {"consumed_samples": int, "pipeline": dict, "order_id": str}
+    if not isinstance(state, Mapping) or any(not isinstance(state.get(name), kind) for name, kind in fields.items()):
+        message = f"state must be what a loader's state_dict() gave, a dict with {', '.join(fields)}, got {state!r}."
+        raise ValueError(message)
+    consumed = check_int(state["consumed_samples"], name="consumed_samples", high=_end(pipeline))
+    differences = {
+        name: values
+        for name, values in record_differences(state["pipeline"], pipeline_record(pipeline)).items()
+        if name not in _FREE_FIELDS
+    }
+    names = {name: values for name, values in differences.items() if name.split(".")[0] in _NAME_FIELDS}
+    fatal = {name: values for name, values in differences.items() if name not in names}
+    if fatal or state["order_id"] != order_id(pipeline.order):
+        listed = _listed(fatal) or "the version of the algorithms behind the order"
+        message = (
+            f"state must be of the same order, but differs in {listed}. "
+            "Make the pipeline as it was, or start at a position by start=."
+        )
+        raise ValueError(message)
+    if names:
+        warnings.warn(f"the loader goes on with other functions: {_listed(names)}.", UserWarning, stacklevel=3)
+    return consumed
+
+
+def _listed(differences: Mapping[str, tuple[Any, Any]]) -> str:
+    return ", ".join(f"{name} (was {before!r}, is {after!r})" for name, (before, after) in differences.items())
+
+
+def loader(
+    pipeline: Pipeline[Batch],
+    rank: int = 0,
+    world_size: int = 1,
+    *,
+    batches_per_epoch: int | None = None,
+    restart: bool = False,
+    start: int = 0,
+) -> PipelineLoader[Batch]:
+    """Return an iterable over a rank's batches of a pipeline, which can stop anywhere and go on elsewhere.
+
+    Laws: the batch of step `k` is `batch_at(pipeline, k, rank, world_size)`; a loader that loads another's state yields
+    what the other would have yielded next; over any history of stops, and of other world sizes and batch sizes, the
+    delivered samples are a prefix of the order.
+
+    Args:
+        pipeline: what is read.
+        rank: data-parallel place, 0..world_size-1.
+        world_size: how many ranks share each batch.
+        batches_per_epoch: iteration pauses behind every so many steps, and `len` is that number; by default a finite
+            order is one pass.
+        restart: start over with every `iter()`, with the same batches, as an evaluation does.
+        start: position of the first sample.
+
+    Returns:
+        The loader, with `len`, `state_dict` and `load_state_dict`.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> batches = loader(pipeline)
+        >>> next(iter(batches)), batches.state_dict()["consumed_samples"]
+        ('ad', 2)
+        >>> list(batches)
+        ['cb', 'e']
+    """
+    return PipelineLoader(
+        pipeline, rank=rank, world_size=world_size, batches_per_epoch=batches_per_epoch, restart=restart, start=start
+    )

@@ -1,0 +1,141 @@
+"""Functions from node to node: order, read, transform, batch, collate.
+
+Composed by hand they make the chain that `loader` makes of a `Pipeline`. The state of the whole chain is one position.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+from torchdata.nodes import BaseNode, Batcher, Mapper
+
+from bionemo.data.order import Order, SampleIndex, indices_at
+from bionemo.data.pipeline import Source, read_sample, transform_batch, transform_sample
+
+__all__ = ["PlacedSample", "batch", "collate", "read", "sample_indices", "transform"]
+
+Batch = TypeVar("Batch")
+
+_CHUNK: Final = 4096
+"""Positions whose indices are computed at once."""
+
+
+class PlacedSample(NamedTuple):
+    """A sample, and where in the training order it stands."""
+
+    position: int
+    sample_index: SampleIndex
+    sample: Any
+
+
+class _SampleIndices(BaseNode[tuple[int, SampleIndex]]):
+    """Positions and what stands there; the state is the next position."""
+
+    def __init__(self, order: Order, start: int) -> None:
+        super().__init__()
+        self.order = order
+        self.start = start
+        self.position = start
+        self.ahead: deque[SampleIndex] = deque()
+
+    def reset(self, initial_state: dict[str, Any] | None = None) -> None:
+        super().reset(initial_state)
+        self.position = self.start if initial_state is None else initial_state["position"]
+        self.ahead.clear()
+
+    def next(self) -> tuple[int, SampleIndex]:
+        if not self.ahead:
+            end = self.order.num_samples
+            stop = self.position + _CHUNK if end is None else min(self.position + _CHUNK, end)
+            if self.position >= stop:
+                raise StopIteration
+            self.ahead.extend(indices_at(self.order, range(self.position, stop)))
+        self.position += 1
+        return self.position - 1, self.ahead.popleft()
+
+    def get_state(self) -> dict[str, Any]:
+        return {"position": self.position}
+
+
+def sample_indices(order: Order, *, start: int = 0) -> BaseNode[tuple[int, SampleIndex]]:
+    """Return a node of positions, from `start` to the end of an order, each with what stands there.
+
+    Law: resumed from its state, which is one position, it goes on as if it had never stopped, in the time of one
+    lookup.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> list(sample_indices(EpochOrder(length=3, seed=7, num_samples=2)))
+        [(0, SampleIndex(source=0, epoch=0, idx=1)), (1, SampleIndex(source=0, epoch=0, idx=0))]
+    """
+    return _SampleIndices(order, start)
+
+
+def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PlacedSample:
+    position, sample_index = place
+    return PlacedSample(position, sample_index, read_sample(sources, sample_index))
+
+
+def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[PlacedSample]:
+    """Return a node of the samples that stand at a node's positions.
+
+    Args:
+        node: what `sample_indices` gives.
+        *datasets: one for each source of the order.
+    """
+    return Mapper(node, partial(_read, sources=tuple(Source(dataset) for dataset in datasets)))
+
+
+def _transform(placed: PlacedSample, *, function: Callable[..., Any], seed: int) -> PlacedSample:
+    return placed._replace(sample=transform_sample(function, placed.sample, seed=seed, position=placed.position))
+
+
+def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, seed: int) -> BaseNode[PlacedSample]:
+    """Return a node of transformed samples.
+
+    Args:
+        node: samples with their positions.
+        function: called as `function(sample, generator=generator)` with the sample's own generator.
+        seed: 0..2**63-1; with the position it makes the generator, as in a `Pipeline` of that seed.
+    """
+    return Mapper(node, partial(_transform, function=function, seed=seed))
+
+
+def batch(
+    node: BaseNode[PlacedSample], batch_size: int, *, tail: Literal["drop", "short"] = "short"
+) -> BaseNode[list[PlacedSample]]:
+    """Return a node of lists of `batch_size` samples; the last may be short, or is left out by `tail="drop"`."""
+    return Batcher(node, batch_size, drop_last=tail == "drop")
+
+
+def _collate(
+    placed: list[PlacedSample],
+    *,
+    function: Callable[[list[Any]], Any],
+    batch_transform: Callable[..., Any] | None,
+    seed: int,
+) -> Any:
+    collated = function([part.sample for part in placed])
+    if batch_transform is None:
+        return collated
+    return transform_batch(batch_transform, collated, seed=seed, positions=[part.position for part in placed])
+
+
+def collate(
+    node: BaseNode[list[PlacedSample]],
+    function: Callable[[list[Any]], Batch],
+    *,
+    batch_transform: Callable[..., Batch] | None = None,
+    seed: int = 0,
+) -> BaseNode[Batch]:
+    """Return a node of batches.
+
+    Args:
+        node: lists of samples with their positions.
+        function: makes a batch from a list of samples.
+        batch_transform: called as `batch_transform(batch, seeds=seeds)` with a seed a row; None leaves batches as they
+            are.
+        seed: 0..2**63-1; with the positions it makes the rows' seeds, as in a `Pipeline` of that seed.
+    """
+    return Mapper(node, partial(_collate, function=function, batch_transform=batch_transform, seed=seed))

@@ -1,0 +1,80 @@
+"""Records as plain values: what is written to a file, and in what two of them differ."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+__all__ = ["function_name", "record_differences", "to_record"]
+
+
+def to_record(value: object, /) -> Any:
+    """Return an attrs record as plain dicts, lists, numbers and strings: what its canonical JSON is made from.
+
+    Each record becomes a dict with its `type` besides its fields.
+
+    Args:
+        value: an attrs record of plain values, tuples and such records.
+
+    Raises:
+        TypeError: for a value of another kind.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> to_record(EpochOrder(length=10, seed=42))
+        {'type': 'EpochOrder', 'length': 10, 'seed': 42, 'num_samples': None, 'shuffle': True}
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [to_record(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_record(part) for key, part in value.items()}
+    if not attrs.has(type(value)):
+        message = f"a record must hold plain values, tuples and attrs records, got {type(value).__name__}."
+        raise TypeError(message)
+    kind: Any = type(value)
+    name = (
+        kind.__qualname__ if kind.__module__.startswith("bionemo.data.") else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    return {"type": name} | {field.name: to_record(getattr(value, field.name)) for field in attrs.fields(kind)}
+
+
+def function_name(function: Callable[..., Any] | None, /) -> str | None:
+    """Return a name that says what a function does: its path, and the arguments of a partial; None for none.
+
+    Example:
+        >>> function_name(functools.partial(sorted, reverse=True))
+        'builtins.sorted(reverse=True)'
+    """
+    if function is None:
+        return None
+    if isinstance(function, functools.partial):
+        given = [*map(repr, function.args), *(f"{name}={value!r}" for name, value in sorted(function.keywords.items()))]
+        return f"{function_name(function.func)}({', '.join(given)})"
+    kind = function if hasattr(function, "__qualname__") else type(function)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _flatten(record: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(record, Mapping):
+        parts = [(str(key), part) for key, part in record.items()]
+    elif isinstance(record, list):
+        parts = [(str(place), part) for place, part in enumerate(record)]
+    else:
+        return {path: record}
+    return {
+        name: leaf for key, part in parts for name, leaf in _flatten(part, f"{path}.{key}" if path else key).items()
+    }
+
+
+def record_differences(saved: Mapping[str, Any], current: Mapping[str, Any], /) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which two records differ: dotted path to the two values, None where one has no such field.
+
+    Example:
+        >>> record_differences({"order": {"seed": 1, "length": 3}}, {"order": {"seed": 2, "length": 3}})
+        {'order.seed': (1, 2)}
+    """
+    before, after = _flatten(saved), _flatten(current)
+    return {name: (before.get(name), after.get(name)) for name in before | after if before.get(name) != after.get(name)}
