@@ -1,0 +1,109 @@
+"""The history of a run: measured step by step, saved with its checkpoints, written as a table and a picture."""
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
+
+from bionemo.examples.run_folder import write_atomically
+
+__all__ = ["History", "plot_losses", "rows_as_csv"]
+
+Row = dict[str, Any]
+"""Column to value; None where nothing was measured."""
+
+
+class History(Callback):
+    """What a run measured, one row a step; a checkpoint takes it along, so that a resumed run goes on with it.
+
+    A row holds the number of steps done, the loss of the last of them in nats a token, the held-out loss where it was
+    measured then, and the step's real tokens and padded places.
+
+    Args:
+        path: where the table is kept, written anew whenever the held-out loss was measured.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[int, Row] = {}
+        self.seconds = 0.0
+        self.tokens = 0
+        self._since = 0.0
+
+    def _row(self, step: int) -> Row:
+        blank: Row = {"step": step, "train_loss": None, "held_out_loss": None, "tokens": None, "places": None}
+        return self.rows.setdefault(step, blank)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note a step."""
+        row = self._row(trainer.global_step)
+        row["train_loss"] = float(trainer.callback_metrics["train_loss"])
+        row["tokens"], row["places"] = int(batch["mask"].sum()), batch["mask"].numel()
+        now = time.perf_counter()
+        self.seconds, self.tokens, self._since = self.seconds + now - self._since, self.tokens + row["tokens"], now
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the clock: what passes between two stretches of training is no training."""
+        self._since = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Note the held-out loss, and write the table."""
+        self._row(trainer.global_step)["held_out_loss"] = float(trainer.callback_metrics["val_loss"])
+        self.write()
+
+    def write(self) -> None:
+        """Write the table."""
+        write_atomically(self.path, rows_as_csv(list(self.rows.values())).encode())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows, for a checkpoint."""
+        return {"rows": [dict(row) for row in self.rows.values()]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a checkpoint's rows."""
+        self.rows = {row["step"]: row for row in state_dict["rows"]}
+
+
+def rows_as_csv(rows: Sequence[Row], /) -> str:
+    r"""Return rows as comma-separated values, sorted by step, with an empty field for what wasn't measured.
+
+    Example:
+        >>> rows_as_csv([{"step": 1, "train_loss": 2.5, "held_out_loss": None, "tokens": 7, "places": 8}])
+        'step,train_loss,held_out_loss,tokens,places\r\n1,2.5,,7,8\r\n'
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, ["step", "train_loss", "held_out_loss", "tokens", "places"])
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: row["step"] or 0))
+    return text.getvalue()
+
+
+def plot_losses(rows: Sequence[Row], /, *, baseline: float | None) -> bytes:
+    """Return a PNG of the losses over the steps, with a line at the baseline where there is one."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="step", ylabel="loss (nats per hidden residue)", title="Masked-language model of proteins"
+    )
+    series: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("train_loss", "train, each step", {"color": "0.75", "linewidth": 1}),
+        ("held_out_loss", "held out", {"color": "tab:blue", "marker": "o", "markersize": 4}),
+    )
+    for name, label, style in series:
+        points = [
+            (row["step"], row[name]) for row in sorted(rows, key=lambda row: row["step"] or 0) if row[name] is not None
+        ]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label, **style)
+    if baseline is not None:
+        axes.axhline(baseline, color="tab:red", linestyle="--", label="unigram entropy, held out")
+    axes.legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()

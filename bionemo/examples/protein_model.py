@@ -1,0 +1,95 @@
+"""A small masked-language model of proteins, configured by a frozen record."""
+
+from collections.abc import Mapping
+
+import attrs
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bionemo.core.model.config import BionemoTrainableModelConfig
+from bionemo.core.model.loss import TokenCrossEntropy
+
+__all__ = ["ProteinModel", "ProteinModelConfig"]
+
+
+class ProteinModel(nn.Module):
+    """A transformer encoder from a padded batch of tokens to the logits of each token.
+
+    Args:
+        config: its sizes.
+    """
+
+    def __init__(self, config: "ProteinModelConfig") -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(config.vocabulary_size, config.hidden_size)
+        self.places = nn.Embedding(config.max_length, config.hidden_size)
+        layer = nn.TransformerEncoderLayer(
+            config.hidden_size,
+            config.num_heads,
+            4 * config.hidden_size,
+            dropout=config.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        layer.self_attn.dropout = 0.0  # drawing a number for each pair of tokens takes longer than all the rest
+        self.encoder = nn.TransformerEncoder(
+            layer, config.num_layers, norm=nn.LayerNorm(config.hidden_size), enable_nested_tensor=False
+        )
+        self.head = nn.Linear(config.hidden_size, config.vocabulary_size)
+        for embedding in (self.tokens, self.places):
+            nn.init.normal_(embedding.weight, std=0.02)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch length vocabulary"]:
+        """Return the logits of each token.
+
+        Args:
+            batch: int64 `ids` and bool `mask` (True = real token), both of shape (batch, length).
+        """
+        ids = batch["ids"]
+        hidden = self.tokens(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))
+        hidden = self.encoder(hidden, src_key_padding_mask=~batch["mask"])
+        logits: Tensor = self.head(hidden)
+        return logits
+
+
+@attrs.frozen(kw_only=True)
+class ProteinModelConfig(BionemoTrainableModelConfig[ProteinModel, TokenCrossEntropy]):
+    """The sizes of a `ProteinModel`.
+
+    Args:
+        vocabulary_size: number of tokens.
+        max_length: longest row, in tokens.
+        hidden_size: width of the embeddings; a multiple of `num_heads`.
+        num_layers: transformer layers.
+        num_heads: attention heads.
+        dropout: share of activations dropped in training (of the attention weights, none).
+
+    Raises:
+        ValueError: if a size isn't positive, the heads don't divide the width, or the dropout isn't in 0..1.
+    """
+
+    vocabulary_size: int = attrs.field(validator=attrs.validators.ge(1))
+    max_length: int = attrs.field(validator=attrs.validators.ge(1))
+    hidden_size: int = attrs.field(default=64, validator=attrs.validators.ge(1))
+    num_layers: int = attrs.field(default=2, validator=attrs.validators.ge(1))
+    num_heads: int = attrs.field(default=4, validator=attrs.validators.ge(1))
+    dropout: float = attrs.field(default=0.1, validator=[attrs.validators.ge(0.0), attrs.validators.le(1.0)])
+
+    @num_heads.validator
+    def _check_heads(self, _: "attrs.Attribute[int]", num_heads: int) -> None:
+        if self.hidden_size % num_heads:
+            message = (
+                f"hidden_size must be a multiple of num_heads, got hidden_size={self.hidden_size} "
+                f"and num_heads={num_heads}."
+            )
+            raise ValueError(message)
+
+    def configure_model(self) -> ProteinModel:
+        """Return a new model."""
+        return ProteinModel(self)
+
+    def get_loss_reduction_class(self) -> type[TokenCrossEntropy]:
+        """Return the cross-entropy over the masked tokens."""
+        return TokenCrossEntropy

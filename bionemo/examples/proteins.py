@@ -1,0 +1,193 @@
+"""Proteins: reading them from a FASTA file, and their tokens."""
+
+import gzip
+import io
+import itertools
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from Bio.SeqIO.FastaIO import SimpleFastaParser
+from jaxtyping import Int
+from torch import Tensor
+
+from bionemo.examples.bad_input import BadInputError
+
+__all__ = [
+    "AMBIGUOUS_IDS",
+    "AMINO_ACID_IDS",
+    "CLS_ID",
+    "EOS_ID",
+    "MASK_ID",
+    "PAD_ID",
+    "VOCABULARY",
+    "Protein",
+    "crop",
+    "embedded_proteins",
+    "encode",
+    "read_proteins",
+]
+
+AMINO_ACIDS: Final = "ACDEFGHIKLMNPQRSTVWY"
+"""The 20 standard amino acids, by their IUPAC letters."""
+
+VOCABULARY: Final = ("<pad>", "<mask>", "<cls>", "<eos>", *AMINO_ACIDS, *"UO", *"BZJX")
+"""Tokens by id: marks, the standard amino acids, selenocysteine and pyrrolysine, and letters for more than one."""
+
+PAD_ID: Final = VOCABULARY.index("<pad>")
+MASK_ID: Final = VOCABULARY.index("<mask>")
+CLS_ID: Final = VOCABULARY.index("<cls>")
+EOS_ID: Final = VOCABULARY.index("<eos>")
+AMINO_ACID_IDS: Final = tuple(map(VOCABULARY.index, AMINO_ACIDS))
+AMBIGUOUS_IDS: Final = tuple(map(VOCABULARY.index, "BZJX"))
+
+_ID_OF_BYTE: Final = np.full(256, -1, dtype=np.int64)
+for _id, _letter in enumerate(VOCABULARY):
+    if len(_letter) == 1:
+        _ID_OF_BYTE[[ord(_letter), ord(_letter.lower())]] = _id
+
+
+Tokens = TypeVar("Tokens", Int[Tensor, " length"], npt.NDArray[np.int64])
+"""A row of tokens."""
+
+
+class Protein(NamedTuple):
+    """A record of a FASTA file: the first word of its header, and its residues as capital letters."""
+
+    name: str
+    sequence: str
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading a file into one line that names it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        message = f"{path}: there is no such file. Give the path of a protein FASTA, plain or gzipped."
+        raise BadInputError(message) from error
+    except gzip.BadGzipFile as error:
+        message = f"{path}: not a sound gzip file ({error}). Rename it if it is plain text, else fetch it again."
+        raise BadInputError(message) from error
+    except (EOFError, zlib.error) as error:
+        message = f"{path}: the gzip file is cut short or damaged ({error}). Fetch it again."
+        raise BadInputError(message) from error
+    except UnicodeDecodeError as error:
+        message = (
+            f"{path}: not a text file (byte 0x{error.object[error.start]:02x} at {error.start}). Give a protein FASTA."
+        )
+        raise BadInputError(message) from error
+    except OSError as error:
+        message = f"{path}: can't be read ({error.strerror}). Give the path of a protein FASTA."
+        raise BadInputError(message) from error
+
+
+def _open_text(path: Path) -> io.TextIOWrapper:
+    """Open a plain or gzipped text file; gzip is known by its name or by its first two bytes."""
+    with path.open("rb") as raw:
+        is_gzip = path.suffix == ".gz" or raw.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rt", encoding="utf-8-sig") if is_gzip else path.open(encoding="utf-8-sig")
+
+
+def _sequence(raw: str, where: str) -> str:
+    """Return the residues of a record in capital letters, less one `*` at the end."""
+    sequence = "".join(raw.split()).upper().removesuffix("*")
+    if not sequence:
+        message = f"{where} has no sequence. Remove the record or add its residues."
+        raise BadInputError(message)
+    for place, letter in enumerate(sequence, start=1):
+        if len(letter.encode()) != 1 or _ID_OF_BYTE[ord(letter)] < 0:
+            message = (
+                f"{where}: residue {place} is {letter!r}, which is no amino acid. "
+                f"Allowed are {AMINO_ACIDS}, U, O, B, Z, J, X, and * at the end."
+            )
+            raise BadInputError(message)
+    return sequence
+
+
+def read_proteins(path: Path, /) -> tuple[Protein, ...]:
+    r"""Return the records of a protein FASTA file, in the order of the file.
+
+    Lower case, CRLF line ends, blank lines, a byte order mark, names that occur twice, the letters U, O, B, Z, J and X,
+    and one `*` at the end of a sequence are accepted.
+
+    Args:
+        path: plain text or gzipped.
+
+    Raises:
+        BadInputError: if the file can't be read, holds no record, doesn't start with a header, or has a record that is
+            empty or holds another character; the message names the file, and the line or record.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "two.fasta"
+        ...     _ = path.write_text(">a first\nMK\nV\n>b\nmwx*\n")
+        ...     read_proteins(path)
+        (Protein(name='a', sequence='MKV'), Protein(name='b', sequence='MWX'))
+    """
+    proteins = []
+    with _explained(path), _open_text(path) as lines:
+        number, first = next(((number, line) for number, line in enumerate(lines, start=1) if line.strip()), (0, ""))
+        if not first:
+            message = f"{path}: the file is empty. Give a protein FASTA."
+            raise BadInputError(message)
+        if not first.startswith(">"):
+            message = (
+                f"{path}: line {number} must be a header that starts with '>', got {first.strip()[:40]!r}. "
+                "Give a protein FASTA."
+            )
+            raise BadInputError(message)
+        for record, (title, raw) in enumerate(SimpleFastaParser(itertools.chain([first], lines)), start=1):
+            name = (title.split() or [""])[0]
+            proteins.append(Protein(name, _sequence(raw, f"{path}: record {record} ({name!r})")))
+    return tuple(proteins)
+
+
+def embedded_proteins() -> tuple[Protein, ...]:
+    """Return 2,170 reviewed proteins of UniProtKB/Swiss-Prot that come with the package.
+
+    They are licensed CC BY 4.0: see `data/SOURCES.md`.
+
+    Example:
+        >>> len(embedded_proteins())
+        2170
+    """
+    with resources.as_file(resources.files("bionemo.examples") / "data" / "swissprot_2k.fasta.gz") as path:
+        return read_proteins(path)
+
+
+def encode(sequence: str, /) -> npt.NDArray[np.int64]:
+    """Return the tokens of a protein, between `<cls>` and `<eos>`.
+
+    Args:
+        sequence: residues, as `read_proteins` gives them.
+
+    Returns:
+        `len(sequence) + 2` ids of `VOCABULARY`.
+
+    Example:
+        >>> encode("MK")
+        array([ 2, 14, 12,  3])
+    """
+    residues = _ID_OF_BYTE[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
+    return np.concatenate([[CLS_ID], residues, [EOS_ID]])
+
+
+def crop(ids: Tokens, /, *, max_length: int, generator: torch.Generator) -> Tokens:
+    """Return a window of at most `max_length` tokens, each as probable as the others; a row that fits comes whole.
+
+    Example:
+        >>> crop(np.arange(9), max_length=3, generator=torch.Generator().manual_seed(0))
+        array([4, 5, 6])
+    """
+    if len(ids) <= max_length:
+        return ids
+    start = int(torch.randint(len(ids) - max_length + 1, (), generator=generator))
+    return ids[start : start + max_length]

@@ -1,0 +1,139 @@
+"""The folder of a run: its settings, its order and its checkpoint, each written whole or not at all."""
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+import torch
+
+from bionemo.data import record_differences
+from bionemo.examples.bad_input import BadInputError
+
+__all__ = [
+    "Settings",
+    "check_same_order",
+    "find_checkpoint",
+    "load_settings",
+    "make_folder",
+    "new_folder",
+    "write_atomically",
+    "write_run",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a run was asked for; all but the steps decides what it trains on."""
+
+    fasta: str | None = None
+    steps: int = 500
+    batch_size: int = 16
+    max_length: int = 512
+    seed: int = 42
+
+
+def write_atomically(path: Path, content: bytes, /) -> None:
+    """Write a file whole or not at all: beside its place first, then moved there."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def new_folder() -> Path:
+    """Return the first folder `runs/protein_mlm-N` that does not exist."""
+    number = 1
+    while (folder := Path("runs") / f"protein_mlm-{number}").exists():
+        number += 1
+    return folder
+
+
+def make_folder(folder: Path, /) -> None:
+    """Make the folder of a new run.
+
+    Raises:
+        BadInputError: if it holds a run already, or can't be made or written to.
+    """
+    try:
+        if (folder / "run.json").exists():
+            message = f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --out."
+            raise BadInputError(message)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "run.json", b"")
+        (folder / "run.json").unlink()
+    except OSError as error:
+        message = f"{folder}: can't be the folder of a run ({error.strerror}). Choose another --out."
+        raise BadInputError(message) from error
+
+
+def write_run(folder: Path, /, *, settings: Settings, record: Mapping[str, Any]) -> None:
+    """Write `pipeline.json`, the canonical record and `order_id`, and then `run.json`, a run's mark."""
+    write_atomically(folder / "pipeline.json", json.dumps(record, indent=2).encode())
+    write_atomically(folder / "run.json", json.dumps(attrs.asdict(settings), indent=2).encode())
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        message = f"{path.parent}: there is no run to resume (no {path.name}). Start one by --out {path.parent}."
+        raise BadInputError(message) from error
+    except (ValueError, OSError) as error:
+        message = f"{path}: can't be read ({error}). Start a new run by --out."
+        raise BadInputError(message) from error
+
+
+def load_settings(folder: Path, /) -> Settings:
+    """Return what the run in a folder was asked for.
+
+    Raises:
+        BadInputError: if the folder holds no run, or its `run.json` can't be read.
+    """
+    try:
+        return cattrs.Converter(forbid_extra_keys=True).structure(_read_json(folder / "run.json"), Settings)
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        message = f"{folder / 'run.json'}: not the settings of a run. Start a new run by --out."
+        raise BadInputError(message) from error
+
+
+def check_same_order(folder: Path, record: Mapping[str, Any], /) -> None:
+    """Check that what the run in a folder reads is what `record` says.
+
+    Raises:
+        BadInputError: if it isn't, with the fields that differ.
+    """
+    differences = record_differences(_read_json(folder / "pipeline.json"), record)
+    if differences:
+        listed = ", ".join(f"{name} (was {before!r}, is {after!r})" for name, (before, after) in differences.items())
+        message = (
+            f"{folder}: the run has another order: {listed}. "
+            "Resume it with its own settings, or start a new run by --out."
+        )
+        raise BadInputError(message)
+
+
+def find_checkpoint(folder: Path, /) -> Path | None:
+    """Return the checkpoint of the run in a folder; None if it has none yet.
+
+    Raises:
+        BadInputError: if the checkpoint isn't whole.
+    """
+    path = folder / "checkpoint.ckpt"
+    if not path.exists():
+        return None
+    try:
+        torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        message = (
+            f"{path}: the checkpoint is cut short or damaged. "
+            "Put a whole one there, or delete it to start the run anew."
+        )
+        raise BadInputError(message) from error
+    return path
