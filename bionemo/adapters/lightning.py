@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from bionemo.core.model.config import BionemoTrainableModelConfig, build_model
 from bionemo.core.model.loss import LossSum
-from bionemo.core.utils.checks import Integer, check_seed
+from bionemo.core.utils.checks import AnyInt, check_seed
 from bionemo.core.utils.random_utils import make_generator, random_torch_context
 from bionemo.data.pipeline import Pipeline, num_batches
 from bionemo.data.pipes.loader import PipelineLoader, loader
@@ -92,7 +92,7 @@ class TrainableModule(LightningModule):
         optimizer: Callable[[Iterable[Parameter]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
         generator: torch.Generator,
-        seed: Integer,
+        seed: AnyInt,
     ) -> None:
         super().__init__()
         self.model = build_model(config, generator=generator)

@@ -12,8 +12,6 @@ from bionemo.data.order import index_at as index_at
 from bionemo.data.order import indices_at as indices_at
 from bionemo.data.order import order_id as order_id
 from bionemo.data.order import position_of as position_of
-from bionemo.data.permute import permute as permute
-from bionemo.data.permute import unpermute as unpermute
 from bionemo.data.pipeline import Pipeline as Pipeline
 from bionemo.data.pipeline import Source as Source
 from bionemo.data.pipeline import batch_at as batch_at
@@ -21,3 +19,25 @@ from bionemo.data.pipeline import batch_from as batch_from
 from bionemo.data.pipeline import num_batches as num_batches
 from bionemo.data.pipeline import pipeline_record as pipeline_record
 from bionemo.data.record import record_differences as record_differences
+
+__all__ = [
+    "EpochIndex",
+    "EpochOrder",
+    "MaskedTokens",
+    "MultiEpochDataset",
+    "Order",
+    "Pipeline",
+    "SampleIndex",
+    "SizedDataset",
+    "Source",
+    "batch_at",
+    "batch_from",
+    "index_at",
+    "indices_at",
+    "mask_tokens",
+    "num_batches",
+    "order_id",
+    "pipeline_record",
+    "position_of",
+    "record_differences",
+]

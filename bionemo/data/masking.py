@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 from bionemo.core.model.loss import IGNORED_LABEL
@@ -19,7 +19,7 @@ _BITS_32: Final = 2**32
 class MaskedTokens(NamedTuple):
     """A corrupted block of tokens, and what stood where it was chosen."""
 
-    ids: Int[Tensor, "batch length"]
+    ids: Integer[Tensor, "batch length"]
     labels: Int[Tensor, "batch length"]
 
 
@@ -30,7 +30,7 @@ def _check_share(name: str, share: float) -> None:
 
 
 def mask_tokens(
-    ids: Int[Tensor, "batch length"],
+    ids: Integer[Tensor, "batch length"],
     mask: Bool[Tensor, "batch length"],
     *,
     seeds: Int[Tensor, " batch"],

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import attrs
 from torch import Tensor
 
-from bionemo.core.utils.checks import Integer, check_index, check_int, check_seed
+from bionemo.core.utils.checks import AnyInt, check_index, check_int, check_seed
 from bionemo.core.utils.hashing import fold_in
 from bionemo.data.order import SampleIndex
 from bionemo.data.permute import MAX_LENGTH, Plan, make_plan, permute_kernel, unpermute_kernel
@@ -49,11 +49,11 @@ class MultiEpochDataset(Protocol[Sample]):
         ...
 
 
-def _check_length(length: Integer) -> int:
+def _check_length(length: AnyInt) -> int:
     return check_int(length, name="length", low=1, high=MAX_LENGTH)
 
 
-def _check_num_samples(num_samples: Integer | None) -> int | None:
+def _check_num_samples(num_samples: AnyInt | None) -> int | None:
     return None if num_samples is None else check_int(num_samples, name="num_samples", high=MAX_LENGTH)
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.utils.checks import Integer, check_index
+from bionemo.core.utils.checks import AnyInt, check_index
 from bionemo.data.record import to_record
 
 __all__ = ["ALGORITHM_VERSION", "Order", "SampleIndex", "index_at", "indices_at", "order_id", "position_of"]
@@ -58,7 +58,7 @@ class Order(Protocol):
         ...
 
 
-def index_at(order: Order, position: Integer | Int[Tensor, "..."]) -> SampleIndex:
+def index_at(order: Order, position: AnyInt | Int[Tensor, "..."]) -> SampleIndex:
     """Return which sample stands at a position of an order.
 
     Law: a tensor gives, element by element, what its integers give.

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.utils.checks import Integer, check_index, check_int, check_seed
+from bionemo.core.utils.checks import AnyInt, check_index, check_int, check_seed
 from bionemo.core.utils.hashing import fold_in
 
 __all__ = ["MAX_LENGTH", "Plan", "make_plan", "permute", "permute_kernel", "unpermute", "unpermute_kernel"]
@@ -50,12 +50,12 @@ class Plan(NamedTuple):
 
 
 def num_rounds(length: int, /) -> int:
-    """Return how many rounds a permutation of a length takes: short ranges mix less in one round.
+    """Return how many rounds a permutation of a length takes: in a short range, a round mixes less.
 
-    Source: the smallest counts that pass a battery of statistical tests at every length tried, with a margin from
-    length 64 on (6 rounds pass from 100 on, 4 fail).
+    Source: measured. With these counts the differences of neighbours pass a chi-square test over 10**6 seeds; with 12
+    rounds it fails at lengths 16 and 33, with 8 rounds at 64, 129 and 513.
     """
-    return 18 if length < 16 else 12 if length < 64 else 8  # noqa: PLR2004 - the bounds are the measurement
+    return 18 if length < 64 else 12 if length < 1024 else 8  # noqa: PLR2004 - the bounds are the measurement
 
 
 def _keys(seed: Word, rounds: int) -> tuple[Word, ...]:
@@ -147,7 +147,7 @@ def unpermute_kernel(index: Word, plan: Plan, /) -> Word:
     return joined
 
 
-def _run(kernel: Callable[[Any, Plan], Any], index: Integer | Tensor, length: Integer, seed: Integer) -> Any:
+def _run(kernel: Callable[[Any, Plan], Any], index: AnyInt | Tensor, length: AnyInt, seed: AnyInt) -> Any:
     """Return what a kernel answers for an index, once the arguments are checked."""
     length = check_int(length, name="length", low=1, high=MAX_LENGTH)
     seed = check_seed(seed)
@@ -158,10 +158,10 @@ def _run(kernel: Callable[[Any, Plan], Any], index: Integer | Tensor, length: In
 
 
 @overload
-def permute(index: Tensor, length: Integer, seed: Integer) -> Tensor: ...
+def permute(index: Tensor, length: AnyInt, seed: AnyInt) -> Tensor: ...
 @overload
-def permute(index: Integer, length: Integer, seed: Integer) -> int: ...
-def permute(index: Integer | Int[Tensor, "*shape"], length: Integer, seed: Integer) -> Any:
+def permute(index: AnyInt, length: AnyInt, seed: AnyInt) -> int: ...
+def permute(index: AnyInt | Int[Tensor, "*shape"], length: AnyInt, seed: AnyInt) -> Any:
     """Return what stands at a place of a shuffled `range(length)`.
 
     Law: a bijection of `range(length)` for every length and seed, undone by `unpermute`; a tensor gives, element by
@@ -194,10 +194,10 @@ def permute(index: Integer | Int[Tensor, "*shape"], length: Integer, seed: Integ
 
 
 @overload
-def unpermute(index: Tensor, length: Integer, seed: Integer) -> Tensor: ...
+def unpermute(index: Tensor, length: AnyInt, seed: AnyInt) -> Tensor: ...
 @overload
-def unpermute(index: Integer, length: Integer, seed: Integer) -> int: ...
-def unpermute(index: Integer | Int[Tensor, "*shape"], length: Integer, seed: Integer) -> Any:
+def unpermute(index: AnyInt, length: AnyInt, seed: AnyInt) -> int: ...
+def unpermute(index: AnyInt | Int[Tensor, "*shape"], length: AnyInt, seed: AnyInt) -> Any:
     """Return at which place of a shuffled `range(length)` an index stands.
 
     Law: the inverse of `permute`: `unpermute(permute(i, length, seed), length, seed) == i`.

@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import attrs
 import torch
 
-from bionemo.core.utils.checks import Integer, check_int, check_seed
+from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.core.utils.hashing import fold_in
 from bionemo.core.utils.random_utils import make_generator
 from bionemo.data.multi_epoch_dataset import SizedDataset
@@ -50,7 +50,7 @@ def _to_sources(sources: object) -> tuple[Source, ...]:
     return tuple(part if isinstance(part, Source) else Source(cast("SizedDataset[Any]", part)) for part in parts)
 
 
-def _check_batch_size(batch_size: Integer) -> int:
+def _check_batch_size(batch_size: AnyInt) -> int:
     return check_int(batch_size, name="batch_size", low=1)
 
 

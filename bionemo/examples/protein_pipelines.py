@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bionemo.core.utils.batching_utils import pad_token_ids
 from bionemo.core.utils.random_utils import seed_from_generator, split
-from bionemo.data import EpochOrder, Pipeline, Source, mask_tokens, permute
+from bionemo.data import EpochOrder, Pipeline, Source, mask_tokens
+from bionemo.data.permute import permute
 from bionemo.examples.proteins import (
     AMBIGUOUS_IDS,
     AMINO_ACID_IDS,

@@ -6,14 +6,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-from bionemo.core.utils.checks import Integer, check_int
+from bionemo.core.utils.checks import AnyInt, check_int
 
 __all__ = ["length_mask", "pad_token_ids"]
 
-Row = Sequence[Integer] | npt.NDArray[np.integer[Any]] | Int[Tensor, " length"]
+Row = Sequence[AnyInt] | npt.NDArray[np.integer[Any]] | Integer[Tensor, " _"]
 """The tokens of one sequence."""
 
 _SIGNED: Final[dict[np.dtype[Any], np.dtype[Any]]] = {
@@ -92,7 +92,7 @@ def pad_token_ids(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
-) -> tuple[Int[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
+) -> tuple[Integer[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
     """Return rows of tokens as one right-padded block, and the mask of its real tokens.
 
     Laws: `ids[mask]` is the rows one after the other; `mask.sum(1)` is their lengths; the answer doesn't depend on what

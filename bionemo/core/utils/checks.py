@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["MAX_INT", "Integer", "check_index", "check_int", "check_int64", "check_seed", "is_concrete"]
+__all__ = ["MAX_INT", "AnyInt", "check_index", "check_int", "check_int64", "check_seed", "is_concrete"]
 
 MAX_INT: Final = 2**63 - 1
 """Largest int64: seeds, positions and counters lie in 0..MAX_INT."""
 
-Integer: TypeAlias = int | np.integer
+AnyInt: TypeAlias = int | np.integer
 """A Python or NumPy integer."""
 
 
@@ -32,7 +32,7 @@ def is_concrete(tensor: Tensor, /) -> bool:
     return tensor.device.type == "cpu" and not is_batched
 
 
-def check_int(value: Integer, /, *, name: str, low: int = 0, high: int = MAX_INT) -> int:
+def check_int(value: AnyInt, /, *, name: str, low: int = 0, high: int = MAX_INT) -> int:
     """Return an integer of any kind as a Python int.
 
     Raises:
@@ -53,7 +53,7 @@ def check_int(value: Integer, /, *, name: str, low: int = 0, high: int = MAX_INT
     return number
 
 
-def check_seed(seed: Integer, /) -> int:
+def check_seed(seed: AnyInt, /) -> int:
     """Return a seed as a Python int.
 
     Raises:
@@ -88,7 +88,7 @@ def check_int64(tensor: Tensor, /, *, name: str) -> Tensor:
     return tensor
 
 
-def check_index(index: Integer | Tensor, /, *, stop: int | None, name: str) -> int | Tensor:
+def check_index(index: AnyInt | Tensor, /, *, stop: int | None, name: str) -> int | Tensor:
     """Return an index, as a Python int or as the tensor it is, that lies in `0..stop-1`.
 
     Args:

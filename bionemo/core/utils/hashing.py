@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, overload
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.utils.checks import Integer, check_int, check_int64, check_seed
+from bionemo.core.utils.checks import AnyInt, check_int, check_int64, check_seed
 
 __all__ = ["fold_in", "mix"]
 
@@ -68,12 +68,12 @@ def _word_of_text(text: str) -> int:
 
 
 @overload
-def fold_in(seed: Tensor, /, *data: Integer | str) -> Tensor: ...
+def fold_in(seed: Tensor, /, *data: AnyInt | str) -> Tensor: ...
 @overload
-def fold_in(seed: Integer, /, *data: Integer | str) -> int: ...
+def fold_in(seed: AnyInt, /, *data: AnyInt | str) -> int: ...
 @overload
-def fold_in(seed: Integer | Tensor, /, *data: Integer | str | Tensor) -> Any: ...
-def fold_in(seed: Integer | Int[Tensor, "..."], /, *data: Integer | str | Int[Tensor, "..."]) -> Any:
+def fold_in(seed: AnyInt | Tensor, /, *data: AnyInt | str | Tensor) -> Any: ...
+def fold_in(seed: AnyInt | Int[Tensor, "..."], /, *data: AnyInt | str | Int[Tensor, "..."]) -> Any:
     """Return the seed that belongs to a seed and what it is used for.
 
     The one way to derive a seed: a hash, so that neighbouring seeds and neighbouring data have nothing in common. Start

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bionemo.core.utils.checks import Integer, check_int, check_seed
+from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.core.utils.hashing import fold_in
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def make_generator(seed: Integer, /, *data: Integer | str, device: torch.device | str = "cpu") -> torch.Generator:
+def make_generator(seed: AnyInt, /, *data: AnyInt | str, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a new generator, seeded by `fold_in(seed, *data)`.
 
     Law: equal arguments give generators in equal states; no global state is read or moved.

@@ -1,0 +1,21 @@
+"""What all tests share."""
+
+import os
+from collections.abc import Iterator
+
+import jaxtyping
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine's speed decides no test. In CI the examples are the same each time; at a developer's they are new ones.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture
+def no_type_checks() -> Iterator[None]:
+    """Switch the type checker of the test run off: a user has none, and meets our own errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003 - the library's signature
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)  # noqa: FBT003

@@ -1,0 +1,45 @@
+"""BIONEMO_CACHE_DIR, read by fresh processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+PRINT = "from pathlib import Path; from bionemo.core import BIONEMO_CACHE_DIR as d; assert isinstance(d, Path); print(d)"
+
+
+def cache_dir(**environment: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if name != "BIONEMO_CACHE_DIR"}
+    run = subprocess.run(
+        [sys.executable, "-c", PRINT], env=clean | environment, capture_output=True, text=True, check=True
+    )
+    return run.stdout.strip()
+
+
+def test_the_environment_variable_decides(tmp_path: Path) -> None:
+    assert cache_dir(BIONEMO_CACHE_DIR=str(tmp_path / "here")) == str(tmp_path / "here")
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path) -> None:
+    assert cache_dir(BIONEMO_CACHE_DIR="~/cache", HOME=str(tmp_path)) == str(tmp_path / "cache")
+
+
+def test_an_unknown_user_stays_as_it_is() -> None:
+    assert cache_dir(BIONEMO_CACHE_DIR="~no-such-user-here/cache") == "~no-such-user-here/cache"
+
+
+@pytest.mark.parametrize("environment", [{}, {"BIONEMO_CACHE_DIR": ""}])
+def test_the_platforms_folder_is_the_default(environment: dict[str, str]) -> None:
+    assert cache_dir(**environment) == str(platformdirs.user_cache_path("bionemo"))
+
+
+def test_importing_makes_no_folder_and_needs_no_writable_home(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    assert cache_dir(HOME=str(home), XDG_CACHE_HOME="") == str(home / ".cache" / "bionemo")
+    assert list(home.iterdir()) == []
+    assert cache_dir(HOME="/dev/null/no-home", XDG_CACHE_HOME="") == "/dev/null/no-home/.cache/bionemo"

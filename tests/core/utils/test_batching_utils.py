@@ -1,0 +1,114 @@
+"""Padding."""
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.core.utils.batching_utils import length_mask, pad_token_ids
+
+
+def test_rows_are_padded_on_the_right() -> None:
+    ids, mask = pad_token_ids([[1, 2, 3], [], [4]], padding_value=9)
+    assert ids.tolist() == [[1, 2, 3], [9, 9, 9], [4, 9, 9]]
+    assert mask.tolist() == [[True, True, True], [False, False, False], [True, False, False]]
+    assert ids.dtype == torch.int64
+    assert mask.dtype == torch.bool
+
+
+@pytest.mark.parametrize(
+    ("padding_len", "divisor", "width"), [(None, 1, 3), (None, 4, 4), (3, 1, 3), (5, 1, 5), (5, 4, 8), (8, 8, 8)]
+)
+def test_the_width_is_the_longest_or_the_one_asked_for_rounded_up(padding_len: int | None, divisor: int, width: int) -> None:
+    ids, mask = pad_token_ids([[1, 2, 3], [4]], 0, padding_len, divisor)
+    assert ids.shape == mask.shape == (2, width)
+    assert mask.sum(1).tolist() == [3, 1]
+
+
+@pytest.mark.parametrize(("padding_len", "width"), [(None, 0), (5, 5)])
+def test_an_empty_batch(padding_len: int | None, width: int) -> None:
+    ids, mask = pad_token_ids([], padding_len=padding_len)
+    assert ids.shape == mask.shape == (0, width)
+    assert (ids.dtype, mask.dtype) == (torch.int64, torch.bool)
+
+
+def test_only_empty_rows() -> None:
+    ids, mask = pad_token_ids([[], np.array([], dtype=np.int16)])
+    assert ids.shape == mask.shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype"),
+    [
+        ([[1, 2], [3]], torch.int64),
+        ([np.array([1, 2], dtype=np.int16), np.array([3], dtype=np.int8)], torch.int16),
+        ([np.array([1, 2], dtype=np.uint8), torch.tensor([3], dtype=torch.int32)], torch.int32),
+        ([np.array([1, 2], dtype=np.uint16)], torch.int32),
+        ([np.array([1, 2], dtype=np.uint32)], torch.int64),
+        ([np.array([1, 2], dtype=np.uint64)], torch.int64),
+        ([torch.tensor([1], dtype=torch.int8), []], torch.int8),
+        ([[], torch.tensor([1], dtype=torch.int8)], torch.int8),
+        ([torch.tensor([1], dtype=torch.int8), torch.tensor([], dtype=torch.int64)], torch.int8),
+        ([(1, 2), torch.tensor([1], dtype=torch.int8)], torch.int64),
+    ],
+)
+def test_the_ids_keep_the_widest_integer_type(rows: list, dtype: torch.dtype) -> None:
+    assert pad_token_ids(rows)[0].dtype == dtype
+
+
+def test_the_type_asked_for_touches_the_ids_alone() -> None:
+    ids, mask = pad_token_ids([[1, 2], [3]], dtype=torch.int16)
+    assert (ids.dtype, mask.dtype) == (torch.int16, torch.bool)
+
+
+def test_results_go_to_the_device_asked_for() -> None:
+    ids, mask = pad_token_ids([[1]], device="meta")
+    assert ids.device.type == mask.device.type == "meta"
+
+
+def test_the_rows_are_left_as_they_were() -> None:
+    rows = [[1, 2], torch.tensor([3]), np.array([4, 5, 6])]
+    ids, _ = pad_token_ids(rows)
+    ids += 1
+    assert rows[0] == [1, 2]
+    assert rows[1].tolist() == [3]
+    assert rows[2].tolist() == [4, 5, 6]
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([[1, 2], [3, 4, 5]], 0, 2), ValueError, "got padding_len=2 and 3 tokens in row 1"),
+        (([[1]], 0, 0), ValueError, "padding_len must be in 1.*got padding_len=0"),
+        (([[1]], 0, None, 0), ValueError, "pad_size_divisible_by must be in 1.*got pad_size_divisible_by=0"),
+        (([[1], [[2], [3]]],), ValueError, r"one-dimensional, got shape \(2, 1\) in row 1"),
+        (([torch.tensor(3)],), ValueError, r"one-dimensional, got shape \(\) in row 0"),
+        (([[1], 5],), ValueError, r"one-dimensional, got shape \(\) in row 1"),
+        (([[1], [2.5]],), TypeError, "integers that fit int64, got dtype float64 in row 1"),
+        (([torch.tensor([True])],), TypeError, "got dtype bool in row 0"),
+        (([torch.tensor([])],), TypeError, "got dtype float32 in row 0"),
+        (([["a"]],), TypeError, "got dtype <U1 in row 0"),
+        (([[2**63 + 5, -1]],), TypeError, "got dtype (object|float64) in row 0"),
+        (([[2**63]],), ValueError, "row 0 of token_ids must fit int64"),
+        (([torch.tensor([1], dtype=torch.int8)], 300), ValueError, r"padding_value must fit int8 \(-128..127\), got 300"),
+    ],
+)
+def test_bad_input_is_named(arguments: tuple, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pad_token_ids(*arguments)
+
+
+@pytest.mark.parametrize(("dtype", "rows"), [(torch.int8, [[1], [200]]), (torch.uint8, [[1], [-1]])])
+def test_tokens_that_do_not_fit_the_type_asked_for_are_refused(dtype: torch.dtype, rows: list) -> None:
+    with pytest.raises(ValueError, match="row 1 of token_ids must fit"):
+        pad_token_ids(rows, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64])
+def test_a_type_that_is_no_integer_is_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(TypeError, match=f"dtype must be an integer type, got dtype={dtype}"):
+        pad_token_ids([[1]], dtype=dtype)
+
+
+def test_length_mask_counts_to_the_lengths() -> None:
+    assert length_mask(torch.tensor([0, 2, 5]), 3).sum(1).tolist() == [0, 2, 3]

@@ -1,0 +1,122 @@
+"""Masking."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from bionemo.core.utils.batching_utils import length_mask
+from bionemo.data import mask_tokens
+
+IDS = torch.randint(10, 30, (64, 200), generator=torch.Generator().manual_seed(0))
+MASK = length_mask(torch.arange(137, 201), 200)
+SEEDS = torch.arange(64)
+OPTIONS = {"mask_id": 1, "random_ids": range(10, 30)}
+
+
+def test_pinned_values() -> None:
+    masked = mask_tokens(torch.arange(10, 22).reshape(1, 12), torch.ones(1, 12, dtype=torch.bool), seeds=torch.tensor([42]), mask_prob=0.5, **OPTIONS)
+    assert masked.ids.tolist() == [[1, 11, 12, 17, 14, 1, 16, 17, 18, 19, 20, 21]]
+    assert masked.labels.tolist() == [[10, -100, -100, 13, -100, 15, -100, -100, 18, -100, -100, -100]]
+
+
+def test_where_there_is_no_label_nothing_is_changed_and_where_there_is_one_it_is_the_original() -> None:
+    masked = mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS)
+    chosen = masked.labels != -100
+    assert torch.equal(masked.ids[~chosen], IDS[~chosen])
+    assert torch.equal(masked.labels[chosen], IDS[chosen])
+    assert not (chosen & ~MASK).any()
+    assert masked.ids.shape == masked.labels.shape == IDS.shape
+
+
+def test_the_shares_are_those_asked_for() -> None:
+    ids = torch.full((200, 500), 10)
+    masked = mask_tokens(ids, torch.ones_like(ids, dtype=torch.bool), seeds=torch.arange(200), **OPTIONS)
+    chosen = masked.labels != -100
+    among = masked.ids[chosen]
+    # Of the random replacements one in twenty is the token that stood there: it counts as kept.
+    found = [int((~chosen).sum()), int((among == 1).sum()), int(((among != 1) & (among != 10)).sum()), int((among == 10).sum())]
+    expected = np.array([0.85, 0.15 * 0.8, 0.15 * 0.1 * 19 / 20, 0.15 * (0.1 + 0.1 / 20)]) * ids.numel()
+    assert stats.chisquare(found, expected).pvalue > 1e-6
+
+
+def test_replacements_are_drawn_alike() -> None:
+    ids = torch.full((200, 500), 5)
+    masked = mask_tokens(
+        ids, torch.ones_like(ids, dtype=torch.bool), seeds=torch.arange(200), mask_id=1, random_ids=range(10, 30),
+        mask_prob=1.0, replace_prob=0.0, random_prob=1.0,
+    )
+    assert stats.chisquare(np.bincount(masked.ids.flatten())[10:]).pvalue > 1e-6
+    assert set(masked.ids.unique().tolist()) == set(range(10, 30))
+
+
+def test_rows_and_columns_are_chosen_independently() -> None:
+    chosen = (mask_tokens(IDS, torch.ones_like(MASK), seeds=SEEDS, mask_prob=0.5, **OPTIONS).labels != -100).double()
+    assert abs(float((chosen[:, 1:] == chosen[:, :-1]).double().mean()) - 0.5) < 6 * 0.5 / (64 * 199) ** 0.5
+    assert abs(float((chosen[1:] == chosen[:-1]).double().mean()) - 0.5) < 6 * 0.5 / (63 * 200) ** 0.5
+
+
+def test_special_tokens_are_left_alone() -> None:
+    masked = mask_tokens(IDS, MASK, seeds=SEEDS, special_ids=(12, 17), mask_prob=1.0, **OPTIONS)
+    special = (IDS == 12) | (IDS == 17)
+    assert (masked.labels[special] == -100).all()
+    assert (masked.labels[~special & MASK] != -100).all()
+
+
+def test_a_row_alone_is_masked_as_in_any_batch_with_any_padding() -> None:
+    whole = mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS)
+    for row in (0, 17, 63):
+        length = int(MASK[row].sum())
+        alone = mask_tokens(IDS[row : row + 1, :length], MASK[row : row + 1, :length], seeds=SEEDS[row : row + 1], **OPTIONS)
+        assert torch.equal(alone.ids[0], whole.ids[row, :length])
+        assert torch.equal(alone.labels[0], whole.labels[row, :length])
+        left_ids, left_mask = (torch.nn.functional.pad(part[row : row + 1, :length], (7, 2)) for part in (IDS, MASK))
+        left = mask_tokens(left_ids, left_mask, seeds=SEEDS[row : row + 1], **OPTIONS)
+        assert torch.equal(left.labels[0, 7 : 7 + length], whole.labels[row, :length])
+
+
+def test_a_share_of_nothing_and_of_all() -> None:
+    nothing = mask_tokens(IDS, MASK, seeds=SEEDS, mask_prob=0.0, **OPTIONS)
+    assert torch.equal(nothing.ids, IDS)
+    assert (nothing.labels == -100).all()
+    everything = mask_tokens(IDS, MASK, seeds=SEEDS, mask_id=1, random_ids=(), mask_prob=1.0, replace_prob=1.0, random_prob=0.0)
+    assert (everything.ids[MASK] == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (3, 0)])
+def test_an_empty_batch(shape: tuple[int, int]) -> None:
+    masked = mask_tokens(
+        torch.zeros(shape, dtype=torch.int64), torch.ones(shape, dtype=torch.bool), seeds=torch.zeros(shape[0], dtype=torch.int64), **OPTIONS
+    )
+    assert masked.ids.shape == masked.labels.shape == shape
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_the_ids_keep_their_type(dtype: torch.dtype) -> None:
+    masked = mask_tokens(IDS.to(dtype), MASK, seeds=SEEDS, **OPTIONS)
+    assert (masked.ids.dtype, masked.labels.dtype) == (dtype, torch.int64)
+    assert torch.equal(masked.ids.long(), mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS).ids)
+
+
+def test_inputs_are_left_as_they_were() -> None:
+    ids, mask, seeds = IDS.clone(), MASK.clone(), SEEDS.clone()
+    mask_tokens(ids, mask, seeds=seeds, **OPTIONS)
+    assert torch.equal(ids, IDS)
+    assert torch.equal(mask, MASK)
+    assert torch.equal(seeds, SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask_prob": 1.5}, r"mask_prob must be in 0\.\.1, got mask_prob=1.5"),
+        ({"mask_prob": float("nan")}, "got mask_prob=nan"),
+        ({"replace_prob": -0.1}, "got replace_prob=-0.1"),
+        ({"replace_prob": 0.8, "random_prob": 0.3}, r"replace_prob \+ random_prob must be in 0\.\.1"),
+        ({"random_ids": ()}, "random_ids must hold at least one token"),
+        ({"seeds": torch.full((64,), -1)}, "seed must not be negative, got -1"),
+    ],
+)
+def test_bad_options_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mask_tokens(IDS, MASK, **{"seeds": SEEDS, **OPTIONS, **options})

@@ -1,0 +1,118 @@
+"""EpochOrder."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.data import EpochIndex, EpochOrder, SampleIndex, index_at, position_of
+
+
+def test_pinned_values() -> None:
+    order = EpochOrder(length=5, seed=42)
+    assert [index_at(order, position).idx for position in range(15)] == [4, 3, 2, 1, 0, 1, 3, 0, 2, 4, 4, 2, 3, 1, 0]
+    assert index_at(EpochOrder(length=10**9 + 7, seed=42), 10**12) == (0, 999, 633755048)
+
+
+def test_each_epoch_holds_every_sample_once_in_another_sequence() -> None:
+    order = EpochOrder(length=100, seed=42)
+    epochs = [[index_at(order, 100 * epoch + place) for place in range(100)] for epoch in range(3)]
+    for number, epoch in enumerate(epochs):
+        assert {index.epoch for index in epoch} == {number}
+        assert sorted(index.idx for index in epoch) == list(range(100))
+    assert len({tuple(index.idx for index in epoch) for epoch in epochs}) == 3
+
+
+def test_neighbouring_seeds_share_no_epoch() -> None:
+    later = [index_at(EpochOrder(length=100, seed=42), 100 + place).idx for place in range(100)]
+    other = [index_at(EpochOrder(length=100, seed=43), place).idx for place in range(100)]
+    assert later != other
+
+
+def test_without_shuffle_an_epoch_is_in_sequence() -> None:
+    order = EpochOrder(length=3, seed=42, shuffle=False)
+    assert [tuple(index_at(order, position)) for position in range(4)] == [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0)]
+    assert position_of(order, SampleIndex(0, 1, 0)) == 3
+
+
+def test_tensors_may_cross_epochs() -> None:
+    order = EpochOrder(length=7, seed=42)
+    positions = torch.randperm(70, generator=torch.Generator().manual_seed(0)).reshape(10, 7)
+    found = index_at(order, positions)
+    assert all(part.shape == (10, 7) for part in found)
+    for row, column in ((0, 0), (3, 4), (9, 6)):
+        expected = index_at(order, int(positions[row, column]))
+        assert tuple(int(part[row, column]) for part in found) == tuple(expected)
+    assert torch.equal(position_of(order, found), positions)
+
+
+@pytest.mark.parametrize("position", [0, 10**9, 10**12, 2**62, 2**63 - 1])
+@pytest.mark.parametrize("length", [1, 2, 10**9 + 7, 2**40 + 1, 2**62])
+def test_any_position_of_an_endless_order_has_its_sample_and_back(length: int, position: int) -> None:
+    order = EpochOrder(length=length, seed=42)
+    index = index_at(order, position)
+    assert index.epoch == position // length
+    assert position_of(order, index) == position
+    assert tuple(int(part) for part in index_at(order, torch.tensor([position]))) == tuple(index)
+
+
+def test_a_cut_last_epoch() -> None:
+    order = EpochOrder(length=3, seed=42, num_samples=7)
+    assert len(order) == 7
+    left = {0, 1, 2} - {index_at(order, 6).idx}
+    assert position_of(order, SampleIndex(0, 2, index_at(order, 6).idx)) == 6
+    for idx in left:
+        with pytest.raises(IndexError, match=r"position must be in 0\.\.6, got position=[78]"):
+            position_of(order, SampleIndex(0, 2, idx))
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (SampleIndex(1, 0, 0), r"source must be in 0\.\.0, got source=1"),
+        (SampleIndex(0, -1, 0), "epoch must be in .* got epoch=-1"),
+        (SampleIndex(0, 0, 3), r"idx must be in 0\.\.2, got idx=3"),
+        (SampleIndex(torch.tensor([0]), torch.tensor([0]), torch.tensor([5])), "got idx=5"),
+    ],
+)
+def test_a_sample_that_never_comes_is_named(index: SampleIndex, message: str) -> None:
+    with pytest.raises(IndexError, match=message):
+        position_of(EpochOrder(length=3, seed=42), index)
+
+
+def test_an_endless_order_has_no_length_but_is_true() -> None:
+    with pytest.raises(TypeError, match="no length, got num_samples=None"):
+        len(EpochOrder(length=3, seed=42))
+    assert EpochOrder(length=3, seed=42)
+    assert EpochOrder(length=3, seed=42, num_samples=0)
+
+
+def test_it_compares_hashes_pickles_and_shows_itself() -> None:
+    order = EpochOrder(length=np.int64(3), seed=np.uint8(42))
+    assert order == EpochOrder(length=3, seed=42)
+    assert hash(order) == hash(EpochOrder(length=3, seed=42))
+    assert pickle.loads(pickle.dumps(order)) == order
+    assert repr(order) == "EpochOrder(length=3, seed=42, num_samples=None, shuffle=True)"
+    assert type(order.length) is int
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"length": 0, "seed": 1}, ValueError, "got length=0"),
+        ({"length": 2**62 + 1, "seed": 1}, ValueError, "length must be in 1"),
+        ({"length": 1, "seed": -1}, ValueError, "got seed=-1"),
+        ({"length": 1, "seed": 1, "num_samples": -1}, ValueError, "got num_samples=-1"),
+        ({"length": 1.0, "seed": 1}, TypeError, "length must be an integer, got length=1.0"),
+        ({"length": 1, "seed": 1, "shuffle": 1}, TypeError, "shuffle"),
+    ],
+)
+def test_bad_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        EpochOrder(**fields)
+
+
+def test_an_epoch_index_is_a_pair() -> None:
+    assert EpochIndex(epoch=1, idx=2) == (1, 2)
