@@ -31,7 +31,8 @@ class PipelineDataModule(LightningDataModule):
 
     Args:
         train: what is trained on.
-        validation: what is validated on, with the same batches each time; None for nothing.
+        validation: what is validated on, with the same batches each time; None for nothing (the trainer then wants
+            `limit_val_batches=0`).
         batches_per_epoch: steps from pause to pause; needed where the training order has no end.
 
     Raises:

@@ -114,6 +114,7 @@ def _fit(
         accelerator="cpu",
         devices=1,
         max_steps=settings.steps,
+        limit_val_batches=0 if pipelines.held_out is None else None,
         gradient_clip_val=1.0,
         logger=False,
         plugins=[AtomicCheckpointIO()],
@@ -200,6 +201,8 @@ def main(arguments: Sequence[str] | None = None, *, callbacks: Sequence[Callback
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", message="The dirpath has changed")  # the folder was moved: as good as ever
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")  # Lightning under torch 2.13
         try:
             _run(_parse(arguments), callbacks)
         except BadInputError as error:

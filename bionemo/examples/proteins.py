@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from Bio.SeqIO.FastaIO import SimpleFastaParser
-from jaxtyping import Int
-from torch import Tensor
 
 from bionemo.examples.bad_input import BadInputError
 
@@ -51,10 +49,6 @@ _ID_OF_BYTE: Final = np.full(256, -1, dtype=np.int64)
 for _id, _letter in enumerate(VOCABULARY):
     if len(_letter) == 1:
         _ID_OF_BYTE[[ord(_letter), ord(_letter.lower())]] = _id
-
-
-Tokens = TypeVar("Tokens", Int[Tensor, " length"], npt.NDArray[np.int64])
-"""A row of tokens."""
 
 
 class Protein(NamedTuple):
@@ -180,7 +174,7 @@ def encode(sequence: str, /) -> npt.NDArray[np.int64]:
     return np.concatenate([[CLS_ID], residues, [EOS_ID]])
 
 
-def crop(ids: Tokens, /, *, max_length: int, generator: torch.Generator) -> Tokens:
+def crop(ids: npt.NDArray[np.int64], /, *, max_length: int, generator: torch.Generator) -> npt.NDArray[np.int64]:
     """Return a window of at most `max_length` tokens, each as probable as the others; a row that fits comes whole.
 
     Example:

@@ -79,13 +79,14 @@ def write_run(folder: Path, /, *, settings: Settings, record: Mapping[str, Any])
     write_atomically(folder / "run.json", json.dumps(attrs.asdict(settings), indent=2).encode())
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return what a file of a run holds."""
     try:
-        return json.loads(path.read_bytes())
+        return dict(json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError) as error:
         message = f"{path.parent}: there is no run to resume (no {path.name}). Start one by --out {path.parent}."
         raise BadInputError(message) from error
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         message = f"{path}: can't be read ({error}). Start a new run by --out."
         raise BadInputError(message) from error
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-PRINT = "from pathlib import Path; from bionemo.core import BIONEMO_CACHE_DIR as d; assert isinstance(d, Path); print(d)"
+PRINT = (
+    "from pathlib import Path; from bionemo.core import BIONEMO_CACHE_DIR as d; assert isinstance(d, Path); print(d)"
+)
 
 
 def cache_dir(**environment: str) -> str:

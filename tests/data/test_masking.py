@@ -15,7 +15,13 @@ OPTIONS = {"mask_id": 1, "random_ids": range(10, 30)}
 
 
 def test_pinned_values() -> None:
-    masked = mask_tokens(torch.arange(10, 22).reshape(1, 12), torch.ones(1, 12, dtype=torch.bool), seeds=torch.tensor([42]), mask_prob=0.5, **OPTIONS)
+    masked = mask_tokens(
+        torch.arange(10, 22).reshape(1, 12),
+        torch.ones(1, 12, dtype=torch.bool),
+        seeds=torch.tensor([42]),
+        mask_prob=0.5,
+        **OPTIONS,
+    )
     assert masked.ids.tolist() == [[1, 11, 12, 17, 14, 1, 16, 17, 18, 19, 20, 21]]
     assert masked.labels.tolist() == [[10, -100, -100, 13, -100, 15, -100, -100, 18, -100, -100, -100]]
 
@@ -35,7 +41,12 @@ def test_the_shares_are_those_asked_for() -> None:
     chosen = masked.labels != -100
     among = masked.ids[chosen]
     # Of the random replacements one in twenty is the token that stood there: it counts as kept.
-    found = [int((~chosen).sum()), int((among == 1).sum()), int(((among != 1) & (among != 10)).sum()), int((among == 10).sum())]
+    found = [
+        int((~chosen).sum()),
+        int((among == 1).sum()),
+        int(((among != 1) & (among != 10)).sum()),
+        int((among == 10).sum()),
+    ]
     expected = np.array([0.85, 0.15 * 0.8, 0.15 * 0.1 * 19 / 20, 0.15 * (0.1 + 0.1 / 20)]) * ids.numel()
     assert stats.chisquare(found, expected).pvalue > 1e-6
 
@@ -43,8 +54,14 @@ def test_the_shares_are_those_asked_for() -> None:
 def test_replacements_are_drawn_alike() -> None:
     ids = torch.full((200, 500), 5)
     masked = mask_tokens(
-        ids, torch.ones_like(ids, dtype=torch.bool), seeds=torch.arange(200), mask_id=1, random_ids=range(10, 30),
-        mask_prob=1.0, replace_prob=0.0, random_prob=1.0,
+        ids,
+        torch.ones_like(ids, dtype=torch.bool),
+        seeds=torch.arange(200),
+        mask_id=1,
+        random_ids=range(10, 30),
+        mask_prob=1.0,
+        replace_prob=0.0,
+        random_prob=1.0,
     )
     assert stats.chisquare(np.bincount(masked.ids.flatten())[10:]).pvalue > 1e-6
     assert set(masked.ids.unique().tolist()) == set(range(10, 30))
@@ -67,7 +84,9 @@ def test_a_row_alone_is_masked_as_in_any_batch_with_any_padding() -> None:
     whole = mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS)
     for row in (0, 17, 63):
         length = int(MASK[row].sum())
-        alone = mask_tokens(IDS[row : row + 1, :length], MASK[row : row + 1, :length], seeds=SEEDS[row : row + 1], **OPTIONS)
+        alone = mask_tokens(
+            IDS[row : row + 1, :length], MASK[row : row + 1, :length], seeds=SEEDS[row : row + 1], **OPTIONS
+        )
         assert torch.equal(alone.ids[0], whole.ids[row, :length])
         assert torch.equal(alone.labels[0], whole.labels[row, :length])
         left_ids, left_mask = (torch.nn.functional.pad(part[row : row + 1, :length], (7, 2)) for part in (IDS, MASK))
@@ -79,14 +98,19 @@ def test_a_share_of_nothing_and_of_all() -> None:
     nothing = mask_tokens(IDS, MASK, seeds=SEEDS, mask_prob=0.0, **OPTIONS)
     assert torch.equal(nothing.ids, IDS)
     assert (nothing.labels == -100).all()
-    everything = mask_tokens(IDS, MASK, seeds=SEEDS, mask_id=1, random_ids=(), mask_prob=1.0, replace_prob=1.0, random_prob=0.0)
+    everything = mask_tokens(
+        IDS, MASK, seeds=SEEDS, mask_id=1, random_ids=(), mask_prob=1.0, replace_prob=1.0, random_prob=0.0
+    )
     assert (everything.ids[MASK] == 1).all()
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (3, 0)])
 def test_an_empty_batch(shape: tuple[int, int]) -> None:
     masked = mask_tokens(
-        torch.zeros(shape, dtype=torch.int64), torch.ones(shape, dtype=torch.bool), seeds=torch.zeros(shape[0], dtype=torch.int64), **OPTIONS
+        torch.zeros(shape, dtype=torch.int64),
+        torch.ones(shape, dtype=torch.bool),
+        seeds=torch.zeros(shape[0], dtype=torch.int64),
+        **OPTIONS,
     )
     assert masked.ids.shape == masked.labels.shape == shape
 

@@ -50,7 +50,9 @@ def test_a_position_out_of_range_in_a_tensor_is_named() -> None:
 
 
 def test_pinned_order_ids() -> None:
-    assert order_id(EpochOrder(length=10, seed=42)) == "aa7e5dad890c51882a6e691e73aba1b3d16c05e31ae13e401c3174901a845414"
+    assert (
+        order_id(EpochOrder(length=10, seed=42)) == "aa7e5dad890c51882a6e691e73aba1b3d16c05e31ae13e401c3174901a845414"
+    )
     cut = EpochOrder(length=10, seed=42, num_samples=25, shuffle=False)
     assert order_id(cut) == "6eca94d3bb85dbb7662c3a07909c393eba062e6b50b4253e7a139694fa66c727"
 

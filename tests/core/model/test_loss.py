@@ -17,7 +17,9 @@ def test_it_is_torchs_cross_entropy_over_the_labelled_tokens() -> None:
 
 def test_parts_add_up_to_the_whole() -> None:
     logits = torch.randn(6, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    labels = torch.randint(-1, 7, (6, 5), generator=torch.Generator().manual_seed(1)).where(torch.rand(6, 5) < 0.7, -100)
+    labels = torch.randint(-1, 7, (6, 5), generator=torch.Generator().manual_seed(1)).where(
+        torch.rand(6, 5) < 0.7, -100
+    )
     labels = labels.where(labels >= 0, -100)
     parts = [token_cross_entropy(logits[a:b], labels[a:b]) for a, b in ((0, 1), (1, 1), (1, 5), (5, 6))]
     torch.testing.assert_close(mean_loss(parts), mean_loss([token_cross_entropy(logits, labels)]))
@@ -32,7 +34,10 @@ def test_no_labelled_token_is_no_loss() -> None:
 
 
 def test_half_precision_is_summed_in_float32() -> None:
-    assert token_cross_entropy(torch.zeros(3, 4, dtype=torch.bfloat16), torch.tensor([0, 1, 2])).loss_sum.dtype == torch.float32
+    assert (
+        token_cross_entropy(torch.zeros(3, 4, dtype=torch.bfloat16), torch.tensor([0, 1, 2])).loss_sum.dtype
+        == torch.float32
+    )
 
 
 def test_no_part_is_refused() -> None:

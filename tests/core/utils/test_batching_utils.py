@@ -18,7 +18,9 @@ def test_rows_are_padded_on_the_right() -> None:
 @pytest.mark.parametrize(
     ("padding_len", "divisor", "width"), [(None, 1, 3), (None, 4, 4), (3, 1, 3), (5, 1, 5), (5, 4, 8), (8, 8, 8)]
 )
-def test_the_width_is_the_longest_or_the_one_asked_for_rounded_up(padding_len: int | None, divisor: int, width: int) -> None:
+def test_the_width_is_the_longest_or_the_one_asked_for_rounded_up(
+    padding_len: int | None, divisor: int, width: int
+) -> None:
     ids, mask = pad_token_ids([[1, 2, 3], [4]], 0, padding_len, divisor)
     assert ids.shape == mask.shape == (2, width)
     assert mask.sum(1).tolist() == [3, 1]
@@ -90,7 +92,11 @@ def test_the_rows_are_left_as_they_were() -> None:
         (([["a"]],), TypeError, "got dtype <U1 in row 0"),
         (([[2**63 + 5, -1]],), TypeError, "got dtype (object|float64) in row 0"),
         (([[2**63]],), ValueError, "row 0 of token_ids must fit int64"),
-        (([torch.tensor([1], dtype=torch.int8)], 300), ValueError, r"padding_value must fit int8 \(-128..127\), got 300"),
+        (
+            ([torch.tensor([1], dtype=torch.int8)], 300),
+            ValueError,
+            r"padding_value must fit int8 \(-128..127\), got 300",
+        ),
     ],
 )
 def test_bad_input_is_named(arguments: tuple, error: type[Exception], message: str) -> None:

@@ -42,16 +42,16 @@ def test_neighbouring_seeds_share_no_epoch() -> None:
 
 
 def test_text_and_place_of_data_matter() -> None:
-    assert len({fold_in(7), fold_in(7, 0), fold_in(7, ""), fold_in(7, 0, 0), fold_in(7, "a", 0), fold_in(7, 0, "a")}) == 6
+    assert (
+        len({fold_in(7), fold_in(7, 0), fold_in(7, ""), fold_in(7, 0, 0), fold_in(7, "a", 0), fold_in(7, 0, "a")}) == 6
+    )
 
 
 @pytest.mark.parametrize("bit", range(0, 63, 7))
 @pytest.mark.parametrize("of_seed", [True, False])
 def test_every_input_bit_flips_each_output_bit_half_of_the_time(bit: int, of_seed: bool) -> None:
     words = torch.arange(2**14)
-    base, flipped = (
-        fold_in(side, 7) if of_seed else fold_in(7, side) for side in (words, words ^ (1 << bit))
-    )
+    base, flipped = (fold_in(side, 7) if of_seed else fold_in(7, side) for side in (words, words ^ (1 << bit)))
     shares = torch.stack([((base ^ flipped) >> out & 1).double().mean() for out in range(63)])
     # A pair is counted twice where the bit lies within the words: sigma is at most 0.5 / sqrt(2**13); 6 sigma.
     assert (shares - 0.5).abs().max() < 6 * 0.5 / 2**6.5

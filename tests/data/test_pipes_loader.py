@@ -1,0 +1,199 @@
+"""The loader of a pipeline."""
+
+import json
+from functools import partial
+
+import attrs
+import pytest
+import torch
+
+from bionemo.data import EpochOrder, Pipeline, Source, batch_at, order_id
+from bionemo.data.pipes import loader
+
+
+def make(num_samples: int | None = 10, **fields) -> Pipeline:
+    fields = {"order": EpochOrder(length=10, seed=42, num_samples=num_samples), "sources": list(range(10)), **fields}
+    return Pipeline(**{"batch_size": 4, "seed": 7, "collate": list, **fields})
+
+
+def tagged(sample, *, generator: torch.Generator, tag: str = ""):
+    return sample, tag
+
+
+@pytest.mark.parametrize("tail", ["short", "drop"])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_it_yields_the_batches_of_the_pipeline(tail: str, world_size: int) -> None:
+    pipeline = make(27, tail=tail)
+    for rank in range(world_size):
+        batches = loader(pipeline, rank, world_size)
+        assert len(batches) == (7 if tail == "short" else 6)
+        assert list(batches) == [batch_at(pipeline, step, rank, world_size) for step in range(len(batches))]
+
+
+def test_a_finite_order_ends_for_good() -> None:
+    batches = loader(make())
+    assert len(list(batches)) == 3
+    assert list(batches) == []
+    assert batches.state_dict()["consumed_samples"] == 10
+
+
+def test_it_pauses_and_goes_on() -> None:
+    pipeline = make(None)
+    batches = loader(pipeline, batches_per_epoch=3)
+    assert len(batches) == 3
+    epochs = [list(batches) for _ in range(4)]
+    assert [len(epoch) for epoch in epochs] == [3, 3, 3, 3]
+    assert sum(epochs, []) == [batch_at(pipeline, step) for step in range(12)]
+    assert batches.consumed_samples == 48
+
+
+def test_an_interrupted_epoch_goes_on_to_its_pause() -> None:
+    batches = loader(make(None), batches_per_epoch=5)
+    begun = iter(batches)
+    first = [next(begun), next(begun)]
+    assert len(first) + len(list(batches)) == 5
+    assert len(list(batches)) == 5
+
+
+def test_restart_starts_over_with_the_same_batches() -> None:
+    batches = loader(make(), restart=True)
+    first = list(batches)
+    next(iter(batches))
+    assert list(batches) == first
+
+
+def test_an_order_without_end_and_pause_has_no_length_but_is_true() -> None:
+    batches = loader(make(None))
+    with pytest.raises(TypeError, match="no length. Give batches_per_epoch"):
+        len(batches)
+    assert batches
+
+
+def test_the_state_is_plain_small_and_the_same_on_every_rank() -> None:
+    pipeline = make()
+    states = []
+    for rank in range(3):
+        batches = loader(pipeline, rank, 3)
+        next(iter(batches))
+        states.append(batches.state_dict())
+    assert states[0] == states[1] == states[2] == json.loads(json.dumps(states[0]))
+    assert states[0]["consumed_samples"] == 4
+    assert states[0]["order_id"] == order_id(pipeline.order)
+
+
+@pytest.mark.parametrize("steps", range(7))
+def test_another_loader_goes_on_from_the_state(steps: int) -> None:
+    pipeline = make(27)
+    first = loader(pipeline)
+    begun = iter(first)
+    for _ in range(steps):
+        next(begun)
+    second = loader(pipeline)
+    second.load_state_dict(first.state_dict())
+    assert list(second) == list(begun)
+
+
+def test_a_resume_far_ahead_takes_no_replay() -> None:
+    pipeline = make(None)
+    batches = loader(pipeline)
+    batches.load_state_dict(loader(pipeline, start=4 * 10**15).state_dict())
+    assert next(iter(batches)) == batch_at(pipeline, 10**15)
+
+
+def test_off_the_new_grid_the_first_batch_is_the_short_one_that_returns_to_it() -> None:
+    first = loader(make(27))
+    begun = iter(first)
+    delivered = [*next(begun), *next(begun)]
+    second = loader(make(27, batch_size=5), 0, 1)
+    second.load_state_dict(first.state_dict())
+    rest = list(second)
+    assert [len(batch) for batch in rest] == [2, 5, 5, 5, 2]
+    assert delivered + sum(rest, []) == sum(loader(make(27)), [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"order": EpochOrder(length=10, seed=43, num_samples=10)}, r"order.seed \(was 42, is 43\)"),
+        ({"order": EpochOrder(length=10, seed=42, num_samples=20)}, r"order.num_samples \(was 10, is 20\)"),
+        (
+            {"order": EpochOrder(length=11, seed=42, num_samples=10), "sources": list(range(11))},
+            r"lengths.0 \(was 10, is 11\)",
+        ),
+        ({"seed": 8}, r"differs in seed \(was 7, is 8\)"),
+    ],
+)
+def test_the_state_of_another_order_is_refused_with_the_fields_that_differ(fields: dict, message: str) -> None:
+    state = loader(make()).state_dict()
+    batches = loader(make(**fields))
+    with pytest.raises(ValueError, match=message):
+        batches.load_state_dict(state)
+    assert batches.consumed_samples == 0
+
+
+def test_the_state_of_another_version_of_the_algorithms_is_refused() -> None:
+    state = loader(make()).state_dict() | {"order_id": "0" * 64}
+    with pytest.raises(ValueError, match="the version of the algorithms"):
+        loader(make()).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sources": Source(list(range(10)), transform=partial(tagged, tag="b"))},
+        {"collate": tuple},
+        {"batch_transform": tagged},
+    ],
+)
+def test_other_functions_warn(fields: dict) -> None:
+    state = loader(make(sources=Source(list(range(10)), transform=partial(tagged, tag="a")))).state_dict()
+    with pytest.warns(UserWarning, match="goes on with other functions: (transforms|collate|batch_transform)"):
+        loader(make(**fields)).load_state_dict(state)
+
+
+def test_batch_size_tail_and_world_may_change() -> None:
+    state = loader(make(), start=8).state_dict()
+    batches = loader(make(batch_size=3, tail="drop"), 1, 2)
+    batches.load_state_dict(state)
+    assert batches.consumed_samples == 8
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    "state",
+    [None, 3, {}, {"consumed_samples": 4}, {"consumed_samples": "4", "pipeline": {}, "order_id": ""}, {"position": 3}],
+)
+def test_garbage_is_refused(state: object) -> None:
+    with pytest.raises(ValueError, match=r"state must be what a loader's state_dict\(\) gave"):
+        loader(make()).load_state_dict(state)
+
+
+@pytest.mark.parametrize("consumed", [-1, 11])
+def test_a_position_outside_of_the_order_is_refused(consumed: int) -> None:
+    state = loader(make()).state_dict() | {"consumed_samples": consumed}
+    with pytest.raises(ValueError, match=f"got consumed_samples={consumed}"):
+        loader(make()).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 2, "world_size": 2}, "got rank=2"),
+        ({"batches_per_epoch": 0}, "got batches_per_epoch=0"),
+        ({"start": 11}, "got start=11"),
+    ],
+)
+def test_bad_options_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loader(make(), **options)
+
+
+def test_ranks_without_a_share_have_as_many_batches() -> None:
+    pipeline = make(9, batch_size=2)
+    counts = {len(list(loader(pipeline, rank, 5))) for rank in range(5)}
+    assert counts == {5}
+
+
+def test_a_changed_record_is_a_new_pipeline() -> None:
+    pipeline = make()
+    assert list(loader(attrs.evolve(pipeline, seed=8))) == list(loader(pipeline))

@@ -1,0 +1,70 @@
+"""Datapipes composed by hand."""
+
+import pytest
+import torch
+from torchdata.nodes import Loader
+
+from bionemo.data import EpochOrder, Pipeline, Source, batch_at, index_at
+from bionemo.data.pipes import batch, collate, loader, read, sample_indices, transform
+
+
+def with_number(sample, *, generator: torch.Generator):
+    return sample, int(torch.randint(10**9, (), generator=generator))
+
+
+def with_seeds(rows: list, *, seeds: torch.Tensor) -> list:
+    return list(zip(rows, seeds.tolist(), strict=True))
+
+
+def by_hand(order: EpochOrder, dataset: list, *, tail: str = "short", start: int = 0):
+    node = sample_indices(order, start=start)
+    node = read(node, dataset)
+    node = transform(node, with_number, seed=7)
+    node = batch(node, 4, tail=tail)
+    return collate(node, list, batch_transform=with_seeds, seed=7)
+
+
+@pytest.mark.parametrize("tail", ["short", "drop"])
+def test_a_chain_by_hand_yields_what_the_pipeline_is(tail: str) -> None:
+    order = EpochOrder(length=10, seed=42, num_samples=27)
+    pipeline = Pipeline(
+        order=order,
+        sources=Source(list(range(10)), transform=with_number),
+        batch_size=4,
+        seed=7,
+        collate=list,
+        batch_transform=with_seeds,
+        tail=tail,
+    )
+    batches = list(by_hand(order, list(range(10)), tail=tail))
+    assert batches == [batch_at(pipeline, step) for step in range(len(batches))] == list(loader(pipeline))
+    assert len(batches) == (7 if tail == "short" else 6)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_chain_by_hand_goes_on_from_its_state(steps: int) -> None:
+    order = EpochOrder(length=10, seed=42, num_samples=27)
+    whole = list(by_hand(order, list(range(10))))
+    first = Loader(by_hand(order, list(range(10))), restart_on_stop_iteration=False)
+    begun = iter(first)
+    head = [next(begun) for _ in range(min(steps, len(whole)))]
+    second = Loader(by_hand(order, list(range(10))), restart_on_stop_iteration=False)
+    second.load_state_dict(first.state_dict())
+    assert head + list(second) == whole
+
+
+def test_a_node_of_positions_restarts_and_starts_anywhere() -> None:
+    order = EpochOrder(length=10, seed=42)
+    node = sample_indices(order, start=10**12)
+    expected = [(10**12 + place, index_at(order, 10**12 + place)) for place in range(5000)]
+    assert [next(node) for _ in range(5000)] == expected
+    assert node.state_dict() == {"position": 10**12 + 5000}
+    node.reset()
+    assert next(node) == expected[0]
+    node.reset({"position": 10**12 + 3})
+    assert next(node) == expected[3]
+
+
+def test_a_finite_order_ends() -> None:
+    assert list(sample_indices(EpochOrder(length=3, seed=1, num_samples=0))) == []
+    assert len(list(sample_indices(EpochOrder(length=3, seed=1, num_samples=5)))) == 5

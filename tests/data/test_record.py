@@ -1,0 +1,57 @@
+"""Records as plain values."""
+
+from functools import partial
+
+import attrs
+import pytest
+
+from bionemo.data.record import function_name, record_differences, to_record
+
+
+@attrs.frozen
+class Outer:
+    parts: tuple
+    table: dict
+
+
+def test_records_nest() -> None:
+    record = to_record(Outer((1, Outer((), {})), {"a": None}))
+    assert record["parts"][1]["parts"] == []
+    assert record["table"] == {"a": None}
+    assert record["type"].endswith("test_record.Outer")
+
+
+def test_a_value_that_is_none_of_a_record_is_refused() -> None:
+    with pytest.raises(TypeError, match="plain values, tuples and attrs records, got set"):
+        to_record(Outer((), {"a": {1}}))
+
+
+class Callable:
+    def __call__(self) -> None:
+        """Do nothing."""
+
+
+def test_functions_have_names() -> None:
+    assert function_name(None) is None
+    assert function_name(len) == "builtins.len"
+    assert function_name("".join).endswith("str.join")
+    assert function_name(partial(partial(sorted, key=len), [2], reverse=True)) == (
+        "builtins.sorted([2], key=<built-in function len>, reverse=True)"
+    )
+    assert function_name(Callable()).endswith("test_record.Callable")
+
+
+@pytest.mark.parametrize(
+    ("saved", "current", "expected"),
+    [
+        ({}, {}, {}),
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": 1}, {"b": 2}, {"a": (1, None), "b": (None, 2)}),
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}}, {"a.b.1": (2, 3)}),
+        ({"a": [1]}, {"a": [1, 2]}, {"a.1": (None, 2)}),
+        ({"a": []}, {"a": {}}, {}),
+        ({"a": None}, {"a": {"b": 1}}, {"a.b": (None, 1)}),
+    ],
+)
+def test_differences_are_by_path(saved: dict, current: dict, expected: dict) -> None:
+    assert record_differences(saved, current) == expected

@@ -1,0 +1,197 @@
+"""The main job, as a user calls it."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bionemo.examples.protein_mlm import main
+
+QUICK = ["--steps", "3", "--batch-size", "2", "--max-length", "16"]
+
+
+def write_fasta(path: Path, records: int = 12) -> Path:
+    path.write_text("".join(f">p\n{'MKVLAAGWYCDEFHINPQRST'[: 5 + n]}\n" for n in range(records)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def fasta(tmp_path_factory) -> Path:
+    return write_fasta(tmp_path_factory.mktemp("proteins") / "few.fasta")
+
+
+@pytest.fixture(scope="module")
+def finished(fasta: Path, tmp_path_factory) -> Path:
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["--fasta", str(fasta), "--out", str(folder), *QUICK]) == 0
+    return folder
+
+
+def refuse(capsys, *arguments: str | Path) -> str:
+    """Return the one line with which the program refuses arguments."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("protein_mlm: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_run_leaves_what_it_promises(finished: Path) -> None:
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "checkpoint.ckpt",
+        "loss.png",
+        "metrics.csv",
+        "pipeline.json",
+        "run.json",
+    ]
+    record = json.loads((finished / "pipeline.json").read_text())
+    assert record["pipeline"]["order"]["type"] == "EpochOrder"
+    assert len(record["order_id"]) == 64
+    rows = list(csv.DictReader((finished / "metrics.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["0", "1", "2", "3"]
+    assert all(row["train_loss"] for row in rows[1:])
+    assert rows[0]["held_out_loss"]
+    assert rows[3]["held_out_loss"]
+    assert (finished / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_ends_the_run(fasta: Path, tmp_path: Path, capsys) -> None:
+    assert main(["--fasta", str(fasta), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"12 proteins, 2 of them cropped to 16 tokens: {tmp_path / 'run'}\n")
+    for name in (
+        "steps  ",
+        "tokens per second",
+        "share of padding",
+        "train loss",
+        "held-out loss",
+        "unigram entropy",
+        "order id",
+    ):
+        assert f"\n{name}" in out
+
+
+@pytest.mark.parametrize("records", [1, 9])
+def test_few_records_train_without_a_held_out_set(tmp_path: Path, capsys, records: int) -> None:
+    fasta = write_fasta(tmp_path / "one.fasta", records)
+    assert main(["--fasta", str(fasta), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    assert "no held-out set: fewer than 10 records" in capsys.readouterr().out
+
+
+def test_a_finished_run_can_be_resumed_for_more_steps_and_for_none(finished: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    assert main(["--resume", str(folder)]) == 0
+    assert "no step was left to train" in capsys.readouterr().out
+    assert main(["--resume", str(folder), "--steps", "5"]) == 0
+    assert torch.load(folder / "checkpoint.ckpt", weights_only=True)["global_step"] == 5
+    assert main(["--resume", str(folder)]) == 0
+    steps = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("steps"))
+    assert steps.split() == ["steps", "5"]
+
+
+def test_a_bad_fasta_leaves_no_folder(tmp_path: Path, capsys) -> None:
+    bad = tmp_path / "bad.fasta"
+    bad.write_text(">a\nMK1\n")
+    assert "record 1 ('a'): residue 3 is '1'" in refuse(capsys, "--fasta", bad, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "0"], "argument --steps: must be in 1"),
+        (["--steps", "many"], "argument --steps: invalid"),
+        (["--batch-size", "-3"], "argument --batch-size: must be in 1"),
+        (["--max-length", "0"], "argument --max-length: must be in 1"),
+        (["--seed", "-1"], "argument --seed: must be in 0"),
+        (["--seed", str(2**63)], "argument --seed: must be in 0"),
+        (["--colour", "red"], "unrecognized arguments: --colour red"),
+        (["--out", "a", "--resume", "b"], "not allowed with argument"),
+    ],
+)
+def test_bad_options_are_named(capsys, arguments: list[str], message: str) -> None:
+    assert message in refuse(capsys, *arguments)
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_an_output_path_that_cannot_be_a_folder(fasta: Path, tmp_path: Path, capsys, below: bool) -> None:
+    file = tmp_path / "file"
+    file.write_text("precious")
+    out = file / "run" if below else file
+    assert "can't be the folder of a run" in refuse(capsys, "--fasta", fasta, "--out", out, *QUICK)
+    assert file.read_text() == "precious"
+
+
+def test_a_folder_that_holds_a_run_is_kept(finished: Path, fasta: Path, capsys) -> None:
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    assert f"Go on with it by --resume {finished}" in refuse(capsys, "--fasta", fasta, "--out", finished, *QUICK)
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path, capsys) -> None:
+    assert "there is no run to resume (no run.json)" in refuse(capsys, "--resume", tmp_path)
+    assert "there is no run to resume" in refuse(capsys, "--resume", tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("option", "differences"),
+    [
+        (["--seed", "7"], ["seed (was 42, is 7)", "pipeline.order.seed (was "]),
+        (["--batch-size", "3"], ["pipeline.batch_size (was 2, is 3)"]),
+        (["--max-length", "15"], ["crop(max_length=16)', is '"]),
+    ],
+)
+def test_another_order_is_refused_with_the_fields_that_differ(
+    finished: Path, capsys, option: list[str], differences: list[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    error = refuse(capsys, "--resume", finished, *option)
+    for difference in differences:
+        assert difference in error
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_changed_fasta_is_another_order(finished: Path, tmp_path: Path, capsys) -> None:
+    more, other = write_fasta(tmp_path / "more.fasta", 13), write_fasta(tmp_path / "other.fasta")
+    other.write_text(other.read_text().replace("MK", "MW"))
+    assert "pipeline.order.length (was 11, is 12)" in refuse(capsys, "--resume", finished, "--fasta", more)
+    assert "sequences (was '" in refuse(capsys, "--resume", finished, "--fasta", other)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -1])
+def test_a_checkpoint_cut_short_is_named(finished: Path, tmp_path: Path, capsys, keep: int) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    path = folder / "checkpoint.ckpt"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert f"{path}: the checkpoint is cut short or damaged" in refuse(capsys, "--resume", folder)
+
+
+@pytest.mark.parametrize("name", ["run.json", "pipeline.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b'{"steps": "many"}', b'{"colour": 3}'])
+def test_a_damaged_run_is_named(finished: Path, tmp_path: Path, capsys, name: str, content: bytes) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / name).write_bytes(content)
+    assert str(folder) in refuse(capsys, "--resume", folder)
+
+
+def test_as_a_process_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bionemo.examples.protein_mlm", "--fasta", str(tmp_path / "none.fasta")]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ))
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr == (
+        f"protein_mlm: {tmp_path / 'none.fasta'}: there is no such file. Give the path of a protein FASTA, plain or gzipped.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
