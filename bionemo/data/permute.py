@@ -111,6 +111,10 @@ def permute_kernel(index: Word, plan: Plan, /) -> Word:
     """Return where a permutation takes an index; unchecked, for ints and tensors, also compiled and under `vmap`.
 
     Law: `unpermute_kernel(permute_kernel(index, plan), plan) == index`.
+
+    Example:
+        >>> permute_kernel(3, make_plan(6, 42)) == permute(3, 6, 42)
+        True
     """
     width = 1 << plan.row_bits
     row: Word
@@ -131,6 +135,10 @@ def unpermute_kernel(index: Word, plan: Plan, /) -> Word:
     """Return which index a permutation takes to this one; unchecked, as `permute_kernel`.
 
     Law: `permute_kernel(unpermute_kernel(index, plan), plan) == index`.
+
+    Example:
+        >>> unpermute_kernel(permute(3, 6, 42), make_plan(6, 42))
+        3
     """
     width = 1 << plan.row_bits
     row: Word

@@ -109,6 +109,13 @@ def num_batches(pipeline: Pipeline[Any], /) -> int | None:
     """Return how many batches a pipeline has; None for no end.
 
     Law: every rank of any world size has as many.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> num_batches(pipeline)
+        3
     """
     if pipeline.order.num_samples is None:
         return None
@@ -121,6 +128,13 @@ def batch_stop(pipeline: Pipeline[Any], start: int, /) -> int:
 
     A batch ends at the next multiple of the batch size: one that starts between two is short, and the next is on the
     grid again.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> batch_stop(pipeline, 2), batch_stop(pipeline, 3), batch_stop(pipeline, 4), batch_stop(pipeline, 5)
+        (4, 4, 5, 5)
     """
     stop = (start // pipeline.batch_size + 1) * pipeline.batch_size
     if pipeline.order.num_samples is None or stop <= pipeline.order.num_samples:
@@ -146,19 +160,36 @@ def rank_positions(start: int, stop: int, *, rank: int, world_size: int) -> rang
 
 
 def read_sample(sources: Sequence[Source], index: SampleIndex, /) -> Any:
-    """Return a sample as its data set holds it."""
+    """Return a sample as its data set holds it.
+
+    Example:
+        >>> read_sample([Source("abc"), Source("xyz")], SampleIndex(source=1, epoch=0, idx=2))
+        'z'
+    """
     return sources[index.source].dataset[index.idx]
 
 
 def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: int, position: int) -> Any:
-    """Return a sample transformed with its own generator, made from the pipeline's seed and the sample's position."""
+    """Return a sample transformed with its own generator, made from the pipeline's seed and the sample's position.
+
+    Example:
+        >>> def jitter(sample, *, generator):
+        ...     return sample + int(torch.randint(100, (), generator=generator))
+        >>> transform_sample(jitter, 1000, seed=42, position=3)
+        1080
+    """
     return transform(sample, generator=make_generator(seed, "sample", position))
 
 
 def transform_batch(
     batch_transform: Callable[..., Batch], batch: Any, /, *, seed: int, positions: Sequence[int]
 ) -> Batch:
-    """Return a batch transformed with a seed a row, made from the pipeline's seed and each row's position."""
+    """Return a batch transformed with a seed a row, made from the pipeline's seed and each row's position.
+
+    Example:
+        >>> transform_batch(lambda batch, *, seeds: seeds % 100, None, seed=42, positions=[3, 4])
+        tensor([33, 82])
+    """
     seeds = fold_in(seed, "row", torch.tensor(positions, dtype=torch.int64))
     return batch_transform(batch, seeds=seeds)
 
@@ -168,6 +199,13 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], indices: Seque
 
     Raises:
         Exception: what a data set or transform raises, with a note that names the position, source, epoch and idx.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> assemble(pipeline, range(2), indices_at(order, range(2))) == batch_at(pipeline, 0)
+        True
     """
     samples = []
     for position, index in zip(positions, indices, strict=True):
@@ -205,6 +243,13 @@ def batch_from(pipeline: Pipeline[Batch], start: int, rank: int = 0, world_size:
     Raises:
         IndexError: if no batch starts there.
         ValueError: if the rank isn't below the world size.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> batch_from(pipeline, 0), batch_from(pipeline, 1), batch_from(pipeline, 0, rank=1, world_size=2)
+        ('ad', 'd', 'd')
     """
     start = check_int(start, name="start", low=-(2**63))
     stop = batch_stop(pipeline, start) if start >= 0 else start
@@ -233,6 +278,13 @@ def batch_at(pipeline: Pipeline[Batch], step: int, rank: int = 0, world_size: in
     Raises:
         IndexError: if there is no such step.
         ValueError: if the rank isn't below the world size.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> batch_at(pipeline, 2), batch_at(pipeline, 1, rank=0, world_size=2)
+        ('e', 'c')
     """
     step = check_int(step, name="step", low=-(2**63))
     count = num_batches(pipeline)
@@ -246,6 +298,13 @@ def pipeline_record(pipeline: Pipeline[Any], /) -> dict[str, Any]:
     """Return the canonical record of a pipeline: plain values that say what it reads and in which order.
 
     The functions are there by name only, the data sets by length only.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> pipeline_record(pipeline)["lengths"], pipeline_record(pipeline)["batch_size"]
+        ([5], 2)
     """
     return {
         "order": to_record(pipeline.order),

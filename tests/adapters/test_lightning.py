@@ -16,7 +16,6 @@ from bionemo.core.model.loss import TokenCrossEntropy, mean_loss, token_cross_en
 from bionemo.core.utils.random_utils import make_generator
 from bionemo.data import EpochOrder, Pipeline, batch_at
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed")
 
 

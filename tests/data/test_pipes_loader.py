@@ -37,6 +37,11 @@ def test_a_finite_order_ends_for_good() -> None:
     assert batches.state_dict()["consumed_samples"] == 10
 
 
+def test_an_empty_order_has_no_batch() -> None:
+    assert len(loader(make(0))) == 0
+    assert list(loader(make(0))) == list(loader(make(0), batches_per_epoch=3)) == []
+
+
 def test_it_pauses_and_goes_on() -> None:
     pipeline = make(None)
     batches = loader(pipeline, batches_per_epoch=3)

@@ -1,4 +1,4 @@
-"""The main job, in a process of its own, with a line in a file for every step that it begins: for the test that kills it."""
+"""The main job in a process of its own, with a line in a file for every step it begins: for the test that kills it."""
 
 import hashlib
 import os

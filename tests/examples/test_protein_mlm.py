@@ -191,7 +191,6 @@ def test_as_a_process_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> N
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ))
     assert run.returncode == 2
     assert run.stdout == ""
-    assert run.stderr == (
-        f"protein_mlm: {tmp_path / 'none.fasta'}: there is no such file. Give the path of a protein FASTA, plain or gzipped.\n"
-    )
+    remedy = "Give the path of a protein FASTA, plain or gzipped."
+    assert run.stderr == f"protein_mlm: {tmp_path / 'none.fasta'}: there is no such file. {remedy}\n"
     assert list(tmp_path.iterdir()) == []

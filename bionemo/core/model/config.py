@@ -101,6 +101,15 @@ def build_model(config: BionemoModelConfig[ModelType], *, generator: torch.Gener
 
     Raises:
         TypeError: if `configure_model` returns None.
+
+    Example:
+        >>> from bionemo.core.utils.random_utils import make_generator
+        >>> class LinearConfig(BionemoModelConfig[torch.nn.Linear]):
+        ...     def configure_model(self) -> torch.nn.Linear:
+        ...         return torch.nn.Linear(2, 1, bias=False)
+        >>> build_model(LinearConfig(), generator=make_generator(42)).weight
+        Parameter containing:
+        tensor([[-0.3594,  0.3065]], requires_grad=True)
     """
     with ExitStack() as contexts:
         contexts.enter_context(random_torch_context(generator))

@@ -4,6 +4,7 @@ import hashlib
 from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -63,8 +64,13 @@ def mix(word: Word, /) -> Word:
 
 
 @lru_cache(maxsize=1024)
-def _word_of_text(text: str) -> int:
+def _hash_text(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & _MASK_63
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _word_of_text(text: str) -> int:
+    return _hash_text(text)
 
 
 @overload

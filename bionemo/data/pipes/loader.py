@@ -97,21 +97,22 @@ class PipelineLoader(Generic[Batch]):
         if batches_per_epoch is not None:
             check_int(batches_per_epoch, name="batches_per_epoch", low=1)
         self.pipeline, self.rank, self.world_size = pipeline, rank, world_size
-        self.batches_per_epoch = num_batches(pipeline) if batches_per_epoch is None else batches_per_epoch
+        self.batches_per_epoch = batches_per_epoch
         self.restart = restart
         self.start = check_int(start, name="start", high=_end(pipeline))
         self.consumed_samples = start
 
     def __len__(self) -> int:
-        """Return how many batches there are from pause to pause.
+        """Return how many batches there are from pause to pause, or in a finite order without pauses.
 
         Raises:
             TypeError: if the order has no end and no pause was asked for.
         """
-        if self.batches_per_epoch is None:
+        length = num_batches(self.pipeline) if self.batches_per_epoch is None else self.batches_per_epoch
+        if length is None:
             message = "a loader over an order without end has no length. Give batches_per_epoch to make it pause."
             raise TypeError(message)
-        return self.batches_per_epoch
+        return length
 
     def __bool__(self) -> bool:
         return True
@@ -153,14 +154,14 @@ class PipelineLoader(Generic[Batch]):
             ValueError: if `state` is of another order, seed or data set's length (with the fields that differ), or no
                 state of a loader.
         """
-        self.consumed_samples = check_state(self.pipeline, state)
+        self.consumed_samples = _check_state(self.pipeline, state)
 
 
 def _end(pipeline: Pipeline[Any]) -> int:
     return 2**63 - 1 if pipeline.order.num_samples is None else pipeline.order.num_samples
 
 
-def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
+def _check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     """Return the consumed samples of a loader's state, if it is one of this pipeline's order.
 
     Warns:

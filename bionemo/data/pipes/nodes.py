@@ -83,6 +83,12 @@ def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[Pl
     Args:
         node: what `sample_indices` gives.
         *datasets: one for each source of the order.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
+        >>> [placed.sample for placed in node]
+        ['b', 'a', 'c']
     """
     return Mapper(node, partial(_read, sources=tuple(Source(dataset) for dataset in datasets)))
 
@@ -98,6 +104,13 @@ def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, see
         node: samples with their positions.
         function: called as `function(sample, generator=generator)` with the sample's own generator.
         seed: 0..2**63-1; with the position it makes the generator, as in a `Pipeline` of that seed.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
+        >>> node = transform(node, lambda sample, *, generator: sample.upper(), seed=42)
+        >>> next(node)
+        PlacedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=1), sample='B')
     """
     return Mapper(node, partial(_transform, function=function, seed=seed))
 
@@ -105,7 +118,14 @@ def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, see
 def batch(
     node: BaseNode[PlacedSample], batch_size: int, *, tail: Literal["drop", "short"] = "short"
 ) -> BaseNode[list[PlacedSample]]:
-    """Return a node of lists of `batch_size` samples; the last may be short, or is left out by `tail="drop"`."""
+    """Return a node of lists of `batch_size` samples; the last may be short, or is left out by `tail="drop"`.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
+        >>> [len(placed) for placed in batch(node, 2)]
+        [2, 1]
+    """
     return Batcher(node, batch_size, drop_last=tail == "drop")
 
 
@@ -137,5 +157,11 @@ def collate(
         batch_transform: called as `batch_transform(batch, seeds=seeds)` with a seed a row; None leaves batches as they
             are.
         seed: 0..2**63-1; with the positions it makes the rows' seeds, as in a `Pipeline` of that seed.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
+        >>> list(collate(batch(node, 2), "".join))
+        ['ba', 'c']
     """
     return Mapper(node, partial(_collate, function=function, batch_transform=batch_transform, seed=seed))

@@ -1,0 +1,90 @@
+"""Laws of pipelines and loaders: whatever the history, no sample is lost and none is read twice."""
+
+import attrs
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bionemo.data import EpochOrder, Pipeline, Source, batch_at, batch_from, index_at, num_batches
+from bionemo.data.pipes import loader
+
+
+def numbered(sample: int, *, generator: torch.Generator) -> tuple[int, int]:
+    return sample, int(torch.randint(2**31, (), generator=generator))
+
+
+def seeded(batch: list, *, seeds: torch.Tensor) -> list:
+    return list(zip(batch, seeds.tolist(), strict=True))
+
+
+@st.composite
+def pipelines(draw: st.DrawFn) -> Pipeline:
+    length = draw(st.integers(1, 30))
+    return Pipeline(
+        order=EpochOrder(
+            length=length,
+            seed=draw(st.integers(0, 2**63 - 1)),
+            num_samples=draw(st.integers(0, 3 * length)),
+            shuffle=draw(st.booleans()),
+        ),
+        sources=Source(list(range(length)), transform=numbered),
+        batch_size=draw(st.integers(1, 12)),
+        seed=draw(st.integers(0, 2**63 - 1)),
+        collate=list,
+        batch_transform=seeded,
+        tail=draw(st.sampled_from(["drop", "short"])),
+    )
+
+
+WORLDS = st.integers(1, 7)
+STRETCHES = st.lists(st.tuples(WORLDS, st.integers(1, 12), st.integers(0, 6)), max_size=6)
+
+
+def union(pipeline: Pipeline, step: int, world_size: int) -> list:
+    return [row for rank in range(world_size) for row in batch_at(pipeline, step, rank, world_size)]
+
+
+@given(pipeline=pipelines(), worlds=st.tuples(WORLDS, WORLDS))
+def test_the_batch_at_a_step_is_the_same_whatever_the_world(pipeline: Pipeline, worlds: tuple[int, int]) -> None:
+    for step in range(num_batches(pipeline)):
+        assert union(pipeline, step, worlds[0]) == union(pipeline, step, worlds[1])
+        sizes = [len(batch_at(pipeline, step, rank, worlds[0])) for rank in range(worlds[0])]
+        assert max(sizes) - min(sizes) <= 1
+
+
+@given(pipeline=pipelines(), rank_of=st.tuples(WORLDS, st.integers(0, 6)))
+def test_a_loader_yields_what_batch_at_gives(pipeline: Pipeline, rank_of: tuple[int, int]) -> None:
+    world_size, rank = rank_of[0], rank_of[1] % rank_of[0]
+    expected = [batch_at(pipeline, step, rank, world_size) for step in range(num_batches(pipeline))]
+    assert list(loader(pipeline, rank, world_size)) == expected
+
+
+@given(pipeline=pipelines())
+def test_batches_from_any_position_on_return_to_the_grid(pipeline: Pipeline) -> None:
+    for start in range(num_batches(pipeline) * pipeline.batch_size):
+        step, behind = divmod(start, pipeline.batch_size)
+        if start < pipeline.order.num_samples:
+            assert batch_from(pipeline, start) == batch_at(pipeline, step)[behind:]
+
+
+@given(pipeline=pipelines(), history=STRETCHES)
+def test_any_history_of_worlds_and_batch_sizes_delivers_a_prefix_of_the_order(
+    pipeline: Pipeline, history: list
+) -> None:
+    """Each stretch is a job: it loads the last one's state, runs some steps, and is dropped."""
+    whole = [row for batch in loader(attrs.evolve(pipeline, batch_size=1)) for row in batch]
+    delivered: list = []
+    state = loader(pipeline).state_dict()
+    for world_size, batch_size, steps in history:
+        ranks = [loader(attrs.evolve(pipeline, batch_size=batch_size), rank, world_size) for rank in range(world_size)]
+        for rank in ranks:
+            rank.load_state_dict(state)
+        for _, parts in zip(range(steps), zip(*ranks, strict=True), strict=False):
+            delivered += [row for part in parts for row in part]
+            states = [rank.state_dict()["consumed_samples"] for rank in ranks]
+            assert states == [len(delivered)] * world_size
+        state = ranks[0].state_dict()
+    assert delivered == whole[: len(delivered)]
+    indices = [index_at(pipeline.order, position) for position in range(len(delivered))]
+    assert [row[0][0] for row in delivered] == [index.idx for index in indices]
+    assert len(set(indices)) == len(indices)
