@@ -40,6 +40,10 @@ EVALUATE_EVERY: Final = 50
 """Steps between two measurements of the held-out loss, each followed by a checkpoint."""
 
 
+_INTERRUPTED: Final = 130
+"""Exit code of a program ended by Ctrl-C, as shells count."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise BadInputError(message + ". See --help.")
@@ -187,12 +191,16 @@ def _run(options: argparse.Namespace, callbacks: Sequence[Callback]) -> None:
     write_run(folder, settings=settings, record=record)
     num_cropped = sum(len(encode(protein.sequence)) > settings.max_length for protein in proteins)
     print(f"{len(proteins):,} proteins, {num_cropped:,} of them cropped to {settings.max_length} tokens: {folder}")
-    history = _fit(folder, settings, pipelines, checkpoint=checkpoint, callbacks=callbacks, generator=fit_generator)
+    try:
+        history = _fit(folder, settings, pipelines, checkpoint=checkpoint, callbacks=callbacks, generator=fit_generator)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit without a word
+        print(f"\nprotein_mlm: interrupted. Go on from the last checkpoint by --resume {folder}", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
     _report(history, pipelines, folder)
 
 
 def main(arguments: Sequence[str] | None = None, *, callbacks: Sequence[Callback] = ()) -> int:
-    """Run the program and return its exit code: 0, or 2 for input that can't be used.
+    """Run the program and return its exit code: 0, or 2 for input that can't be used; Ctrl-C exits with 130.
 
     Args:
         arguments: the command line behind the program's name; that of the process by default.

@@ -28,12 +28,16 @@ def lines(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def kill_when(process: subprocess.Popen, happened) -> None:
+def wait_until(process: subprocess.Popen, happened) -> None:
     deadline = time.monotonic() + 180
     while not happened():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def kill_when(process: subprocess.Popen, happened) -> None:
+    wait_until(process, happened)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -88,3 +92,15 @@ def test_a_run_killed_at_several_moments_ends_with_the_same_batches_weights_and_
     assert (whole / "metrics.csv").read_bytes() == (cut / "metrics.csv").read_bytes()
     assert (whole / "pipeline.json").read_bytes() == (cut / "pipeline.json").read_bytes()
     assert table_of(resumed) == table_of(out)
+
+
+def test_an_interrupted_run_says_how_to_go_on(fasta: Path, tmp_path: Path) -> None:
+    folder, log = tmp_path / "run", tmp_path / "log"
+    process = start(log, "--fasta", str(fasta), "--out", str(folder), *OPTIONS[2:], "--steps", "100000")
+    wait_until(process, lambda: len(lines(log)) >= 60)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"protein_mlm: interrupted. Go on from the last checkpoint by --resume {folder}\n" in err
+    assert "Traceback" not in err
+    finish(start(log, "--resume", str(folder), "--steps", "60"))
