@@ -30,7 +30,7 @@ UPPER_FLOORS = {
 }
 
 GLOBAL_STATE = re.compile(
-    r"(torch\.(random\.|cuda\.)?(manual_seed|manual_seed_all|seed|seed_all|set_rng_state|set_rng_state_all)"
+    r"(torch\.(random\.|cuda\.)?(manual_seed|manual_seed_all|seed|seed_all|set_rng_state|set_rng_state_all|get_rng_state|initial_seed)"
     r"|torch\.(random\.)?default_generator\.\w+"
     r"|torch\.random\.fork_rng"
     r"|random\.\w+"
@@ -38,7 +38,11 @@ GLOBAL_STATE = re.compile(
 )
 """Calls that read or move a global random state."""
 
-UNSEEDED = re.compile(r"torch\.(rand|randn|randint|randperm|normal|bernoulli|multinomial|poisson)")
+UNSEEDED = re.compile(
+    r"torch\.(rand|randn|randint|rand_like|randn_like|randint_like|randperm|normal|bernoulli|multinomial|poisson)"
+    r"|\w+\.(normal_|uniform_|random_|bernoulli_|exponential_|geometric_|cauchy_|log_normal_)"
+    r"|(F|functional|torch\.nn\.functional|nn\.functional)\.\w*dropout\w*"
+)
 """Calls that do so unless they are handed a generator."""
 
 
@@ -106,7 +110,7 @@ def test_all_names_what_is_public(module: str) -> None:
         and not type(value).__module__.startswith("typing")
     }
     public = set(getattr(loaded, "__all__", ()))
-    assert defined <= public | {"num_rounds"}
+    assert defined <= public
     assert all(hasattr(loaded, name) for name in public)
 
 
@@ -125,7 +129,8 @@ def test_every_public_function_has_an_example_that_runs(module: str) -> None:
     ("module", "unwanted"),
     [
         ("bionemo.core", {"torch", "torchdata", "lightning", "megatron"}),
-        ("bionemo.data", {"torchdata", "lightning", "megatron", "Bio", "matplotlib"}),
+        # torch._dynamo takes a second to import, more than all the rest.
+        ("bionemo.data", {"torchdata", "lightning", "megatron", "Bio", "matplotlib", "torch._dynamo"}),
         ("bionemo.data.pipes", {"lightning", "megatron", "Bio", "matplotlib"}),
         ("bionemo.adapters.lightning", {"megatron", "Bio"}),
     ],

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from bionemo.core.model.config import BionemoTrainableModelConfig, build_model
 from bionemo.core.model.loss import LossSum
 from bionemo.core.utils.checks import AnyInt, check_seed
+from bionemo.core.utils.files import write_atomically
 from bionemo.core.utils.random_utils import make_generator, random_torch_context
 from bionemo.data.pipeline import Pipeline, num_batches
 from bionemo.data.pipes.loader import PipelineLoader, loader
@@ -27,7 +28,8 @@ class PipelineDataModule(LightningDataModule):
     """The batches of pipelines, for a trainer of any number of ranks.
 
     A Lightning epoch is the stretch from pause to pause of the training loader; the position in the order is saved with
-    every checkpoint and restored with it. Give the trainer `use_distributed_sampler=False`.
+    every checkpoint and restored with it. An order with an end is gone through once, whatever the trainer's
+    `max_epochs`. Give the trainer `use_distributed_sampler=False`.
 
     Args:
         train: what is trained on.
@@ -54,14 +56,17 @@ class PipelineDataModule(LightningDataModule):
             message = "validation must have an end, got an order with num_samples=None. Give the order num_samples."
             raise ValueError(message)
         self.train, self.validation, self.batches_per_epoch = train, validation, batches_per_epoch
+        self._train_loader: PipelineLoader[Any] | None = None
 
     def _place(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def train_dataloader(self) -> PipelineLoader[Any]:
-        """Return this rank's training batches."""
+        """Return this rank's training batches, from where the last trainer left off."""
         rank, world_size = self._place()
-        return loader(self.train, rank, world_size, batches_per_epoch=self.batches_per_epoch)
+        start = 0 if self._train_loader is None else self._train_loader.consumed_samples
+        self._train_loader = loader(self.train, rank, world_size, batches_per_epoch=self.batches_per_epoch, start=start)
+        return self._train_loader
 
     def val_dataloader(self) -> PipelineLoader[Any] | list[Any]:
         """Return this rank's validation batches."""
@@ -74,8 +79,9 @@ class PipelineDataModule(LightningDataModule):
 class TrainableModule(LightningModule):
     """The model of a configuration, trained by the mean of its loss over all tokens of a step, on all ranks together.
 
-    It logs `train_loss` and `val_loss`. What the model draws in a step (dropout) is drawn from `(seed, step, rank)`, so
-    that no random state has to be saved.
+    A step is a batch of the loader: where the trainer accumulates several, each weighs the same, whatever its tokens.
+    Training ends with the order, if that has an end. What the model draws in a step (dropout) is drawn from
+    `(seed, step, rank)`, so that no random state has to be saved. It logs `train_loss` and `val_loss`.
 
     Args:
         config: what to train. Its model is called with the batch, its loss class has `forward(batch, out)`, which
@@ -121,10 +127,19 @@ class TrainableModule(LightningModule):
         """Add a batch's loss to the validation's."""
         self.validated.append(self.validation_loss.forward(batch, self.model(batch)))
 
+    def on_train_epoch_end(self) -> None:
+        """Stop when the order is at its end: Lightning would go through empty epochs for ever."""
+        if getattr(self.trainer.train_dataloader, "is_exhausted", False):
+            self.trainer.should_stop = True
+
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all tokens validated, on all ranks together."""
-        parts = [LossSum(self._over_ranks(part.loss_sum), self._over_ranks(part.num_tokens)) for part in self.validated]
-        self.log("val_loss", self.validation_loss.reduce(parts), prog_bar=True, rank_zero_only=True)
+        here = [torch.stack(part).sum() for part in zip(*self.validated, strict=True)] or [
+            torch.tensor(0.0),
+            torch.tensor(0),
+        ]
+        total = LossSum(*(self._over_ranks(part.to(self.device)) for part in here))
+        self.log("val_loss", self.validation_loss.reduce([total]), prog_bar=True, rank_zero_only=True)
         self.validated.clear()
 
     def configure_optimizers(self) -> Any:
@@ -145,15 +160,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint to a local file."""
+        """Write a checkpoint to a local file.
+
+        Raises:
+            TypeError: if `storage_options` are given: they are for other file systems.
+            ValueError: if `path` is on another file system.
+        """
         if storage_options is not None:
             message = f"storage_options must be None for local files, got storage_options={storage_options!r}."
             raise TypeError(message)
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        if "://" in str(path):
+            message = f"path must be that of a local file, got path={str(path)!r}. Leave this plugin out elsewhere."
+            raise ValueError(message)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))

@@ -55,8 +55,8 @@ def mask_tokens(
         mask: True = real token.
         seeds: one a row, 0..2**63-1; another seed, another corruption.
         mask_id: the token that hides another.
-        random_ids: the tokens that a random replacement is drawn from, all alike (to within 2**-28 for up to 16 of them
-            and in proportion above).
+        random_ids: the tokens that a random replacement is drawn from, each as probable as the others to within
+            one part in `random_prob * 2**32 / len(random_ids)`.
         special_ids: tokens that are never chosen.
         mask_prob: share of the tokens that are chosen, in steps of 2**-31.
         replace_prob: share of the chosen that are hidden.
@@ -67,8 +67,8 @@ def mask_tokens(
         of `ids` (labels: int64).
 
     Raises:
-        ValueError: if a probability isn't in 0..1, the two shares exceed 1 together, or there is no token to draw a
-            replacement from.
+        ValueError: if a probability isn't in 0..1, the two shares exceed 1 together, there is no token to draw a
+            replacement from, a token doesn't fit the dtype of `ids`, or the shapes don't match.
 
     Source: J. Devlin et al., "BERT: Pre-training of deep bidirectional transformers" (2019), section 3.1: 15%, and of
     these 80-10-10.
@@ -79,16 +79,26 @@ def mask_tokens(
         ...     ids, ids < 13, seeds=torch.tensor([7, 8]), mask_id=1, random_ids=range(3, 15), mask_prob=0.5
         ... )
         >>> masked.ids
-        tensor([[ 3,  1,  5,  4,  7,  1],
-                [ 1,  1,  1, 12, 13, 14]])
+        tensor([[ 3,  4,  1,  1,  7,  1],
+                [ 9,  1, 11,  1, 13, 14]])
         >>> masked.labels
-        tensor([[-100,    4, -100,    6, -100,    8],
-                [   9,   10,   11, -100, -100, -100]])
+        tensor([[-100, -100,    5,    6, -100,    8],
+                [-100,   10,   11,   12, -100, -100]])
     """
     for name, share in (("mask_prob", mask_prob), ("replace_prob", replace_prob), ("random_prob", random_prob)):
         _check_share(name, share)
     _check_share("replace_prob + random_prob", replace_prob + random_prob)
-    if random_prob and not random_ids:
+    if seeds.shape != ids.shape[:1] or mask.shape != ids.shape:
+        message = (
+            f"ids and mask must have one shape, and seeds one a row, got ids {tuple(ids.shape)}, "
+            f"mask {tuple(mask.shape)} and seeds {tuple(seeds.shape)}."
+        )
+        raise ValueError(message)
+    limits = torch.iinfo(ids.dtype)
+    if not all(limits.min <= token <= limits.max for token in (mask_id, *random_ids)):
+        message = f"mask_id and random_ids must fit the ids' {ids.dtype}, got {mask_id} and {tuple(random_ids)}."
+        raise ValueError(message)
+    if random_prob and not len(random_ids):
         message = "random_ids must hold at least one token where random_prob is not 0, got none."
         raise ValueError(message)
     # One 63-bit hash a token: its upper 31 bits choose, its lower 32 say what becomes of the chosen.

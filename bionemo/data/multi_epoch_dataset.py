@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import attrs
 from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, check_index, check_int, check_seed
+from bionemo.core.utils.checks import MAX_INT, AnyInt, check_index, check_int, check_seed
 from bionemo.core.utils.hashing import fold_in
 from bionemo.data.order import SampleIndex
 from bionemo.data.permute import MAX_LENGTH, Plan, make_plan, permute_kernel, unpermute_kernel
@@ -77,7 +77,7 @@ class EpochOrder:
     Example:
         >>> order = EpochOrder(length=3, seed=7, num_samples=6)
         >>> [order.index_at(position).idx for position in range(len(order))]
-        [1, 0, 2, 1, 2, 0]
+        [2, 1, 0, 0, 1, 2]
     """
 
     length: int = attrs.field(converter=_check_length)
@@ -120,7 +120,12 @@ class EpochOrder:
         return SampleIndex(epoch * 0, epoch, idx)
 
     def position_of(self, index: SampleIndex, /) -> Any:
-        """Return the position of a sample, also past the order's end: call `bionemo.data.position_of`."""
+        """Return the position of a sample, also past the order's end: call `bionemo.data.position_of`.
+
+        Raises:
+            IndexError: if the data set has no such place, or the position doesn't fit int64.
+        """
         check_index(index.idx, stop=self.length, name="idx")
+        check_index(index.epoch, stop=MAX_INT // self.length + 1, name="epoch")
         place = unpermute_kernel(index.idx, self._plan(index.epoch)) if self.shuffle else index.idx
         return index.epoch * self.length + place

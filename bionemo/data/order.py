@@ -95,11 +95,11 @@ def indices_at(order: Order, positions: Sequence[int], /) -> list[SampleIndex]:
     Example:
         >>> from bionemo.data import EpochOrder
         >>> [index.idx for index in indices_at(EpochOrder(length=5, seed=7), range(5))]
-        [0, 3, 2, 1, 4]
+        [2, 4, 0, 3, 1]
     """
     if len(positions) < _BULK:
         return [index_at(order, position) for position in positions]
-    index = index_at(order, torch.tensor(positions, dtype=torch.int64))
+    index = index_at(order, torch.tensor(positions, dtype=torch.int64, device="cpu"))
     return [SampleIndex(*place) for place in zip(*(part.tolist() for part in index), strict=True)]
 
 
@@ -127,9 +127,12 @@ def position_of(order: Order, index: SampleIndex) -> Any:
     if not hasattr(order, "position_of"):
         message = f"{type(order).__name__} has no inverse: it may place a sample at several positions, or at none."
         raise TypeError(message)
-    check_index(index.source, stop=order.num_sources, name="source")
-    check_index(index.epoch, stop=None, name="epoch")
-    return check_index(order.position_of(index), stop=order.num_samples, name="position")
+    checked = SampleIndex(
+        check_index(index.source, stop=order.num_sources, name="source"),
+        check_index(index.epoch, stop=None, name="epoch"),
+        check_index(index.idx, stop=None, name="idx"),
+    )
+    return check_index(order.position_of(checked), stop=order.num_samples, name="position")
 
 
 def order_id(order: Order, /) -> str:

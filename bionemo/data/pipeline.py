@@ -1,6 +1,6 @@
 """A pipeline is a function: the batch at a step, from a frozen record."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import attrs
@@ -36,17 +36,20 @@ class Source:
     """A data set, and what is done to each of its samples.
 
     Args:
-        dataset: random access by `dataset[idx]`, and `len`.
+        dataset: random access by `dataset[idx]`, and `len`. Two sources are equal only with the very same data set.
         transform: called as `transform(sample, generator=generator)` with the sample's own generator; None leaves
             samples as they are.
     """
 
-    dataset: SizedDataset[Any]
+    dataset: SizedDataset[Any] = attrs.field(eq=id)
     transform: Callable[..., Any] | None = attrs.field(default=None, kw_only=True)
 
 
 def _to_sources(sources: object) -> tuple[Source, ...]:
-    parts = sources if isinstance(sources, tuple) else (sources,)
+    is_many = isinstance(sources, tuple) or (
+        isinstance(sources, list) and any(isinstance(part, Source) for part in sources)
+    )
+    parts = cast("Iterable[object]", sources) if is_many else (sources,)
     return tuple(part if isinstance(part, Source) else Source(cast("SizedDataset[Any]", part)) for part in parts)
 
 
@@ -77,7 +80,7 @@ class Pipeline(Generic[Batch]):
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
         >>> [batch_at(pipeline, step) for step in range(num_batches(pipeline))]
-        ['ad', 'cb', 'e']
+        ['ce', 'ad', 'b']
     """
 
     order: Order
@@ -92,7 +95,8 @@ class Pipeline(Generic[Batch]):
     def _check_sources(self, _: "attrs.Attribute[tuple[Source, ...]]", sources: tuple[Source, ...]) -> None:
         if len(sources) != self.order.num_sources:
             message = (
-                f"sources must be one for each source of the order, got {len(sources)} for {self.order.num_sources}."
+                f"sources must be one for each source of the order, got {len(sources)} for {self.order.num_sources}. "
+                "A tuple holds one data set an element: wrap a data set that is a tuple, Source(dataset)."
             )
             raise ValueError(message)
         lengths = tuple(len(source.dataset) for source in sources)
@@ -142,7 +146,7 @@ def batch_stop(pipeline: Pipeline[Any], start: int, /) -> int:
     return max(start, pipeline.order.num_samples) if pipeline.tail == "short" else start
 
 
-def rank_positions(start: int, stop: int, *, rank: int, world_size: int) -> range:
+def rank_positions(start: int, stop: int, *, rank: AnyInt, world_size: AnyInt) -> range:
     """Return the positions of a batch that a rank reads.
 
     Law: the slices of all ranks, one after the other, are `range(start, stop)`, and their sizes differ by at most one.
@@ -154,7 +158,8 @@ def rank_positions(start: int, stop: int, *, rank: int, world_size: int) -> rang
         >>> [rank_positions(10, 15, rank=rank, world_size=2) for rank in range(2)]
         [range(10, 12), range(12, 15)]
     """
-    check_int(rank, name="rank", high=check_int(world_size, name="world_size", low=1) - 1)
+    world_size = check_int(world_size, name="world_size", low=1)
+    rank = check_int(rank, name="rank", high=world_size - 1)
     size = stop - start
     return range(start + rank * size // world_size, start + (rank + 1) * size // world_size)
 
@@ -176,7 +181,7 @@ def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: int
         >>> def jitter(sample, *, generator):
         ...     return sample + int(torch.randint(100, (), generator=generator))
         >>> transform_sample(jitter, 1000, seed=42, position=3)
-        1080
+        1036
     """
     return transform(sample, generator=make_generator(seed, "sample", position))
 
@@ -188,9 +193,9 @@ def transform_batch(
 
     Example:
         >>> transform_batch(lambda batch, *, seeds: seeds % 100, None, seed=42, positions=[3, 4])
-        tensor([33, 82])
+        tensor([ 5, 46])
     """
-    seeds = fold_in(seed, "row", torch.tensor(positions, dtype=torch.int64))
+    seeds = fold_in(seed, "row", torch.tensor(positions, dtype=torch.int64, device="cpu"))
     return batch_transform(batch, seeds=seeds)
 
 
@@ -224,7 +229,7 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], indices: Seque
     return transform_batch(pipeline.batch_transform, batch, seed=pipeline.seed, positions=positions)
 
 
-def batch_from(pipeline: Pipeline[Batch], start: int, rank: int = 0, world_size: int = 1) -> Batch:
+def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:
     """Return a rank's part of the batch that starts at a position.
 
     Laws: it depends on nothing but the arguments; the parts of all ranks together hold the samples of the batch, each
@@ -249,7 +254,7 @@ def batch_from(pipeline: Pipeline[Batch], start: int, rank: int = 0, world_size:
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
         >>> batch_from(pipeline, 0), batch_from(pipeline, 1), batch_from(pipeline, 0, rank=1, world_size=2)
-        ('ad', 'd', 'd')
+        ('ce', 'e', 'e')
     """
     start = check_int(start, name="start", low=-(2**63))
     stop = batch_stop(pipeline, start) if start >= 0 else start
@@ -263,7 +268,7 @@ def batch_from(pipeline: Pipeline[Batch], start: int, rank: int = 0, world_size:
     return assemble(pipeline, positions, indices_at(pipeline.order, positions))
 
 
-def batch_at(pipeline: Pipeline[Batch], step: int, rank: int = 0, world_size: int = 1) -> Batch:
+def batch_at(pipeline: Pipeline[Batch], step: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:
     """Return a rank's part of the batch of a step, without reading any other.
 
     Law: `batch_at(pipeline, step) == batch_from(pipeline, step * pipeline.batch_size)`, and what a loader yields at
@@ -284,7 +289,7 @@ def batch_at(pipeline: Pipeline[Batch], step: int, rank: int = 0, world_size: in
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
         >>> batch_at(pipeline, 2), batch_at(pipeline, 1, rank=0, world_size=2)
-        ('e', 'c')
+        ('b', 'a')
     """
     step = check_int(step, name="step", low=-(2**63))
     count = num_batches(pipeline)

@@ -51,10 +51,22 @@ def function_name(function: Callable[..., Any] | None, /) -> str | None:
     if function is None:
         return None
     if isinstance(function, functools.partial):
-        given = [*map(repr, function.args), *(f"{name}={value!r}" for name, value in sorted(function.keywords.items()))]
+        given = [
+            *map(_shown, function.args),
+            *(f"{name}={_shown(value)}" for name, value in sorted(function.keywords.items())),
+        ]
         return f"{function_name(function.func)}({', '.join(given)})"
     kind = function if hasattr(function, "__qualname__") else type(function)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return f"{kind.__module__ or 'builtins'}.{kind.__qualname__}"
+
+
+def _shown(value: object) -> str:
+    """Return an argument as text that is the same in every process: never an address in memory."""
+    if callable(value):
+        return str(function_name(value))
+    if type(value).__repr__ is object.__repr__:
+        return f"<{type(value).__module__}.{type(value).__qualname__}>"
+    return repr(value)
 
 
 def _flatten(record: Any, path: str = "") -> dict[str, Any]:

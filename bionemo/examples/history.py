@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 
-from bionemo.examples.run_folder import write_atomically
+from bionemo.core.utils.files import write_atomically
 
 __all__ = ["History", "plot_losses", "rows_as_csv"]
 
@@ -49,6 +49,10 @@ class History(Callback):
         now = time.perf_counter()
         self.seconds, self.tokens, self._since = self.seconds + now - self._since, self.tokens + row["tokens"], now
 
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the clock: a run resumed in the middle of a stretch begins here."""
+        self._since = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Start the clock: what passes between two stretches of training is no training."""
         self._since = time.perf_counter()
@@ -60,7 +64,8 @@ class History(Callback):
 
     def write(self) -> None:
         """Write the table."""
-        write_atomically(self.path, rows_as_csv(list(self.rows.values())).encode())
+        content = rows_as_csv(list(self.rows.values())).encode()
+        write_atomically(self.path, lambda file: file.write(content))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows, for a checkpoint."""

@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 
 from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule, TrainableModule
+from bionemo.core.utils.files import write_atomically
 from bionemo.core.utils.random_utils import make_generator, seed_from_generator, split
 from bionemo.data import order_id, pipeline_record
 from bionemo.examples.bad_input import BadInputError
@@ -24,13 +25,13 @@ from bionemo.examples.protein_model import ProteinModelConfig
 from bionemo.examples.protein_pipelines import ProteinPipelines, make_pipelines, unigram_entropy
 from bionemo.examples.proteins import VOCABULARY, embedded_proteins, encode, read_proteins
 from bionemo.examples.run_folder import (
+    LIMITS,
     Settings,
     check_same_order,
     find_checkpoint,
     load_settings,
     make_folder,
     new_folder,
-    write_atomically,
     write_run,
 )
 
@@ -49,8 +50,9 @@ class _Parser(argparse.ArgumentParser):
         raise BadInputError(message + ". See --help.")
 
 
-def _integer(text: str, *, low: int, high: int = 2**63 - 1) -> int:
+def _integer(text: str, *, name: str) -> int:
     number = int(text)
+    low, high = LIMITS[name]
     if not low <= number <= high:
         message = f"must be in {low}..{high}, got {number}"
         raise argparse.ArgumentTypeError(message)
@@ -60,23 +62,17 @@ def _integer(text: str, *, low: int, high: int = 2**63 - 1) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m bionemo.examples.protein_mlm", description=__doc__)
     usual = Settings()
-    positive = partial(_integer, low=1)
-    parser.add_argument(
-        "--fasta", metavar="FILE", type=Path, help="proteins, plain or gzipped (default: 2,170 of Swiss-Prot)"
-    )
-    parser.add_argument("--steps", metavar="N", type=positive, help=f"optimizer steps in all (default: {usual.steps})")
-    parser.add_argument(
-        "--batch-size", metavar="B", type=positive, help=f"proteins in a step (default: {usual.batch_size})"
-    )
-    parser.add_argument(
-        "--max-length",
-        metavar="L",
-        type=positive,
-        help=f"tokens in a row; longer ones are cropped (default: {usual.max_length})",
-    )
-    parser.add_argument(
-        "--seed", metavar="S", type=partial(_integer, low=0), help=f"of all that is random (default: {usual.seed})"
-    )
+    fasta_help = "proteins, plain or gzipped (default: 2,170 of Swiss-Prot)"
+    parser.add_argument("--fasta", metavar="FILE", type=Path, help=fasta_help)
+    for name, metavar, text in (
+        ("steps", "N", "optimizer steps in all"),
+        ("batch_size", "B", "proteins in a step"),
+        ("max_length", "L", "tokens in a row; longer ones are cropped"),
+        ("seed", "S", "of all that is random"),
+    ):
+        option, usual_value = "--" + name.replace("_", "-"), getattr(usual, name)
+        number = partial(_integer, name=name)
+        parser.add_argument(option, metavar=metavar, type=number, help=f"{text} (default: {usual_value})")
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument("--out", metavar="DIR", type=Path, help="folder of the run (default: a new one in runs/)")
     folder.add_argument(
@@ -93,31 +89,35 @@ def _settings(options: argparse.Namespace) -> Settings:
     return attrs.evolve(base, **{name: value for name, value in given.items() if value is not None})
 
 
-def _fit(
-    folder: Path,
-    settings: Settings,
-    pipelines: ProteinPipelines,
-    *,
-    checkpoint: Path | None,
-    callbacks: Sequence[Callback],
-    generator: torch.Generator,
-) -> History:
-    """Train, and return what was measured."""
+def _make_module(*, max_length: int, generator: torch.Generator) -> TrainableModule:
+    """Return the model to train, with its optimizer."""
     model_generator, step_generator = split(generator)
-    history = History(folder / "metrics.csv")
-    module = TrainableModule(
-        ProteinModelConfig(vocabulary_size=len(VOCABULARY), max_length=settings.max_length),
+    return TrainableModule(
+        ProteinModelConfig(vocabulary_size=len(VOCABULARY), max_length=max_length),
         optimizer=partial(torch.optim.AdamW, lr=3e-3, betas=(0.9, 0.98)),
         schedule=partial(torch.optim.lr_scheduler.LinearLR, start_factor=0.02, total_iters=50),
         generator=model_generator,
         seed=seed_from_generator(step_generator),
     )
+
+
+def _fit(
+    folder: Path,
+    module: TrainableModule,
+    pipelines: ProteinPipelines,
+    *,
+    steps: int,
+    checkpoint: Path | None,
+    callbacks: Sequence[Callback],
+) -> History:
+    """Train, and return what was measured."""
+    history = History(folder / "metrics.csv")
     data = PipelineDataModule(train=pipelines.train, validation=pipelines.held_out, batches_per_epoch=EVALUATE_EVERY)
     saving = ModelCheckpoint(folder, "checkpoint", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = Trainer(
         accelerator="cpu",
         devices=1,
-        max_steps=settings.steps,
+        max_steps=steps,
         limit_val_batches=0 if pipelines.held_out is None else None,
         gradient_clip_val=1.0,
         logger=False,
@@ -163,7 +163,8 @@ def _report(history: History, pipelines: ProteinPipelines, folder: Path) -> None
         table["unigram entropy, held out"] = f"{entropy:.3f} nats"
     table["order id"] = order_id(pipelines.train.order)
     history.write()
-    write_atomically(folder / "loss.png", plot_losses(rows, baseline=entropy))
+    picture = plot_losses(rows, baseline=entropy)
+    write_atomically(folder / "loss.png", lambda file: file.write(picture))
     width = max(map(len, table))
     print("\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in table.items()))
 
@@ -182,17 +183,21 @@ def _run(options: argparse.Namespace, callbacks: Sequence[Callback]) -> None:
         "pipeline": pipeline_record(pipelines.train),
         "order_id": order_id(pipelines.train.order),
     }
-    folder = options.resume or options.out or new_folder()
+    lengths = [len(encode(protein.sequence)) for protein in proteins]
+    module = _make_module(max_length=min(settings.max_length, max(lengths)), generator=fit_generator)
+    checkpoint = None
     if options.resume is None:
+        folder = options.out or new_folder()
         make_folder(folder)
     else:
+        folder = options.resume
         check_same_order(folder, record)
-    checkpoint = find_checkpoint(folder)
+        checkpoint = find_checkpoint(folder)
     write_run(folder, settings=settings, record=record)
-    num_cropped = sum(len(encode(protein.sequence)) > settings.max_length for protein in proteins)
+    num_cropped = sum(length > settings.max_length for length in lengths)
     print(f"{len(proteins):,} proteins, {num_cropped:,} of them cropped to {settings.max_length} tokens: {folder}")
     try:
-        history = _fit(folder, settings, pipelines, checkpoint=checkpoint, callbacks=callbacks, generator=fit_generator)
+        history = _fit(folder, module, pipelines, steps=settings.steps, checkpoint=checkpoint, callbacks=callbacks)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit without a word
         print(f"\nprotein_mlm: interrupted. Go on from the last checkpoint by --resume {folder}", file=sys.stderr)
         sys.exit(_INTERRUPTED)
@@ -206,16 +211,22 @@ def main(arguments: Sequence[str] | None = None, *, callbacks: Sequence[Callback
         arguments: the command line behind the program's name; that of the process by default.
         callbacks: Lightning callbacks to watch the training by.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         warnings.filterwarnings("ignore", message="The dirpath has changed")  # the folder was moved: as good as ever
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")  # Lightning under torch 2.13
         try:
+            logger.setLevel(logging.WARNING)
             _run(_parse(arguments), callbacks)
         except BadInputError as error:
             print(f"protein_mlm: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        finally:
+            logger.setLevel(level)
     return 0
 
 

@@ -47,9 +47,11 @@ class ProteinModel(nn.Module):
         Args:
             batch: int64 `ids` and bool `mask` (True = real token), both of shape (batch, length).
         """
-        ids = batch["ids"]
+        ids, mask = batch["ids"], batch["mask"]
+        if not len(ids):  # a rank without a share: attention wants a row, so one is made up and its answer left out
+            return self.forward({"ids": ids.new_zeros(1, ids.shape[1]), "mask": mask.new_ones(1, ids.shape[1])})[:0]
         hidden = self.tokens(ids) + self.places(torch.arange(ids.shape[1], device=ids.device))
-        hidden = self.encoder(hidden, src_key_padding_mask=~batch["mask"])
+        hidden = self.encoder(hidden, src_key_padding_mask=~mask)
         logits: Tensor = self.head(hidden)
         return logits
 

@@ -44,14 +44,14 @@ class ProteinPipelines(NamedTuple):
 
 
 def collate(rows: list[Any]) -> dict[str, Tensor]:
-    """Return rows of tokens as a padded batch: int64 `ids` and bool `mask`.
+    """Return rows of tokens as a padded batch: int64 `ids` and bool `mask`, at least one column wide.
 
     Example:
         >>> collate([encode("MK"), encode("M")])["ids"]
         tensor([[ 2, 14, 12,  3],
                 [ 2, 14,  3,  0]])
     """
-    ids, mask = pad_token_ids(rows, padding_value=PAD_ID)
+    ids, mask = pad_token_ids(rows, padding_value=PAD_ID, padding_len=None if rows else 1)
     return {"ids": ids, "mask": mask}
 
 
@@ -85,7 +85,7 @@ def make_pipelines(
         max_length: longest row, in tokens; of a longer one each reading draws a window.
         generator: draws what is held out and the seeds of order and samples.
     """
-    split_seed, order_seed, sample_seed = (seed_from_generator(child) for child in split(generator, 3))
+    split_seed, order_seed, sample_seed, held_out_seed = (seed_from_generator(child) for child in split(generator, 4))
     rows = [encode(protein.sequence) for protein in proteins]
     num_held_out = len(rows) // 10 if len(rows) >= _FEWEST_TO_HOLD_OUT else 0
     held_out = {permute(place, len(rows), split_seed) for place in range(num_held_out)}
@@ -105,9 +105,10 @@ def make_pipelines(
         train,
         attrs.evolve(
             train,
-            order=EpochOrder(length=num_held_out, seed=order_seed, num_samples=num_held_out, shuffle=False),
+            order=EpochOrder(length=num_held_out, seed=held_out_seed, num_samples=num_held_out, shuffle=False),
             sources=Source([rows[place] for place in sorted(held_out)], transform=transform),
             batch_size=32,
+            seed=held_out_seed,
         ),
     )
 
@@ -122,7 +123,7 @@ def unigram_entropy(rows: Iterable[npt.NDArray[np.int64]], /) -> float:
         >>> round(unigram_entropy([encode("MK"), encode("KM")]), 6) == round(math.log(2), 6)
         True
     """
-    counts = np.bincount(np.concatenate(list(rows)), minlength=len(VOCABULARY))
+    counts = np.bincount(np.concatenate([np.empty(0, dtype=np.int64), *rows]), minlength=len(VOCABULARY))
     counts[list(_SPECIAL_IDS)] = 0
     shares = counts[counts > 0] / max(counts.sum(), 1)
     return float(-(shares * np.log(shares)).sum())

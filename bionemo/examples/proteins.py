@@ -74,7 +74,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise BadInputError(message) from error
     except UnicodeDecodeError as error:
         message = (
-            f"{path}: not a text file (byte 0x{error.object[error.start]:02x} at {error.start}). Give a protein FASTA."
+            f"{path}: not a text file (it holds the byte 0x{error.object[error.start]:02x}). Give a protein FASTA."
         )
         raise BadInputError(message) from error
     except OSError as error:
@@ -91,18 +91,18 @@ def _open_text(path: Path) -> io.TextIOWrapper:
 
 def _sequence(raw: str, where: str) -> str:
     """Return the residues of a record in capital letters, less one `*` at the end."""
-    sequence = "".join(raw.split()).upper().removesuffix("*")
+    sequence = "".join(raw.split(" ")).removesuffix("*")
     if not sequence:
         message = f"{where} has no sequence. Remove the record or add its residues."
         raise BadInputError(message)
     for place, letter in enumerate(sequence, start=1):
-        if len(letter.encode()) != 1 or _ID_OF_BYTE[ord(letter)] < 0:
+        if not letter.isascii() or _ID_OF_BYTE[ord(letter)] < 0:
             message = (
                 f"{where}: residue {place} is {letter!r}, which is no amino acid. "
                 f"Allowed are {AMINO_ACIDS}, U, O, B, Z, J, X, and * at the end."
             )
             raise BadInputError(message)
-    return sequence
+    return sequence.upper()
 
 
 def read_proteins(path: Path, /) -> tuple[Protein, ...]:
@@ -183,5 +183,5 @@ def crop(ids: npt.NDArray[np.int64], /, *, max_length: int, generator: torch.Gen
     """
     if len(ids) <= max_length:
         return ids
-    start = int(torch.randint(len(ids) - max_length + 1, (), generator=generator))
+    start = int(torch.randint(len(ids) - max_length + 1, (), generator=generator, device=generator.device))
     return ids[start : start + max_length]

@@ -1,29 +1,44 @@
 """The folder of a run: its settings, its order and its checkpoint, each written whole or not at all."""
 
 import json
-import os
 import pickle
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import attrs
 import cattrs
 import torch
 
+from bionemo.core.utils.files import write_atomically
 from bionemo.data import record_differences
 from bionemo.examples.bad_input import BadInputError
 
 __all__ = [
+    "LIMITS",
     "Settings",
     "check_same_order",
     "find_checkpoint",
     "load_settings",
     "make_folder",
     "new_folder",
-    "write_atomically",
     "write_run",
 ]
+
+
+LIMITS: Final = MappingProxyType(
+    {"steps": (1, 2**31), "batch_size": (1, 2**14), "max_length": (1, 2**31), "seed": (0, 2**63 - 1)}
+)
+"""Least and greatest value of each number that a run can be asked for."""
+
+
+def _check_limits(_: object, field: "attrs.Attribute[int]", value: int) -> None:
+    low, high = LIMITS[field.name]
+    if not low <= value <= high:
+        message = f"{field.name} must be in {low}..{high}, got {field.name}={value}."
+        raise ValueError(message)
 
 
 @attrs.frozen(kw_only=True)
@@ -31,43 +46,44 @@ class Settings:
     """What a run was asked for; all but the steps decides what it trains on."""
 
     fasta: str | None = None
-    steps: int = 500
-    batch_size: int = 16
-    max_length: int = 512
-    seed: int = 42
-
-
-def write_atomically(path: Path, content: bytes, /) -> None:
-    """Write a file whole or not at all: beside its place first, then moved there."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    steps: int = attrs.field(default=500, validator=_check_limits)
+    batch_size: int = attrs.field(default=16, validator=_check_limits)
+    max_length: int = attrs.field(default=512, validator=_check_limits)
+    seed: int = attrs.field(default=42, validator=_check_limits)
 
 
 def new_folder() -> Path:
-    """Return the first folder `runs/protein_mlm-N` that does not exist."""
+    """Make and return the first folder `runs/protein_mlm-N` that does not exist.
+
+    Raises:
+        BadInputError: if it can't be made.
+    """
     number = 1
-    while (folder := Path("runs") / f"protein_mlm-{number}").exists():
-        number += 1
-    return folder
+    while True:
+        folder = Path("runs") / f"protein_mlm-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            message = f"{folder}: can't be the folder of a run ({error.strerror}). Choose another by --out."
+            raise BadInputError(message) from error
+        else:
+            return folder
 
 
 def make_folder(folder: Path, /) -> None:
-    """Make the folder of a new run.
+    """Make the folder of a new run, or take it if it stands and holds none.
 
     Raises:
         BadInputError: if it holds a run already, or can't be made or written to.
     """
     try:
-        if (folder / "run.json").exists():
+        if (folder / "run.json").exists() or (folder / "checkpoint.ckpt").exists():
             message = f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --out."
             raise BadInputError(message)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "run.json", b"")
-        (folder / "run.json").unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         message = f"{folder}: can't be the folder of a run ({error.strerror}). Choose another --out."
         raise BadInputError(message) from error
@@ -75,8 +91,12 @@ def make_folder(folder: Path, /) -> None:
 
 def write_run(folder: Path, /, *, settings: Settings, record: Mapping[str, Any]) -> None:
     """Write `pipeline.json`, the canonical record and `order_id`, and then `run.json`, a run's mark."""
-    write_atomically(folder / "pipeline.json", json.dumps(record, indent=2).encode())
-    write_atomically(folder / "run.json", json.dumps(attrs.asdict(settings), indent=2).encode())
+    _write_json(folder / "pipeline.json", record)
+    _write_json(folder / "run.json", attrs.asdict(settings))
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_atomically(path, lambda file: file.write(json.dumps(content, indent=2).encode()))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -22,8 +22,8 @@ def test_pinned_values() -> None:
         mask_prob=0.5,
         **OPTIONS,
     )
-    assert masked.ids.tolist() == [[1, 11, 12, 17, 14, 1, 16, 17, 18, 19, 20, 21]]
-    assert masked.labels.tolist() == [[10, -100, -100, 13, -100, 15, -100, -100, 18, -100, -100, -100]]
+    assert masked.ids.tolist() == [[10, 1, 1, 13, 1, 15, 1, 17, 18, 19, 20, 1]]
+    assert masked.labels.tolist() == [[-100, 11, 12, 13, 14, -100, 16, 17, 18, -100, -100, 21]]
 
 
 def test_where_there_is_no_label_nothing_is_changed_and_where_there_is_one_it_is_the_original() -> None:
@@ -144,3 +144,18 @@ def test_inputs_are_left_as_they_were() -> None:
 def test_bad_options_are_named(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mask_tokens(IDS, MASK, **{"seeds": SEEDS, **OPTIONS, **options})
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": torch.tensor([7])}, r"seeds one a row, got ids \(64, 200\), mask \(64, 200\) and seeds \(1,\)"),
+        ({"mask": MASK[:, :9]}, "ids and mask must have one shape"),
+        ({"ids": IDS.to(torch.uint8), "mask_id": -1}, "must fit the ids' torch.uint8, got -1"),
+        ({"ids": IDS.to(torch.uint8), "random_ids": (5, 256)}, "must fit the ids' torch.uint8"),
+    ],
+)
+def test_shapes_and_tokens_that_do_not_fit_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mask_tokens(**{"ids": IDS, "mask": MASK, "seeds": SEEDS, **OPTIONS, **options})

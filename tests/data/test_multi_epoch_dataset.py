@@ -11,8 +11,8 @@ from bionemo.data import EpochIndex, EpochOrder, SampleIndex, index_at, position
 
 def test_pinned_values() -> None:
     order = EpochOrder(length=5, seed=42)
-    assert [index_at(order, position).idx for position in range(15)] == [4, 3, 2, 1, 0, 1, 3, 0, 2, 4, 4, 2, 3, 1, 0]
-    assert index_at(EpochOrder(length=10**9 + 7, seed=42), 10**12) == (0, 999, 633755048)
+    assert [index_at(order, position).idx for position in range(15)] == [3, 0, 1, 4, 2, 4, 2, 1, 0, 3, 4, 1, 3, 0, 2]
+    assert index_at(EpochOrder(length=10**9 + 7, seed=42), 10**12) == (0, 999, 750326629)
 
 
 def test_each_epoch_holds_every_sample_once_in_another_sequence() -> None:
@@ -116,3 +116,18 @@ def test_bad_fields_are_named(fields: dict, error: type[Exception], message: str
 
 def test_an_epoch_index_is_a_pair() -> None:
     assert EpochIndex(epoch=1, idx=2) == (1, 2)
+
+
+@pytest.mark.parametrize("epoch", [2**24, 2**62])
+def test_a_position_that_does_not_fit_int64_is_refused_for_ints_and_tensors(epoch: int) -> None:
+    order = EpochOrder(length=2**40, seed=42)
+    for index in (SampleIndex(0, epoch, 3), SampleIndex(*(torch.tensor([part]) for part in (0, epoch, 3)))):
+        with pytest.raises(IndexError, match=f"epoch must be in .*got epoch={epoch}"):
+            position_of(order, index)
+
+
+def test_small_numpy_integers_are_taken_as_ints() -> None:
+    order = EpochOrder(length=10**6, seed=42)
+    index = index_at(order, 5 * 10**9)
+    small = SampleIndex(np.int8(0), np.int16(index.epoch), np.int32(index.idx))
+    assert position_of(order, small) == 5 * 10**9

@@ -176,3 +176,16 @@ def test_the_record_says_what_is_read() -> None:
     assert record["batch_transform"] is None
     other = attrs.evolve(pipeline, seed=8, order=EpochOrder(length=10, seed=43, num_samples=10))
     assert record_differences(record, pipeline_record(other)) == {"order.seed": (42, 43), "seed": (7, 8)}
+
+
+def test_it_compares_by_its_fields_and_the_very_data_set() -> None:
+    rows = [torch.arange(3), torch.arange(4)]
+    order = EpochOrder(length=2, seed=1)
+    one, same, other = (make(order=order, sources=data) for data in (rows, rows, list(rows)))
+    assert one == same != other
+    assert hash(one) == hash(same)
+
+
+def test_a_list_of_sources_is_as_good_as_a_tuple() -> None:
+    sources = [Source("abcde"), Source("vwxyz")]
+    assert make(order=InTurn(), sources=sources).sources == tuple(sources)

@@ -3,7 +3,7 @@
 import json
 from functools import partial
 
-import attrs
+import numpy as np
 import pytest
 import torch
 
@@ -199,6 +199,59 @@ def test_ranks_without_a_share_have_as_many_batches() -> None:
     assert counts == {5}
 
 
-def test_a_changed_record_is_a_new_pipeline() -> None:
-    pipeline = make()
-    assert list(loader(attrs.evolve(pipeline, seed=8))) == list(loader(pipeline))
+def stop(sample, **_: object):
+    next(iter([]))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sources": Source(list(range(10)), transform=stop)},
+        {"collate": stop},
+        {"batch_transform": stop},
+    ],
+)
+def test_a_stop_iteration_in_a_users_function_is_no_end(fields: dict) -> None:
+    with pytest.raises(RuntimeError, match="raised StopIteration: an iterator in it has ended"):
+        list(loader(make(**fields)))
+
+
+def test_numpy_numbers_are_taken() -> None:
+    batches = loader(make(27), np.int64(0), np.int32(2), batches_per_epoch=np.int64(2), start=np.int64(8))
+    state = batches.state_dict()
+    assert type(state["consumed_samples"]) is int
+    loader(make(27)).load_state_dict(state)
+    assert len(list(batches)) == 2
+
+
+def test_an_older_iteration_is_over_when_a_newer_one_begins_or_a_state_is_loaded() -> None:
+    batches = loader(make(27))
+    older = iter(batches)
+    next(older)
+    newer = iter(batches)
+    assert next(newer) == batch_at(make(27), 1)
+    with pytest.raises(RuntimeError, match="this iteration is over"):
+        next(older)
+    batches.load_state_dict(loader(make(27), start=20).state_dict())
+    with pytest.raises(RuntimeError, match="this iteration is over"):
+        next(newer)
+    assert next(iter(batches)) == batch_at(make(27), 5)
+
+
+def test_a_loader_knows_when_it_is_exhausted() -> None:
+    batches = loader(make(10, tail="drop"))
+    assert not batches.is_exhausted
+    list(batches)
+    assert batches.is_exhausted
+    assert batches.consumed_samples == 8
+
+
+def test_a_default_device_changes_nothing() -> None:
+    pipeline = make(64, sources=Source(list(range(10)), transform=tagged), batch_size=40, batch_transform=with_seeds)
+    expected = batch_at(pipeline, 0)
+    with torch.device("meta"):
+        assert batch_at(pipeline, 0) == expected == next(iter(loader(pipeline)))
+
+
+def with_seeds(batch: list, *, seeds: torch.Tensor) -> list:
+    return list(zip(batch, seeds.tolist(), strict=True))

@@ -112,6 +112,7 @@ def test_a_bad_fasta_leaves_no_folder(tmp_path: Path, capsys) -> None:
         (["--steps", "0"], "argument --steps: must be in 1"),
         (["--steps", "many"], "argument --steps: invalid"),
         (["--batch-size", "-3"], "argument --batch-size: must be in 1"),
+        (["--batch-size", str(2**40)], "argument --batch-size: must be in 1..16384"),
         (["--max-length", "0"], "argument --max-length: must be in 1"),
         (["--seed", "-1"], "argument --seed: must be in 0"),
         (["--seed", str(2**63)], "argument --seed: must be in 0"),
@@ -136,6 +137,34 @@ def test_a_folder_that_holds_a_run_is_kept(finished: Path, fasta: Path, capsys) 
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
     assert f"Go on with it by --resume {finished}" in refuse(capsys, "--fasta", fasta, "--out", finished, *QUICK)
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_folder_that_holds_a_checkpoint_of_another_run_is_kept(
+    finished: Path, fasta: Path, tmp_path: Path, capsys
+) -> None:
+    shutil.copy(finished / "checkpoint.ckpt", tmp_path)
+    assert "holds a run already" in refuse(capsys, "--fasta", fasta, "--out", tmp_path, *QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.ckpt"]
+
+
+def test_without_out_each_run_has_a_new_folder(fasta: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main(["--fasta", str(fasta), *QUICK]) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["protein_mlm-1", "protein_mlm-2"]
+
+
+def test_a_run_resumed_between_two_checkpoints_counts_its_tokens(finished: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    capsys.readouterr()
+    assert main(["--resume", str(folder), "--steps", "8"]) == 0
+    speed = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("tokens per second"))
+    assert int(speed.split()[-1].replace(",", "")) > 0
+
+
+def test_a_huge_max_length_is_no_more_than_the_longest_row(fasta: Path, tmp_path: Path) -> None:
+    assert main(["--fasta", str(fasta), "--out", str(tmp_path), *QUICK[:-1], "1000000000"]) == 0
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path, capsys) -> None:
@@ -178,7 +207,9 @@ def test_a_checkpoint_cut_short_is_named(finished: Path, tmp_path: Path, capsys,
 
 
 @pytest.mark.parametrize("name", ["run.json", "pipeline.json"])
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b'{"steps": "many"}', b'{"colour": 3}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b'{"steps": "many"}', b'{"colour": 3}', b'{"batch_size": 0}']
+)
 def test_a_damaged_run_is_named(finished: Path, tmp_path: Path, capsys, name: str, content: bytes) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)

@@ -43,7 +43,7 @@ def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[
         tensor(2)
     """
     loss_sum = torch.nn.functional.cross_entropy(
-        logits.flatten(0, -2).to(torch.promote_types(logits.dtype, torch.float32)),
+        logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32)),
         labels.flatten().long(),
         ignore_index=IGNORED_LABEL,
         reduction="sum",

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, check_int
+from bionemo.core.utils.checks import MAX_INT, AnyInt, check_int
 
 __all__ = ["length_mask", "pad_token_ids"]
 
@@ -53,12 +53,13 @@ def _tokens(row: Row, number: int) -> npt.NDArray[np.integer[Any]]:
             "Pass a sequence of integers for each row."
         )
         raise ValueError(message)
-    if not tokens.size and not isinstance(row, np.ndarray | Tensor):
+    is_sequence = not isinstance(row, np.ndarray | Tensor)
+    if is_sequence and not tokens.size:
         return np.empty(0, dtype=np.int64)
     if tokens.dtype.kind not in "iu":
         message = f"each row of token_ids must hold integers that fit int64, got dtype {tokens.dtype} in row {number}."
         raise TypeError(message)
-    signed = _SIGNED.get(tokens.dtype, tokens.dtype)
+    signed = np.dtype(np.int64) if is_sequence else _SIGNED.get(tokens.dtype, tokens.dtype)
     if tokens.dtype == np.uint64 and tokens.size:
         _check_fits(int(tokens.max()), signed, f"row {number} of token_ids")
     return tokens.astype(signed, copy=False)
@@ -86,9 +87,9 @@ def _padded_length(lengths: npt.NDArray[np.int64], padding_len: int | None, divi
 
 def pad_token_ids(
     token_ids: Sequence[Row],
-    padding_value: int = 0,
-    padding_len: int | None = None,
-    pad_size_divisible_by: int = 1,
+    padding_value: AnyInt = 0,
+    padding_len: AnyInt | None = None,
+    pad_size_divisible_by: AnyInt = 1,
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
@@ -115,7 +116,7 @@ def pad_token_ids(
     Raises:
         ValueError: if a row isn't one-dimensional, a row is longer than `padding_len`, a size isn't positive, or a
             token or the padding value doesn't fit the dtype.
-        TypeError: if a row holds anything but integers, or `dtype` is no integer type.
+        TypeError: if a row holds anything but integers, a number is no integer, or `dtype` is no integer type.
 
     Example:
         >>> ids, mask = pad_token_ids([[5, 6, 7], [8]], padding_value=1)
@@ -126,9 +127,10 @@ def pad_token_ids(
         tensor([[ True,  True,  True],
                 [ True, False, False]])
     """
-    check_int(pad_size_divisible_by, name="pad_size_divisible_by", low=1)
+    padding_value = check_int(padding_value, name="padding_value", low=-MAX_INT - 1)
+    pad_size_divisible_by = check_int(pad_size_divisible_by, name="pad_size_divisible_by", low=1)
     if padding_len is not None:
-        check_int(padding_len, name="padding_len", low=1)
+        padding_len = check_int(padding_len, name="padding_len", low=1)
     if dtype is not None and (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool):
         message = f"dtype must be an integer type, got dtype={dtype}. Token ids are integers."
         raise TypeError(message)

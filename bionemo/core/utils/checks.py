@@ -32,6 +32,19 @@ def is_concrete(tensor: Tensor, /) -> bool:
     return tensor.device.type == "cpu" and not is_batched
 
 
+def _as_int(value: AnyInt, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        message = f"{name} must be an integer, got {name}={value!r} of type {type(value).__name__}."
+        raise TypeError(message)
+    return int(value)
+
+
+def _check_dtype(tensor: Tensor, name: str) -> None:
+    if tensor.dtype != torch.int64:
+        message = f"{name} must be an int64 tensor, got dtype={tensor.dtype}. Convert it by .to(torch.int64)."
+        raise TypeError(message)
+
+
 def check_int(value: AnyInt, /, *, name: str, low: int = 0, high: int = MAX_INT) -> int:
     """Return an integer of any kind as a Python int.
 
@@ -43,10 +56,7 @@ def check_int(value: AnyInt, /, *, name: str, low: int = 0, high: int = MAX_INT)
         >>> check_int(3, name="seed")
         3
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        message = f"{name} must be an integer, got {name}={value!r} of type {type(value).__name__}."
-        raise TypeError(message)
-    number = int(value)
+    number = _as_int(value, name)
     if not low <= number <= high:
         message = f"{name} must be in {low}..{high}, got {name}={number}."
         raise ValueError(message)
@@ -79,9 +89,7 @@ def check_int64(tensor: Tensor, /, *, name: str) -> Tensor:
         >>> check_int64(torch.tensor([0, 3]), name="seeds")
         tensor([0, 3])
     """
-    if tensor.dtype != torch.int64:
-        message = f"{name} must be an int64 tensor, got dtype={tensor.dtype}. Convert it by .to(torch.int64)."
-        raise TypeError(message)
+    _check_dtype(tensor, name)
     if is_concrete(tensor) and tensor.numel() and (lowest := int(tensor.min())) < 0:
         message = f"{name} must not be negative, got {lowest}."
         raise ValueError(message)
@@ -105,18 +113,16 @@ def check_index(index: AnyInt | Tensor, /, *, stop: int | None, name: str) -> in
         4
     """
     last = MAX_INT if stop is None else stop - 1
-    if not isinstance(index, Tensor):
-        low = high = number = check_int(index, name=name, low=-MAX_INT - 1)
-        checked: int | Tensor = number
-    else:
-        if index.dtype != torch.int64:
-            message = f"{name} must be an int64 tensor, got dtype={index.dtype}. Convert it by .to(torch.int64)."
-            raise TypeError(message)
+    if isinstance(index, Tensor):
+        _check_dtype(index, name)
         if not is_concrete(index) or not index.numel():
             return index
         low, high = (int(bound) for bound in torch.aminmax(index))
-        checked = index
+        checked: int | Tensor = index
+    else:
+        low = high = checked = _as_int(index, name)
     if low < 0 or high > last:
-        message = f"{name} must be in 0..{last}, got {name}={low if low < 0 else high}."
+        allowed = f"in 0..{last}" if last >= 0 else "in an empty range"
+        message = f"{name} must be {allowed}, got {name}={low if low < 0 else high}."
         raise IndexError(message)
     return checked

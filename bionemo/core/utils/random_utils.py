@@ -42,7 +42,7 @@ def make_generator(seed: AnyInt, /, *data: AnyInt | str, device: torch.device | 
     Example:
         >>> generator = make_generator(42, "sample", 7)
         >>> torch.randint(100, (3,), generator=generator)
-        tensor([33, 82, 35])
+        tensor([84, 88, 81])
     """
     return torch.Generator(device=device).manual_seed(fold_in(seed, *data))
 
@@ -102,7 +102,7 @@ def get_seed_from_rng(rng: np.random.Generator, dtype: type[np.signedinteger[Any
 
 
 @contextmanager
-def random_numpy_context(seed: int = 42) -> Iterator[None]:
+def random_numpy_context(seed: AnyInt = 42) -> Iterator[None]:
     """Run a block with NumPy's global state seeded, and put the state back, also when it raises.
 
     Args:
@@ -116,7 +116,7 @@ def random_numpy_context(seed: int = 42) -> Iterator[None]:
         ...     np.random.randint(100)
         51
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     state = np.random.get_state()  # noqa: NPY002 - the global state is what this is about
     try:
         np.random.seed(seed if seed < 2**32 else [seed & 0xFFFFFFFF, seed >> 32])  # noqa: NPY002
@@ -126,7 +126,7 @@ def random_numpy_context(seed: int = 42) -> Iterator[None]:
 
 
 @contextmanager
-def random_python_context(seed: int) -> Iterator[None]:
+def random_python_context(seed: AnyInt) -> Iterator[None]:
     """Run a block with the global state of Python's `random` seeded, and put the state back, also when it raises.
 
     Args:
@@ -140,7 +140,7 @@ def random_python_context(seed: int) -> Iterator[None]:
         ...     random.randrange(100)
         81
     """
-    check_seed(seed)
+    seed = check_seed(seed)
     state = random.getstate()
     try:
         random.seed(seed)
@@ -164,7 +164,7 @@ def random_torch_context(generator: torch.Generator) -> Iterator[None]:
         >>> with random_torch_context(make_generator(42, "step", 0)):
         ...     dropped = torch.nn.functional.dropout(torch.ones(8))
         >>> dropped
-        tensor([0., 2., 0., 2., 2., 2., 2., 2.])
+        tensor([0., 0., 2., 0., 0., 0., 0., 0.])
     """
     seed = seed_from_generator(generator)
     is_forked = torch.cuda._is_in_bad_fork()  # noqa: SLF001 - torch has no public question

@@ -8,3 +8,14 @@ from bionemo.data.pipes.nodes import collate as collate
 from bionemo.data.pipes.nodes import read as read
 from bionemo.data.pipes.nodes import sample_indices as sample_indices
 from bionemo.data.pipes.nodes import transform as transform
+
+__all__ = [
+    "PipelineLoader",
+    "PlacedSample",
+    "batch",
+    "collate",
+    "loader",
+    "read",
+    "sample_indices",
+    "transform",
+]

@@ -8,17 +8,15 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from torchdata.nodes import BaseNode, Mapper
 
-from bionemo.core.utils.checks import check_int
+from bionemo.core.utils.checks import AnyInt, check_int
 from bionemo.data.order import SampleIndex, indices_at, order_id
 from bionemo.data.pipeline import Pipeline, assemble, batch_stop, num_batches, pipeline_record, rank_positions
+from bionemo.data.pipes.nodes import CHUNK, call_within_node
 from bionemo.data.record import record_differences
 
 __all__ = ["PipelineLoader", "loader"]
 
 Batch = TypeVar("Batch")
-
-_CHUNK: Final = 4096
-"""Positions whose indices are computed at once, at least a batch of them."""
 
 _FREE_FIELDS: Final = ("batch_size", "tail")
 """Fields of a pipeline's record that may change within a run: the position alone says where it goes on."""
@@ -60,7 +58,7 @@ class _PlacedBatches(BaseNode[_PlacedBatch]):
     def _look_ahead(self) -> None:
         bounds: list[tuple[int, range]] = []
         num_positions, start = 0, self.position
-        while num_positions < _CHUNK and len(bounds) < _CHUNK and (stop := batch_stop(self.pipeline, start)) > start:
+        while num_positions < CHUNK and len(bounds) < CHUNK and (stop := batch_stop(self.pipeline, start)) > start:
             bounds.append((stop, rank_positions(start, stop, rank=self.rank, world_size=self.world_size)))
             num_positions += len(bounds[-1][1])
             start = stop
@@ -74,7 +72,7 @@ class _PlacedBatches(BaseNode[_PlacedBatch]):
 
 
 def _read_batch(placed: _PlacedBatch, *, pipeline: Pipeline[Batch]) -> tuple[int, Batch]:
-    return placed.stop, assemble(pipeline, placed.positions, placed.indices)
+    return placed.stop, call_within_node(assemble, pipeline, placed.positions, placed.indices)
 
 
 class PipelineLoader(Generic[Batch]):
@@ -87,20 +85,21 @@ class PipelineLoader(Generic[Batch]):
         self,
         pipeline: Pipeline[Batch],
         *,
-        rank: int,
-        world_size: int,
-        batches_per_epoch: int | None,
+        rank: AnyInt,
+        world_size: AnyInt,
+        batches_per_epoch: AnyInt | None,
         restart: bool,
-        start: int,
+        start: AnyInt,
     ) -> None:
         rank_positions(0, 0, rank=rank, world_size=world_size)
         if batches_per_epoch is not None:
-            check_int(batches_per_epoch, name="batches_per_epoch", low=1)
-        self.pipeline, self.rank, self.world_size = pipeline, rank, world_size
+            batches_per_epoch = check_int(batches_per_epoch, name="batches_per_epoch", low=1)
+        self.pipeline, self.rank, self.world_size = pipeline, int(rank), int(world_size)
         self.batches_per_epoch = batches_per_epoch
         self.restart = restart
         self.start = check_int(start, name="start", high=_end(pipeline))
-        self.consumed_samples = start
+        self.consumed_samples = self.start
+        self._current: object = None
 
     def __len__(self) -> int:
         """Return how many batches there are from pause to pause, or in a finite order without pauses.
@@ -118,7 +117,12 @@ class PipelineLoader(Generic[Batch]):
         return True
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches up to the next pause; where the order is at its end, none."""
+        """Yield the batches up to the next pause; where the order is at its end, none.
+
+        Raises:
+            RuntimeError: if a newer iteration has begun, or a state was loaded, since this one began.
+        """
+        self._current = current = object()
         if self.restart:
             self.consumed_samples = self.start
         pause = self._next_pause()
@@ -128,6 +132,14 @@ class PipelineLoader(Generic[Batch]):
             yield batch
             if stop == pause:
                 return
+            if self._current is not current:
+                message = "this iteration is over: a newer one of the same loader has begun, or a state was loaded."
+                raise RuntimeError(message)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the order is at its end: nothing will be yielded any more."""
+        return batch_stop(self.pipeline, self.consumed_samples) == self.consumed_samples
 
     def _next_pause(self) -> int | None:
         """Return the position at which iteration pauses: the end of every `batches_per_epoch`-th step."""
@@ -155,6 +167,7 @@ class PipelineLoader(Generic[Batch]):
                 state of a loader.
         """
         self.consumed_samples = _check_state(self.pipeline, state)
+        self._current = None
 
 
 def _end(pipeline: Pipeline[Any]) -> int:
@@ -175,7 +188,6 @@ def _check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     if not isinstance(state, Mapping) or any(not isinstance(state.get(name), kind) for name, kind in fields.items()):
         message = f"state must be what a loader's state_dict() gave, a dict with {', '.join(fields)}, got {state!r}."
         raise ValueError(message)
-    consumed = check_int(state["consumed_samples"], name="consumed_samples", high=_end(pipeline))
     differences = {
         name: values
         for name, values in record_differences(state["pipeline"], pipeline_record(pipeline)).items()
@@ -192,7 +204,7 @@ def _check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
         raise ValueError(message)
     if names:
         warnings.warn(f"the loader goes on with other functions: {_listed(names)}.", UserWarning, stacklevel=3)
-    return consumed
+    return check_int(state["consumed_samples"], name="consumed_samples", high=_end(pipeline))
 
 
 def _listed(differences: Mapping[str, tuple[Any, Any]]) -> str:
@@ -201,12 +213,12 @@ def _listed(differences: Mapping[str, tuple[Any, Any]]) -> str:
 
 def loader(
     pipeline: Pipeline[Batch],
-    rank: int = 0,
-    world_size: int = 1,
+    rank: AnyInt = 0,
+    world_size: AnyInt = 1,
     *,
-    batches_per_epoch: int | None = None,
+    batches_per_epoch: AnyInt | None = None,
     restart: bool = False,
-    start: int = 0,
+    start: AnyInt = 0,
 ) -> PipelineLoader[Batch]:
     """Return an iterable over a rank's batches of a pipeline, which can stop anywhere and go on elsewhere.
 
@@ -235,9 +247,9 @@ def loader(
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
         >>> batches = loader(pipeline)
         >>> next(iter(batches)), batches.state_dict()["consumed_samples"]
-        ('ad', 2)
+        ('ce', 2)
         >>> list(batches)
-        ['cb', 'e']
+        ['ad', 'b']
     """
     return PipelineLoader(
         pipeline, rank=rank, world_size=world_size, batches_per_epoch=batches_per_epoch, restart=restart, start=start

@@ -1,6 +1,7 @@
 """Functions from node to node: order, read, transform, batch, collate.
 
-Composed by hand they make the chain that `loader` makes of a `Pipeline`. The state of the whole chain is one position.
+Composed by hand they make the chain that `loader` makes of a `Pipeline`, for one process; batches count from where the
+chain starts. The state of the whole chain is one position.
 """
 
 from collections import deque
@@ -13,12 +14,30 @@ from torchdata.nodes import BaseNode, Batcher, Mapper
 from bionemo.data.order import Order, SampleIndex, indices_at
 from bionemo.data.pipeline import Source, read_sample, transform_batch, transform_sample
 
-__all__ = ["PlacedSample", "batch", "collate", "read", "sample_indices", "transform"]
+__all__ = ["CHUNK", "PlacedSample", "batch", "call_within_node", "collate", "read", "sample_indices", "transform"]
 
 Batch = TypeVar("Batch")
+Result = TypeVar("Result")
 
-_CHUNK: Final = 4096
+CHUNK: Final = 4096
 """Positions whose indices are computed at once."""
+
+
+def call_within_node(function: Callable[..., Result], /, *arguments: Any) -> Result:
+    """Return what a function of the user's answers, with a StopIteration in it turned into an error.
+
+    In a node it would pass for the end of the data.
+
+    Example:
+        >>> call_within_node(next, iter([]))
+        Traceback (most recent call last):
+        RuntimeError: a data set, transform or collate raised StopIteration: an iterator in it has ended.
+    """
+    try:
+        return function(*arguments)
+    except StopIteration as error:
+        message = "a data set, transform or collate raised StopIteration: an iterator in it has ended."
+        raise RuntimeError(message) from error
 
 
 class PlacedSample(NamedTuple):
@@ -47,7 +66,7 @@ class _SampleIndices(BaseNode[tuple[int, SampleIndex]]):
     def next(self) -> tuple[int, SampleIndex]:
         if not self.ahead:
             end = self.order.num_samples
-            stop = self.position + _CHUNK if end is None else min(self.position + _CHUNK, end)
+            stop = self.position + CHUNK if end is None else min(self.position + CHUNK, end)
             if self.position >= stop:
                 raise StopIteration
             self.ahead.extend(indices_at(self.order, range(self.position, stop)))
@@ -67,14 +86,14 @@ def sample_indices(order: Order, *, start: int = 0) -> BaseNode[tuple[int, Sampl
     Example:
         >>> from bionemo.data import EpochOrder
         >>> list(sample_indices(EpochOrder(length=3, seed=7, num_samples=2)))
-        [(0, SampleIndex(source=0, epoch=0, idx=1)), (1, SampleIndex(source=0, epoch=0, idx=0))]
+        [(0, SampleIndex(source=0, epoch=0, idx=2)), (1, SampleIndex(source=0, epoch=0, idx=1))]
     """
     return _SampleIndices(order, start)
 
 
 def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PlacedSample:
     position, sample_index = place
-    return PlacedSample(position, sample_index, read_sample(sources, sample_index))
+    return PlacedSample(position, sample_index, call_within_node(read_sample, sources, sample_index))
 
 
 def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[PlacedSample]:
@@ -88,13 +107,14 @@ def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[Pl
         >>> from bionemo.data import EpochOrder
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
         >>> [placed.sample for placed in node]
-        ['b', 'a', 'c']
+        ['c', 'b', 'a']
     """
     return Mapper(node, partial(_read, sources=tuple(Source(dataset) for dataset in datasets)))
 
 
 def _transform(placed: PlacedSample, *, function: Callable[..., Any], seed: int) -> PlacedSample:
-    return placed._replace(sample=transform_sample(function, placed.sample, seed=seed, position=placed.position))
+    transformed = partial(transform_sample, function, placed.sample, seed=seed, position=placed.position)
+    return placed._replace(sample=call_within_node(transformed))
 
 
 def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, seed: int) -> BaseNode[PlacedSample]:
@@ -110,7 +130,7 @@ def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, see
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
         >>> node = transform(node, lambda sample, *, generator: sample.upper(), seed=42)
         >>> next(node)
-        PlacedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=1), sample='B')
+        PlacedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=2), sample='C')
     """
     return Mapper(node, partial(_transform, function=function, seed=seed))
 
@@ -134,12 +154,13 @@ def _collate(
     *,
     function: Callable[[list[Any]], Any],
     batch_transform: Callable[..., Any] | None,
-    seed: int,
+    seed: int | None,
 ) -> Any:
-    collated = function([part.sample for part in placed])
-    if batch_transform is None:
+    collated = call_within_node(function, [part.sample for part in placed])
+    if batch_transform is None or seed is None:
         return collated
-    return transform_batch(batch_transform, collated, seed=seed, positions=[part.position for part in placed])
+    positions = [part.position for part in placed]
+    return call_within_node(partial(transform_batch, batch_transform, collated, seed=seed, positions=positions))
 
 
 def collate(
@@ -147,7 +168,7 @@ def collate(
     function: Callable[[list[Any]], Batch],
     *,
     batch_transform: Callable[..., Batch] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> BaseNode[Batch]:
     """Return a node of batches.
 
@@ -156,12 +177,19 @@ def collate(
         function: makes a batch from a list of samples.
         batch_transform: called as `batch_transform(batch, seeds=seeds)` with a seed a row; None leaves batches as they
             are.
-        seed: 0..2**63-1; with the positions it makes the rows' seeds, as in a `Pipeline` of that seed.
+        seed: 0..2**63-1, needed for `batch_transform`: with the positions it makes the rows' seeds, as in a `Pipeline`
+            of that seed.
+
+    Raises:
+        TypeError: if there is a `batch_transform` and no seed.
 
     Example:
         >>> from bionemo.data import EpochOrder
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
         >>> list(collate(batch(node, 2), "".join))
-        ['ba', 'c']
+        ['cb', 'a']
     """
+    if batch_transform is not None and seed is None:
+        message = "seed must be given with batch_transform, got None. Pass the seed that the rows' seeds are made from."
+        raise TypeError(message)
     return Mapper(node, partial(_collate, function=function, batch_transform=batch_transform, seed=seed))

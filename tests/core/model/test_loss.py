@@ -51,3 +51,7 @@ def test_the_class_serves_training_and_validation() -> None:
         part = loss.forward(batch, torch.zeros(1, 2, 4))
         assert isinstance(part, LossSum)
         torch.testing.assert_close(loss.reduce([part, part]), torch.tensor(4.0).log())
+
+
+def test_a_single_row_of_logits() -> None:
+    torch.testing.assert_close(token_cross_entropy(torch.zeros(4), torch.tensor(2)).loss_sum, torch.tensor(4.0).log())

@@ -118,3 +118,15 @@ def test_a_type_that_is_no_integer_is_refused(dtype: torch.dtype) -> None:
 
 def test_length_mask_counts_to_the_lengths() -> None:
     assert length_mask(torch.tensor([0, 2, 5]), 3).sum(1).tolist() == [0, 2, 3]
+
+
+def test_numpy_numbers_do_not_overflow() -> None:
+    ids, _ = pad_token_ids([[1]], np.int8(3), np.uint8(200), np.uint8(64))
+    assert ids.shape == (1, 256)
+    assert pad_token_ids([[np.uint8(1)]])[0].dtype == torch.int64
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_padding_value_that_is_no_integer_is_refused() -> None:
+    with pytest.raises(TypeError, match="padding_value must be an integer, got padding_value=1.7"):
+        pad_token_ids([[1]], 1.7)
