@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test env lint types unit test-slow format clean
+.PHONY: demo test env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -26,10 +26,7 @@ types: env
 	$(BIN)/mypy
 
 unit: env
-	$(BIN)/python -m pytest -m 'not slow' --durations=10
-
-test-slow: env
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --durations=10
 
 format: env
 	$(BIN)/ruff format .

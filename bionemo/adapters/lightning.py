@@ -134,11 +134,9 @@ class TrainableModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all tokens validated, on all ranks together."""
-        here = [torch.stack(part).sum() for part in zip(*self.validated, strict=True)] or [
-            torch.tensor(0.0),
-            torch.tensor(0),
-        ]
-        total = LossSum(*(self._over_ranks(part.to(self.device)) for part in here))
+        parts = self.validated or [LossSum(torch.tensor(0.0), torch.tensor(0))]
+        sums = (torch.stack(part).sum().to(self.device) for part in zip(*parts, strict=True))
+        total = LossSum(*(self._over_ranks(number) for number in sums))
         self.log("val_loss", self.validation_loss.reduce([total]), prog_bar=True, rank_zero_only=True)
         self.validated.clear()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["function_name", "record_differences", "to_record"]
+__all__ = ["differences_as_text", "function_name", "record_differences", "to_record"]
 
 
 def to_record(value: object, /) -> Any:
@@ -90,3 +90,13 @@ def record_differences(saved: Mapping[str, Any], current: Mapping[str, Any], /) 
     """
     before, after = _flatten(saved), _flatten(current)
     return {name: (before.get(name), after.get(name)) for name in before | after if before.get(name) != after.get(name)}
+
+
+def differences_as_text(differences: Mapping[str, tuple[Any, Any]], /) -> str:
+    """Return differences of records as one line for people.
+
+    Example:
+        >>> differences_as_text({"order.seed": (1, 2)})
+        'order.seed (was 1, is 2)'
+    """
+    return ", ".join(f"{name} (was {before!r}, is {after!r})" for name, (before, after) in differences.items())

@@ -145,11 +145,10 @@ def _report(history: History, pipelines: ProteinPipelines, folder: Path) -> None
     trained = [row for row in rows if row["train_loss"] is not None]
     recent = trained[-EVALUATE_EVERY:]
     real, places = (sum(row[name] for row in trained) for name in ("tokens", "places"))
+    speed = f"{history.tokens / history.seconds:,.0f}" if history.tokens else "no step was left to train"
     table = {
         "steps": str(len(trained)),
-        "tokens per second": f"{history.tokens / history.seconds:,.0f}"
-        if history.tokens
-        else "no step was left to train",
+        "tokens per second": speed,
         "share of padding": f"{1 - real / places:.1%}",
         f"train loss, mean of {len(recent)} steps": f"{_mean([row['train_loss'] for row in recent]):.3f} nats",
         "held-out loss": "no held-out set: fewer than 10 records",

@@ -13,7 +13,7 @@ import cattrs
 import torch
 
 from bionemo.core.utils.files import write_atomically
-from bionemo.data import record_differences
+from bionemo.data.record import differences_as_text, record_differences
 from bionemo.examples.bad_input import BadInputError
 
 __all__ = [
@@ -132,9 +132,8 @@ def check_same_order(folder: Path, record: Mapping[str, Any], /) -> None:
     """
     differences = record_differences(_read_json(folder / "pipeline.json"), record)
     if differences:
-        listed = ", ".join(f"{name} (was {before!r}, is {after!r})" for name, (before, after) in differences.items())
         message = (
-            f"{folder}: the run has another order: {listed}. "
+            f"{folder}: the run has another order: {differences_as_text(differences)}. "
             "Resume it with its own settings, or start a new run by --out."
         )
         raise BadInputError(message)

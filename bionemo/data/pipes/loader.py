@@ -12,7 +12,7 @@ from bionemo.core.utils.checks import AnyInt, check_int
 from bionemo.data.order import SampleIndex, indices_at, order_id
 from bionemo.data.pipeline import Pipeline, assemble, batch_stop, num_batches, pipeline_record, rank_positions
 from bionemo.data.pipes.nodes import CHUNK, call_within_node
-from bionemo.data.record import record_differences
+from bionemo.data.record import differences_as_text, record_differences
 
 __all__ = ["PipelineLoader", "loader"]
 
@@ -196,19 +196,17 @@ def _check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     names = {name: values for name, values in differences.items() if name.split(".")[0] in _NAME_FIELDS}
     fatal = {name: values for name, values in differences.items() if name not in names}
     if fatal or state["order_id"] != order_id(pipeline.order):
-        listed = _listed(fatal) or "the version of the algorithms behind the order"
+        listed = differences_as_text(fatal) or "the version of the algorithms behind the order"
         message = (
             f"state must be of the same order, but differs in {listed}. "
             "Make the pipeline as it was, or start at a position by start=."
         )
         raise ValueError(message)
     if names:
-        warnings.warn(f"the loader goes on with other functions: {_listed(names)}.", UserWarning, stacklevel=3)
+        warnings.warn(
+            f"the loader goes on with other functions: {differences_as_text(names)}.", UserWarning, stacklevel=3
+        )
     return check_int(state["consumed_samples"], name="consumed_samples", high=_end(pipeline))
-
-
-def _listed(differences: Mapping[str, tuple[Any, Any]]) -> str:
-    return ", ".join(f"{name} (was {before!r}, is {after!r})" for name, (before, after) in differences.items())
 
 
 def loader(
