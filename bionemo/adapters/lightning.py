@@ -18,7 +18,8 @@ from bionemo.core.model.loss import LossSum
 from bionemo.core.utils.checks import AnyInt, check_seed
 from bionemo.core.utils.files import write_atomically
 from bionemo.core.utils.random_utils import make_generator, random_torch_context
-from bionemo.data.pipeline import Pipeline, num_batches
+from bionemo.data.batches import num_batches
+from bionemo.data.pipeline import Pipeline
 from bionemo.data.pipes.loader import PipelineLoader, loader
 
 __all__ = ["AtomicCheckpointIO", "PipelineDataModule", "TrainableModule"]

@@ -9,8 +9,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from torchdata.nodes import BaseNode, Mapper
 
 from bionemo.core.utils.checks import AnyInt, check_int
+from bionemo.data.batches import assemble, batch_stop, num_batches, rank_positions
 from bionemo.data.order import SampleIndex, indices_at, order_id
-from bionemo.data.pipeline import Pipeline, assemble, batch_stop, num_batches, pipeline_record, rank_positions
+from bionemo.data.pipeline import Pipeline, pipeline_record
 from bionemo.data.pipes.nodes import CHUNK, call_within_node
 from bionemo.data.record import differences_as_text, record_differences
 

@@ -11,8 +11,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from torchdata.nodes import BaseNode, Batcher, Mapper
 
+from bionemo.data.batches import read_sample, transform_batch, transform_sample
 from bionemo.data.order import Order, SampleIndex, indices_at
-from bionemo.data.pipeline import Source, read_sample, transform_batch, transform_sample
+from bionemo.data.pipeline import Source
 
 __all__ = ["CHUNK", "PlacedSample", "batch", "call_within_node", "collate", "read", "sample_indices", "transform"]
 
