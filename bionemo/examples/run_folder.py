@@ -104,7 +104,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError) as error:
-        message = f"{path.parent}: there is no run to resume (no {path.name}). Start one by --out {path.parent}."
+        message = f"{path.parent}: there is no run to resume (no {path.name}). Start a new one by --out."
         raise BadInputError(message) from error
     except (ValueError, TypeError, OSError) as error:
         message = f"{path}: can't be read ({error}). Start a new run by --out."
