@@ -51,8 +51,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _integer(text: str, *, name: str) -> int:
-    number = int(text)
     low, high = LIMITS[name]
+    try:
+        number = int(text)
+    except ValueError as error:
+        message = f"must be an integer, got {text!r}"
+        raise argparse.ArgumentTypeError(message) from error
     if not low <= number <= high:
         message = f"must be in {low}..{high}, got {number}"
         raise argparse.ArgumentTypeError(message)

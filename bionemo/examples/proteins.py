@@ -82,11 +82,14 @@ def _explained(path: Path) -> Iterator[None]:
         raise BadInputError(message) from error
 
 
-def _open_text(path: Path) -> io.TextIOWrapper:
-    """Open a plain or gzipped text file; gzip is known by its name or by its first two bytes."""
+@contextmanager
+def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
+    """Open a text file, gzipped where its name or first bytes say so; only once, so that a pipe loses nothing."""
     with path.open("rb") as raw:
-        is_gzip = path.suffix == ".gz" or raw.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rt", encoding="utf-8-sig") if is_gzip else path.open(encoding="utf-8-sig")
+        is_gzip = path.suffix == ".gz" or raw.peek(2)[:2] == b"\x1f\x8b"
+        binary = gzip.GzipFile(fileobj=raw) if is_gzip else raw
+        with io.TextIOWrapper(binary, encoding="utf-8-sig") as text:
+            yield text
 
 
 def _sequence(raw: str, where: str) -> str:

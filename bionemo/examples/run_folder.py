@@ -3,6 +3,8 @@
 import json
 import pickle
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +29,9 @@ __all__ = [
     "write_run",
 ]
 
+
+_FILES: Final = ("run.json", "pipeline.json", "metrics.csv", "loss.png", "checkpoint.ckpt")
+"""What a run writes into its folder."""
 
 LIMITS: Final = MappingProxyType(
     {"steps": (1, 2**31), "batch_size": (1, 2**14), "max_length": (1, 2**31), "seed": (0, 2**63 - 1)}
@@ -79,8 +84,11 @@ def make_folder(folder: Path, /) -> None:
         BadInputError: if it holds a run already, or can't be made or written to.
     """
     try:
-        if (folder / "run.json").exists() or (folder / "checkpoint.ckpt").exists():
-            message = f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --out."
+        if any((folder / name).exists() for name in _FILES):
+            message = (
+                f"{folder}: holds a run already, or files of its names. "
+                f"Go on by --resume {folder}, or choose another --out."
+            )
             raise BadInputError(message)
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -149,11 +157,18 @@ def find_checkpoint(folder: Path, /) -> Path | None:
     if not path.exists():
         return None
     try:
-        torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        with zipfile.ZipFile(path) as archive:
+            is_whole = archive.testzip() is None
+        is_whole = is_whole and "global_step" in torch.load(path, weights_only=True, map_location="cpu")
+    except OSError as error:
+        message = f"{path}: the checkpoint can't be read ({error.strerror}). Make it readable and try again."
+        raise BadInputError(message) from error
+    except (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError):
+        is_whole = False
+    if not is_whole:
         message = (
             f"{path}: the checkpoint is cut short or damaged. "
             "Put a whole one there, or delete it to start the run anew."
         )
-        raise BadInputError(message) from error
+        raise BadInputError(message)
     return path

@@ -68,3 +68,9 @@ def test_a_node_of_positions_restarts_and_starts_anywhere() -> None:
 def test_a_finite_order_ends() -> None:
     assert list(sample_indices(EpochOrder(length=3, seed=1, num_samples=0))) == []
     assert len(list(sample_indices(EpochOrder(length=3, seed=1, num_samples=5)))) == 5
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    node = read(sample_indices(EpochOrder(length=3, seed=1, num_samples=3)), "abc")
+    with pytest.raises(ValueError, match="batch_size must be in 1.*got batch_size=0"):
+        batch(node, 0)

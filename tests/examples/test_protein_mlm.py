@@ -110,7 +110,7 @@ def test_a_bad_fasta_leaves_no_folder(tmp_path: Path, capsys) -> None:
     ("arguments", "message"),
     [
         (["--steps", "0"], "argument --steps: must be in 1"),
-        (["--steps", "many"], "argument --steps: invalid"),
+        (["--steps", "many"], "argument --steps: must be an integer, got 'many'"),
         (["--batch-size", "-3"], "argument --batch-size: must be in 1"),
         (["--batch-size", str(2**40)], "argument --batch-size: must be in 1..16384"),
         (["--max-length", "0"], "argument --max-length: must be in 1"),
@@ -135,7 +135,7 @@ def test_an_output_path_that_cannot_be_a_folder(fasta: Path, tmp_path: Path, cap
 
 def test_a_folder_that_holds_a_run_is_kept(finished: Path, fasta: Path, capsys) -> None:
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
-    assert f"Go on with it by --resume {finished}" in refuse(capsys, "--fasta", fasta, "--out", finished, *QUICK)
+    assert f"Go on by --resume {finished}" in refuse(capsys, "--fasta", fasta, "--out", finished, *QUICK)
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
 
@@ -204,6 +204,40 @@ def test_a_checkpoint_cut_short_is_named(finished: Path, tmp_path: Path, capsys,
     path = folder / "checkpoint.ckpt"
     path.write_bytes(path.read_bytes()[:keep])
     assert f"{path}: the checkpoint is cut short or damaged" in refuse(capsys, "--resume", folder)
+
+
+@pytest.mark.parametrize("content", [b"hi", b"garbage"])
+def test_a_checkpoint_that_is_none_is_named(finished: Path, tmp_path: Path, capsys, content: bytes) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "checkpoint.ckpt").write_bytes(content)
+    assert "cut short or damaged" in refuse(capsys, "--resume", folder)
+    torch.save({"weights": torch.ones(3)}, folder / "checkpoint.ckpt")
+    assert "cut short or damaged" in refuse(capsys, "--resume", folder)
+
+
+def test_a_checkpoint_with_flipped_bytes_is_named(finished: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    content = bytearray((folder / "checkpoint.ckpt").read_bytes())
+    content[len(content) // 2] ^= 255
+    (folder / "checkpoint.ckpt").write_bytes(content)
+    assert "cut short or damaged" in refuse(capsys, "--resume", folder)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(finished: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "checkpoint.ckpt").unlink()
+    (folder / "checkpoint.ckpt").mkdir()
+    assert "the checkpoint can't be read (Is a directory)" in refuse(capsys, "--resume", folder)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "pipeline.json", "loss.png"])
+def test_a_file_of_the_users_is_kept(fasta: Path, tmp_path: Path, capsys, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    assert "or files of its names" in refuse(capsys, "--fasta", fasta, "--out", tmp_path, *QUICK)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["precious"]
 
 
 @pytest.mark.parametrize("name", ["run.json", "pipeline.json"])

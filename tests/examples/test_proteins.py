@@ -1,6 +1,8 @@
 """Reading proteins, and their tokens."""
 
 import gzip
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +121,13 @@ def test_a_crop_is_a_window_drawn_alike() -> None:
     again = crop(ids, max_length=7, generator=make_generator(0, "crop"))
     assert again.tolist() == list(range(starts[0], starts[0] + 7))
     assert crop(ids, max_length=10, generator=make_generator(1)) is ids
+
+
+@pytest.mark.parametrize("content", [b">a\nMK\n", gzip.compress(b">a\nMK\n")])
+def test_a_pipe_is_read_whole(tmp_path: Path, content: bytes) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    assert read_proteins(pipe) == (Protein("a", "MK"),)
+    writer.join()

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from torchdata.nodes import BaseNode, Batcher, Mapper
 
+from bionemo.core.utils.checks import check_int
 from bionemo.data.batches import read_sample, transform_batch, transform_sample
 from bionemo.data.order import Order, SampleIndex, indices_at
 from bionemo.data.pipeline import Source
@@ -147,7 +148,7 @@ def batch(
         >>> [len(placed) for placed in batch(node, 2)]
         [2, 1]
     """
-    return Batcher(node, batch_size, drop_last=tail == "drop")
+    return Batcher(node, check_int(batch_size, name="batch_size", low=1), drop_last=tail == "drop")
 
 
 def _collate(
