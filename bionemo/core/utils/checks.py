@@ -4,9 +4,11 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import Parameter
 
-__all__ = ["MAX_INT", "AnyInt", "check_index", "check_int", "check_int64", "check_seed", "is_concrete"]
+__all__ = ["MAX_INT", "AnyInt", "IntArray", "check_index", "check_int", "check_int64", "check_seed", "is_concrete"]
 
 MAX_INT: Final = 2**63 - 1
 """Largest int64: seeds, positions and counters lie in 0..MAX_INT."""
@@ -14,9 +16,12 @@ MAX_INT: Final = 2**63 - 1
 AnyInt: TypeAlias = int | np.integer
 """A Python or NumPy integer."""
 
+IntArray: TypeAlias = NDArray[np.int64]
+"""An int64 array."""
+
 
 def is_concrete(tensor: Tensor, /) -> bool:
-    """Return whether the values of a tensor may be looked at without a cost.
+    """Return whether the values of a tensor lie in the memory of the CPU and may be looked at.
 
     They may not inside `torch.compile` and `vmap`, where a branch on a value can't be followed, nor on an accelerator,
     which would have to be waited for. There the public functions leave their checks of values out.
@@ -28,8 +33,8 @@ def is_concrete(tensor: Tensor, /) -> bool:
     """
     if torch.compiler.is_compiling():
         return False
-    is_batched = torch._C._functorch.is_batchedtensor(tensor)  # noqa: SLF001 - torch has no public question
-    return tensor.device.type == "cpu" and not is_batched
+    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - torch has no public question
+    return type(tensor) in {Tensor, Parameter} and tensor.device.type == "cpu" and not is_wrapped
 
 
 def _as_int(value: AnyInt, name: str) -> int:
@@ -56,7 +61,7 @@ def check_int(value: AnyInt, /, *, name: str, low: int = 0, high: int = MAX_INT)
         >>> check_int(3, name="seed")
         3
     """
-    number = _as_int(value, name)
+    number = value if type(value) is int else _as_int(value, name)
     if not low <= number <= high:
         message = f"{name} must be in {low}..{high}, got {name}={number}."
         raise ValueError(message)
@@ -112,15 +117,17 @@ def check_index(index: AnyInt | Tensor, /, *, stop: int | None, name: str) -> in
         >>> check_index(4, stop=5, name="position")
         4
     """
-    last = MAX_INT if stop is None else stop - 1
+    if type(index) is int and 0 <= index < (2**63 if stop is None else stop):
+        return index
     if isinstance(index, Tensor):
         _check_dtype(index, name)
         if not is_concrete(index) or not index.numel():
-            return index
+            return index  # before `stop` is looked at: a compiled graph shall not depend on it
         low, high = (int(bound) for bound in torch.aminmax(index))
         checked: int | Tensor = index
     else:
         low = high = checked = _as_int(index, name)
+    last = MAX_INT if stop is None else stop - 1
     if low < 0 or high > last:
         allowed = f"in 0..{last}" if last >= 0 else "in an empty range"
         message = f"{name} must be {allowed}, got {name}={low if low < 0 else high}."

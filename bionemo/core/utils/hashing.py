@@ -1,4 +1,4 @@
-"""Seeds from seeds: one hash, equal for Python ints and int64 tensors."""
+"""Seeds from seeds: one hash, equal for Python ints, int64 arrays and int64 tensors."""
 
 from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, check_int, check_int64, check_seed
+from bionemo.core.utils.checks import AnyInt, IntArray, check_int, check_int64, check_seed
 
-__all__ = ["fold_in", "mix"]
+__all__ = ["fold_in", "fold_word", "mix"]
 
-Word = TypeVar("Word", int, Tensor)
+Word = TypeVar("Word", int, IntArray, Tensor)
 
 _MASK_31: Final = 2**31 - 1
 _MASK_32: Final = 2**32 - 1
@@ -29,24 +29,25 @@ Their top bit is left out: modulo 2**63 it counts for nothing.
 def _multiply(word: Word, constant: int) -> Word:
     """Return the product modulo 2**63.
 
-    A tensor goes by 32-bit halves, because int64 must not overflow: with the low half of both constants below 2**29 and
-    the high one below 2**30, no sum reaches 2**63.
+    An array or tensor goes by 32-bit halves, because int64 must not overflow: with the low half of both constants
+    below 2**29 and the high one below 2**30, no sum reaches 2**63.
     """
     if isinstance(word, int):
         return word * constant & _MASK_63
     low, high = word & _MASK_32, word >> 32
     product = low * (constant & _MASK_32)
     upper = (product >> 32) + high * (constant & _MASK_32) + (low & _MASK_31) * (constant >> 32)
-    return ((upper & _MASK_31) << 32) | (product & _MASK_32)
+    whole: Word = ((upper & _MASK_31) << 32) | (product & _MASK_32)
+    return whole
 
 
 def mix(word: Word, /) -> Word:
     """Return a 63-bit word whose every bit depends on every bit of the one given.
 
-    Law: a bijection of range(2**63) that keeps 0, equal for an int and for each element of a tensor.
+    Law: a bijection of range(2**63) that keeps 0, equal for an int and for each element of an array or tensor.
 
     Args:
-        word: an int or int64 tensor in 0..2**63-1; not checked.
+        word: an int, int64 array or int64 tensor in 0..2**63-1; not checked.
 
     Returns:
         The kind and shape of `word`.
@@ -60,6 +61,18 @@ def mix(word: Word, /) -> Word:
     word = _multiply(word ^ (word >> 30), _FIRST)
     word = _multiply(word ^ (word >> 27), _SECOND)
     return word ^ (word >> 31)
+
+
+def fold_word(state: Any, word: Any, /) -> Any:
+    """Return the seed that belongs to a seed and one number; unchecked, for ints, int64 arrays and tensors.
+
+    Law: `fold_word(state, word) == fold_in(state, word)`; for one state, no two words give one answer.
+
+    Example:
+        >>> fold_word(42, 7) == fold_in(42, 7)
+        True
+    """
+    return mix(mix(state ^ _GOLDEN) ^ word)
 
 
 def _hash_text(text: str) -> int:
@@ -118,5 +131,5 @@ def fold_in(seed: AnyInt | Int[Tensor, "..."], /, *data: AnyInt | str | Int[Tens
             word = check_int64(datum, name="data")
         else:
             word = check_int(datum, name="data")
-        state = mix(mix(state ^ _GOLDEN) ^ word)
+        state = fold_word(state, word)
     return state

@@ -1,104 +1,34 @@
-"""Randomness that is handed in: seeds, generators, and contexts for code that insists on a global state."""
+"""Randomness that is handed in: seeds, generators, draws, and contexts for code that insists on a global state."""
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 
-from bionemo.core.utils.checks import AnyInt, check_int, check_seed
+from bionemo.core.utils.checks import AnyInt, check_seed
+from bionemo.core.utils.draws import bits_at, integers_at, uniforms_at
+from bionemo.core.utils.generators import get_seed_from_rng, make_generator, seed_from_generator, split
 from bionemo.core.utils.hashing import fold_in
+from bionemo.core.utils.sampling import sample_by_weight, sample_with_replacement, sample_without_replacement
 
 __all__ = [
+    "bits_at",
     "fold_in",
     "get_seed_from_rng",
+    "integers_at",
     "make_generator",
     "random_numpy_context",
     "random_python_context",
     "random_torch_context",
+    "sample_by_weight",
+    "sample_with_replacement",
+    "sample_without_replacement",
     "seed_from_generator",
     "split",
+    "uniforms_at",
 ]
-
-
-def make_generator(seed: AnyInt, /, *data: AnyInt | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a new generator, seeded by `fold_in(seed, *data)`.
-
-    Law: equal arguments give generators in equal states; no global state is read or moved.
-
-    Args:
-        seed: 0..2**63-1.
-        *data: what the generator is for, as in `fold_in`. A CPU generator keeps 32 bits of its seed (a fact of torch):
-            streams of different data differ but for the chance of one in 2**32, and without data seeds that agree in
-            their low 32 bits make one stream.
-        device: where the generator draws.
-
-    Raises:
-        TypeError: if the seed or a datum is no integer.
-        ValueError: if one is negative or above 2**63-1.
-
-    Example:
-        >>> generator = make_generator(42, "sample", 7)
-        >>> torch.randint(100, (3,), generator=generator)
-        tensor([84, 88, 81])
-    """
-    return torch.Generator(device=device).manual_seed(fold_in(seed, *data))
-
-
-def seed_from_generator(generator: torch.Generator, /) -> int:
-    """Return a seed drawn from a generator, which moves on by that draw.
-
-    Returns:
-        An int in 0..2**63-1.
-
-    Example:
-        >>> generator = make_generator(42)
-        >>> seed_from_generator(generator) == seed_from_generator(generator)
-        False
-    """
-    return int(torch.empty((), dtype=torch.int64, device=generator.device).random_(generator=generator))
-
-
-def split(generator: torch.Generator, /, num: int = 2) -> tuple[torch.Generator, ...]:
-    """Return independent generators for the parts of a program; the one given moves on by one draw.
-
-    Law: the children depend on the state of the generator alone, and child `i` doesn't depend on `num`.
-
-    Args:
-        generator: the parent.
-        num: how many children, at least 1.
-
-    Returns:
-        `num` generators on the parent's device.
-
-    Raises:
-        ValueError: if `num` is below 1.
-
-    Example:
-        >>> order_generator, model_generator = split(make_generator(42))
-    """
-    check_int(num, name="num", low=1)
-    seed = seed_from_generator(generator)
-    return tuple(make_generator(seed, "split", child, device=generator.device) for child in range(num))
-
-
-def get_seed_from_rng(rng: np.random.Generator, dtype: type[np.signedinteger[Any]] = np.int64) -> int:
-    """Return a seed drawn from a NumPy generator, which moves on by that draw.
-
-    Args:
-        rng: the NumPy generator.
-        dtype: signed integer type whose non-negative range the seed is drawn from, all values alike.
-
-    Returns:
-        An int in `0..np.iinfo(dtype).max`.
-
-    Example:
-        >>> get_seed_from_rng(np.random.default_rng(42))
-        7138484576005690180
-    """
-    return int(rng.integers(np.iinfo(dtype).max, dtype=dtype, endpoint=True))
 
 
 @contextmanager

@@ -1,0 +1,164 @@
+"""Counter-based draws: the number at a counter of a seed's stream, without the numbers before it."""
+
+from functools import partial
+from typing import Any, Final, overload
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bionemo.core.utils.blocks import in_blocks
+from bionemo.core.utils.checks import AnyInt, check_int, check_int64
+from bionemo.core.utils.hashing import fold_word
+
+__all__ = ["MAX_RANGE", "bits_at", "integers_at", "scale_to", "uniforms_at"]
+
+MAX_RANGE: Final = 2**62
+"""Longest range that an integer is drawn from."""
+
+_MASK_31: Final = 2**31 - 1
+_MASK_32: Final = 2**32 - 1
+_MANTISSA: Final = {torch.float32: 24, torch.float64: 53}
+"""Bits of a uniform float: as many as make every multiple of 2**-bits below 1 exact."""
+
+
+def scale_to(word: Any, length: Any, /) -> Any:
+    """Return `word * length >> 63`: a place in `range(length)`, from a 63-bit word; unchecked.
+
+    Law: over all words, no two of the places come up in numbers that differ by more than one.
+
+    Args:
+        word: 0..2**63-1, an int, int64 array or tensor.
+        length: 1..2**62, likewise.
+
+    Source: D. Lemire, "Fast random integer generation in an interval" (2019), without the rejection.
+
+    Example:
+        >>> scale_to(0, 10), scale_to(2**62, 10), scale_to(2**63 - 1, 10)
+        (0, 5, 9)
+    """
+    if isinstance(word, int) and isinstance(length, int):
+        return word * length >> 63
+    # The product has up to 125 bits: word = upper * 2**32 + lower, length = high * 2**31 + low, no sum reaches 2**63.
+    upper, lower = word >> 32, word & _MASK_32
+    high, low = length >> 31, length & _MASK_31
+    carried = lower * high + (lower * low >> 31)
+    return upper * high + (((carried >> 1) + upper * low) >> 31)
+
+
+def _checked(seed: AnyInt | Tensor, counter: AnyInt | Tensor) -> tuple[Any, Any]:
+    seed_word = check_int64(seed, name="seed") if isinstance(seed, Tensor) else check_int(seed, name="seed")
+    if isinstance(counter, Tensor):
+        return seed_word, check_int64(counter, name="counter")
+    return seed_word, check_int(counter, name="counter")
+
+
+@overload
+def bits_at(seed: Tensor, counter: AnyInt | Tensor) -> Tensor: ...
+@overload
+def bits_at(seed: AnyInt | Tensor, counter: Tensor) -> Tensor: ...
+@overload
+def bits_at(seed: AnyInt, counter: AnyInt) -> int: ...
+def bits_at(seed: AnyInt | Int[Tensor, "..."], counter: AnyInt | Int[Tensor, "..."]) -> Any:
+    """Return 63 random bits at a counter of a seed's stream.
+
+    Laws: equal for ints and tensors, on every device, compiled and under `vmap`; no two counters of one seed have the
+    same bits.
+
+    Args:
+        seed: 0..2**63-1, or an int64 tensor of such. Derive it for its purpose by `fold_in`: equal seeds make equal
+            streams.
+        counter: 0..2**63-1, or an int64 tensor of such, which broadcasts with the seeds.
+
+    Returns:
+        0..2**63-1: an int, or an int64 tensor of the broadcast shape.
+
+    Raises:
+        TypeError: if one is no integer or no int64 tensor.
+        ValueError: if one is negative (a tensor inside `torch.compile` or `vmap`, or on an accelerator, isn't checked).
+
+    Source: the idea is J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011); the hash is `fold_in`.
+
+    Example:
+        >>> bits_at(42, 7)
+        8263323722558780100
+        >>> bits_at(torch.tensor([[42], [43]]), torch.arange(3)).shape
+        torch.Size([2, 3])
+    """
+    return in_blocks(fold_word, *_checked(seed, counter))
+
+
+@overload
+def uniforms_at(seed: Tensor, counter: AnyInt | Tensor, *, dtype: torch.dtype = ...) -> Tensor: ...
+@overload
+def uniforms_at(seed: AnyInt | Tensor, counter: Tensor, *, dtype: torch.dtype = ...) -> Tensor: ...
+@overload
+def uniforms_at(seed: AnyInt, counter: AnyInt, *, dtype: torch.dtype = ...) -> float: ...
+def uniforms_at(
+    seed: AnyInt | Int[Tensor, "..."], counter: AnyInt | Int[Tensor, "..."], *, dtype: torch.dtype = torch.float64
+) -> float | Float[Tensor, "..."]:
+    """Return a uniform float in [0, 1) at a counter of a seed's stream.
+
+    Laws: those of `bits_at`, whose upper bits it is made from; a float32 is the float64 of the same counter, cut off.
+
+    Args:
+        seed: 0..2**63-1, or an int64 tensor of such.
+        counter: 0..2**63-1, or an int64 tensor of such, which broadcasts with the seeds.
+        dtype: float64, in steps of 2**-53, or float32, in steps of 2**-24.
+
+    Returns:
+        A float, or a tensor of `dtype` and the broadcast shape.
+
+    Raises:
+        TypeError: if one is no integer or no int64 tensor.
+        ValueError: if one is negative, or `dtype` is another.
+
+    Example:
+        >>> uniforms_at(42, torch.arange(3), dtype=torch.float32)
+        tensor([0.7547, 0.3592, 0.3266])
+    """
+    if dtype not in _MANTISSA:
+        message = f"dtype must be torch.float32 or torch.float64, got dtype={dtype}. Convert the answer for another."
+        raise ValueError(message)
+    mantissa = _MANTISSA[dtype]
+    bits = bits_at(seed, counter) >> (63 - mantissa)
+    return (bits.to(dtype) if isinstance(bits, Tensor) else bits) * 2.0**-mantissa
+
+
+def _integer(seed: Any, counter: Any, *, length: int) -> Any:
+    return scale_to(fold_word(seed, counter), length)
+
+
+@overload
+def integers_at(seed: Tensor, counter: AnyInt | Tensor, length: AnyInt) -> Tensor: ...
+@overload
+def integers_at(seed: AnyInt | Tensor, counter: Tensor, length: AnyInt) -> Tensor: ...
+@overload
+def integers_at(seed: AnyInt, counter: AnyInt, length: AnyInt) -> int: ...
+def integers_at(
+    seed: AnyInt | Int[Tensor, "..."], counter: AnyInt | Int[Tensor, "..."], length: AnyInt
+) -> int | Int[Tensor, "..."]:
+    """Return a uniform integer in `range(length)` at a counter of a seed's stream.
+
+    Laws: those of `bits_at`, whose bits it is made from. The probability of each integer is within 2**-63 of
+    `1 / length`: that is the bias, and there is no rejection.
+
+    Args:
+        seed: 0..2**63-1, or an int64 tensor of such.
+        counter: 0..2**63-1, or an int64 tensor of such, which broadcasts with the seeds.
+        length: 1..2**62.
+
+    Returns:
+        0..length-1: an int, or an int64 tensor of the broadcast shape.
+
+    Raises:
+        TypeError: if one is no integer or no int64 tensor.
+        ValueError: if one is out of range.
+
+    Example:
+        >>> integers_at(42, torch.arange(6), 10)
+        tensor([7, 3, 3, 5, 7, 4])
+    """
+    length = check_int(length, name="length", low=1, high=MAX_RANGE)
+    drawn: int | Tensor = in_blocks(partial(_integer, length=length), *_checked(seed, counter))
+    return drawn
