@@ -1,62 +1,157 @@
-"""Laws of EpochOrder."""
+"""Laws that every order obeys, and those of each kind."""
 
 import json
 import pickle
 
+import attrs
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.data import EpochOrder, SampleIndex, index_at, indices_at, order_id, position_of
+from bionemo.data import (
+    BlockOrder,
+    EpochOrder,
+    MixtureOrder,
+    Order,
+    SampleIndex,
+    from_json,
+    index_at,
+    indices_at,
+    large_arrays,
+    order_id,
+    position_of,
+    to_json,
+)
 from bionemo.data.record import to_record
+from bionemo.data.turns import counts_among, error_bounds
+from property_tests import strategies
 
-SEEDS = st.integers(0, 2**63 - 1)
+
+def as_indices(index: SampleIndex) -> list[SampleIndex]:
+    return [SampleIndex(*place) for place in zip(*(part.tolist() for part in index), strict=True)]
 
 
-@st.composite
-def orders(draw: st.DrawFn, longest: int = 2**62) -> EpochOrder:
-    return EpochOrder(
-        length=draw(st.one_of(st.integers(1, min(50, longest)), st.integers(1, longest))),
-        seed=draw(SEEDS),
-        num_samples=draw(st.one_of(st.none(), st.integers(1, 300), st.integers(1, 2**62))),
-        shuffle=draw(st.booleans()),
+@given(order=strategies.orders(), data=st.data())
+def test_tensors_of_any_shape_give_what_integers_give_and_stay_unchanged(order: Order, data: st.DataObject) -> None:
+    positions = data.draw(strategies.positions_in(order))
+    indices = [index_at(order, position) for position in positions]
+    tensor = torch.tensor(positions, dtype=torch.int64)
+    assert as_indices(index_at(order, tensor)) == indices
+    assert tensor.tolist() == positions
+    assert indices_at(order, positions * 3) == indices * 3
+    folded = index_at(order, torch.tensor([positions, positions[::-1]], dtype=torch.int64))
+    assert all(part.shape == (2, len(positions)) and part.dtype == torch.int64 for part in folded)
+    assert as_indices(SampleIndex(*(part[1] for part in folded))) == indices[::-1]
+
+
+@given(order=strategies.orders(), data=st.data())
+def test_vmap_gives_what_each_element_gives(order: Order, data: st.DataObject) -> None:
+    positions = data.draw(strategies.positions_in(order).filter(len))
+    rows = torch.tensor([positions, positions[::-1]], dtype=torch.int64)
+    found, expected = torch.vmap(lambda row: index_at(order, row))(rows), index_at(order, rows)
+    assert all(torch.equal(part, whole) for part, whole in zip(found, expected, strict=True))
+
+
+@given(order=strategies.invertible_orders(), data=st.data())
+def test_vmap_inverts_as_well(order: Order, data: st.DataObject) -> None:
+    positions = torch.tensor(data.draw(strategies.positions_in(order).filter(len)), dtype=torch.int64)
+    index = index_at(order, positions)
+    assert torch.equal(torch.vmap(lambda *place: position_of(order, SampleIndex(*place)))(*index), positions)
+
+
+@given(order=strategies.orders(), data=st.data())
+def test_every_index_is_a_place_in_its_source(order: Order, data: st.DataObject) -> None:
+    lengths = order.source_lengths
+    assert len(lengths) == order.num_sources
+    for position in data.draw(strategies.positions_in(order)):
+        source, epoch, idx = index_at(order, position)
+        assert 0 <= source < order.num_sources
+        assert 0 <= idx < lengths[source]
+        assert epoch >= 0
+
+
+@given(order=strategies.invertible_orders(), data=st.data())
+def test_position_of_inverts_index_at(order: Order, data: st.DataObject) -> None:
+    positions = data.draw(strategies.positions_in(order))
+    indices = [index_at(order, position) for position in positions]
+    assert [position_of(order, index) for index in indices] == positions
+    tensor = torch.tensor(positions, dtype=torch.int64)
+    assert position_of(order, index_at(order, tensor)).tolist() == positions
+
+
+@given(order=strategies.orders(), other=strategies.orders(), data=st.data())
+def test_records_go_to_json_and_through_pickle_and_back(order: Order, other: Order, data: st.DataObject) -> None:
+    restored = from_json(to_json(order), arrays=large_arrays(order))
+    for copy in (pickle.loads(pickle.dumps(order)), restored, attrs.evolve(order)):
+        assert copy == order
+        assert hash(copy) == hash(order)
+        assert repr(copy) == repr(order)
+        assert order_id(copy) == order_id(order)
+        for position in data.draw(strategies.positions_in(order)):
+            assert index_at(copy, position) == index_at(order, position)
+    assert json.loads(json.dumps(to_record(order))) == to_record(order)
+    assert (order_id(order) == order_id(other)) == (order == other)
+
+
+@given(length=st.integers(1, 200), seed=strategies.SEEDS, epoch=st.integers(0, 10**9), data=st.data())
+def test_each_epoch_holds_every_sample_once(length: int, seed: int, epoch: int, data: st.DataObject) -> None:
+    sizes = st.integers(1, length + 5)
+    order = data.draw(
+        st.one_of(
+            st.builds(EpochOrder, length=st.just(length), seed=st.just(seed), shuffle=st.booleans()),
+            st.builds(
+                BlockOrder, length=st.just(length), seed=st.just(seed), block_size=sizes, blocks_per_window=sizes
+            ),
+        )
     )
-
-
-@st.composite
-def orders_and_positions(draw: st.DrawFn) -> tuple[EpochOrder, list[int]]:
-    order = draw(orders())
-    last = 2**62 if order.num_samples is None else order.num_samples - 1
-    return order, draw(
-        st.lists(st.one_of(st.integers(0, min(last, 500)), st.integers(0, last)), min_size=1, max_size=20)
-    )
-
-
-@given(length=st.integers(1, 200), seed=SEEDS, epoch=st.integers(0, 10**9), shuffle=st.booleans())
-def test_each_epoch_holds_every_sample_once(length: int, seed: int, epoch: int, shuffle: bool) -> None:
-    order = EpochOrder(length=length, seed=seed, shuffle=shuffle)
     index = index_at(order, torch.arange(epoch * length, (epoch + 1) * length))
     assert torch.equal(index.idx.sort().values, torch.arange(length))
     assert (index.epoch == epoch).all()
     assert (index.source == 0).all()
 
 
-@given(case=orders_and_positions())
-def test_position_of_inverts_and_tensors_give_what_integers_give(case: tuple[EpochOrder, list[int]]) -> None:
-    order, positions = case
-    indices = [index_at(order, position) for position in positions]
-    assert [position_of(order, index) for index in indices] == positions
-    bulk = index_at(order, torch.tensor(positions))
-    assert [SampleIndex(*place) for place in zip(*(part.tolist() for part in bulk), strict=True)] == indices
-    assert position_of(order, bulk).tolist() == positions
-    assert indices_at(order, positions * 3) == indices * 3
+@given(
+    length=st.integers(1, 300),
+    block_size=st.integers(1, 40),
+    blocks_per_window=st.integers(1, 12),
+    seed=strategies.SEEDS,
+)
+def test_a_window_holds_whole_blocks_and_each_block_is_in_one_window(
+    length: int, block_size: int, blocks_per_window: int, seed: int
+) -> None:
+    order = BlockOrder(length=length, block_size=block_size, blocks_per_window=blocks_per_window, seed=seed)
+    blocks = (index_at(order, torch.arange(length)).idx // block_size).tolist()
+    num_blocks = -(-length // block_size)
+    sizes = [min(block_size, length - block * block_size) for block in range(num_blocks)]
+    windows, start = [], 0
+    while start < length:  # a window ends as soon as all blocks begun are whole
+        left, stop = {}, start
+        while stop == start or any(left.values()):
+            block = blocks[stop]
+            left[block] = left.get(block, sizes[block]) - 1
+            stop += 1
+        windows.append(set(left))
+        start = stop
+    assert sum(map(len, windows)) == num_blocks
+    assert max(map(len, windows)) <= blocks_per_window
 
 
-@given(order=orders(), other=orders())
-def test_records_pickle_and_their_ids_tell_them_apart(order: EpochOrder, other: EpochOrder) -> None:
-    copy = pickle.loads(pickle.dumps(order))
-    assert copy == order
-    assert hash(copy) == hash(order)
-    assert order_id(copy) == order_id(order)
-    assert (order_id(order) == order_id(other)) == (order == other)
-    assert json.loads(json.dumps(to_record(order))) == to_record(order)
+@given(mixture=strategies.mixture_orders(strategies.orders()), data=st.data())
+def test_each_source_of_a_mixture_comes_in_its_own_sequence(mixture: MixtureOrder, data: st.DataObject) -> None:
+    stop = 200 if mixture.num_samples is None else min(mixture.num_samples, 200)
+    found = as_indices(index_at(mixture, torch.arange(stop)))
+    for source, leaf in enumerate(strategies.leaves(mixture)):
+        own = [index for index in found if index.source == source]
+        expected = as_indices(index_at(leaf, torch.arange(len(own))))
+        assert own == [index._replace(source=source) for index in expected]
+
+
+@given(weights=st.lists(st.integers(1, 2**28), min_size=1, max_size=7), num_items=st.integers(0, 2**62))
+def test_the_error_of_a_mixture_is_within_its_bound_and_the_bound_below_the_promise(
+    weights: list[int], num_items: int
+) -> None:
+    counts, total = counts_among(num_items, weights), sum(weights)
+    assert sum(counts) == num_items
+    for count, weight, bound in zip(counts, weights, error_bounds(weights), strict=True):
+        assert abs(count * total - num_items * weight) <= bound * total
+        assert bound < 1.68

@@ -3,11 +3,18 @@
 from bionemo.data.batches import batch_at as batch_at
 from bionemo.data.batches import batch_from as batch_from
 from bionemo.data.batches import num_batches as num_batches
+from bionemo.data.block_order import BlockOrder as BlockOrder
+from bionemo.data.epoch_order import EpochOrder as EpochOrder
 from bionemo.data.masking import MaskedTokens as MaskedTokens
 from bionemo.data.masking import mask_tokens as mask_tokens
+from bionemo.data.mixture import IntegerWeights as IntegerWeights
+from bionemo.data.mixture import MixtureOrder as MixtureOrder
+from bionemo.data.mixture import integer_weights as integer_weights
 from bionemo.data.multi_epoch_dataset import EpochIndex as EpochIndex
-from bionemo.data.multi_epoch_dataset import EpochOrder as EpochOrder
+from bionemo.data.multi_epoch_dataset import IdentityMultiEpochDatasetWrapper as IdentityMultiEpochDatasetWrapper
 from bionemo.data.multi_epoch_dataset import MultiEpochDataset as MultiEpochDataset
+from bionemo.data.multi_epoch_dataset import MultiEpochDatasetResampler as MultiEpochDatasetResampler
+from bionemo.data.multi_epoch_dataset import MultiEpochDatasetWrapper as MultiEpochDatasetWrapper
 from bionemo.data.multi_epoch_dataset import SizedDataset as SizedDataset
 from bionemo.data.order import Order as Order
 from bionemo.data.order import SampleIndex as SampleIndex
@@ -15,29 +22,48 @@ from bionemo.data.order import index_at as index_at
 from bionemo.data.order import indices_at as indices_at
 from bionemo.data.order import order_id as order_id
 from bionemo.data.order import position_of as position_of
+from bionemo.data.order import to_json as to_json
 from bionemo.data.pipeline import Pipeline as Pipeline
 from bionemo.data.pipeline import Source as Source
 from bionemo.data.pipeline import pipeline_record as pipeline_record
 from bionemo.data.record import record_differences as record_differences
+from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
+from bionemo.data.resamplers import ResampleOrder as ResampleOrder
+from bionemo.data.resamplers import WeightedOrder as WeightedOrder
+from bionemo.data.restore import from_json as from_json
+from bionemo.data.restore import large_arrays as large_arrays
 
 __all__ = [
+    "BlockOrder",
     "EpochIndex",
     "EpochOrder",
+    "IdentityMultiEpochDatasetWrapper",
+    "IntegerWeights",
     "MaskedTokens",
+    "MixtureOrder",
     "MultiEpochDataset",
+    "MultiEpochDatasetResampler",
+    "MultiEpochDatasetWrapper",
     "Order",
+    "PRNGResampleDataset",
     "Pipeline",
+    "ResampleOrder",
     "SampleIndex",
     "SizedDataset",
     "Source",
+    "WeightedOrder",
     "batch_at",
     "batch_from",
+    "from_json",
     "index_at",
     "indices_at",
+    "integer_weights",
+    "large_arrays",
     "mask_tokens",
     "num_batches",
     "order_id",
     "pipeline_record",
     "position_of",
     "record_differences",
+    "to_json",
 ]

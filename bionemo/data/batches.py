@@ -171,7 +171,7 @@ def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
         >>> batch_from(pipeline, 0), batch_from(pipeline, 1), batch_from(pipeline, 0, rank=1, world_size=2)
-        ('ce', 'e', 'e')
+        ('ab', 'b', 'b')
     """
     start = check_int(start, name="start", low=-(2**63))
     stop = batch_stop(pipeline, start) if start >= 0 else start
@@ -206,7 +206,7 @@ def batch_at(pipeline: Pipeline[Batch], step: AnyInt, rank: AnyInt = 0, world_si
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
         >>> batch_at(pipeline, 2), batch_at(pipeline, 1, rank=0, world_size=2)
-        ('b', 'a')
+        ('c', 'e')
     """
     step = check_int(step, name="step", low=-(2**63))
     count = num_batches(pipeline)

@@ -1,18 +1,29 @@
-"""Epoch after epoch through one data set, each freshly shuffled."""
+"""Data sets that go through another epoch after epoch: a thin face of `EpochOrder` for code that wants a data set."""
 
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import attrs
-from torch import Tensor
+from torch.utils.data import Dataset
 
-from bionemo.core.utils.checks import MAX_INT, AnyInt, check_index, check_int, check_seed
-from bionemo.core.utils.hashing import fold_in
-from bionemo.data.order import SampleIndex
-from bionemo.data.permute import MAX_LENGTH, Plan, make_plan, permute_kernel, unpermute_kernel
+from bionemo.core.utils.checks import AnyInt, check_int, check_seed
+from bionemo.data.epoch_order import EpochOrder
+from bionemo.data.order import check_num_samples, index_at, indices_at
 
-__all__ = ["EpochIndex", "EpochOrder", "MultiEpochDataset", "SizedDataset"]
+__all__ = [
+    "EpochIndex",
+    "EpochOrder",
+    "IdentityMultiEpochDatasetWrapper",
+    "MultiEpochDataset",
+    "MultiEpochDatasetResampler",
+    "MultiEpochDatasetWrapper",
+    "SizedDataset",
+    "check_not_empty",
+    "fetch",
+]
 
-Word = TypeVar("Word", int, Tensor)
 Sample = TypeVar("Sample", covariant=True)  # noqa: PLC0105 - the name is the noun
 
 
@@ -49,83 +60,152 @@ class MultiEpochDataset(Protocol[Sample]):
         ...
 
 
-def _check_length(length: AnyInt) -> int:
-    return check_int(length, name="length", low=1, high=MAX_LENGTH)
-
-
-def _check_num_samples(num_samples: AnyInt | None) -> int | None:
-    return None if num_samples is None else check_int(num_samples, name="num_samples", high=MAX_LENGTH)
-
-
-@attrs.frozen(kw_only=True)
-class EpochOrder:
-    """Every sample of a data set once an epoch, each epoch in a fresh order.
-
-    Law: positions `e * length` to `(e + 1) * length - 1` hold each `idx` of `range(length)` exactly once, in epoch `e`;
-    `position_of` inverts `index_at`. Time and memory of both depend neither on the length nor on the position.
-
-    Args:
-        length: samples in the data set, 1..2**62.
-        seed: 0..2**63-1; epoch `e` is shuffled by `fold_in(seed, "epoch", e)`, so that no two seeds share an epoch.
-        num_samples: positions in all, 0..2**62, also within an epoch; None for no end.
-        shuffle: False keeps each epoch in the data set's own sequence.
-
-    Raises:
-        ValueError: if a number is out of range.
-        TypeError: if one is no integer.
+def fetch(dataset: Any, indices: Sequence[Any], /) -> list[Any]:
+    """Return samples of a data set, by one call of its `__getitems__` where it has one.
 
     Example:
-        >>> order = EpochOrder(length=3, seed=7, num_samples=6)
-        >>> [order.index_at(position).idx for position in range(len(order))]
-        [2, 1, 0, 0, 1, 2]
+        >>> fetch("abc", [2, 0])
+        ['c', 'a']
+    """
+    if hasattr(dataset, "__getitems__"):
+        return list(dataset.__getitems__(list(indices)))
+    return [dataset[index] for index in indices]
+
+
+def check_not_empty(dataset: SizedDataset[Any] | MultiEpochDataset[Any], /) -> None:
+    """Check that a data set has a sample to give.
+
+    Raises:
+        ValueError: if it has none.
+
+    Example:
+        >>> check_not_empty("abc")
+    """
+    if not len(dataset):
+        message = "dataset must hold at least one sample, got len(dataset)=0."
+        raise ValueError(message)
+
+
+def _check_num_epochs(num_epochs: AnyInt | None) -> int | None:
+    return None if num_epochs is None else check_int(num_epochs, name="num_epochs", low=1)
+
+
+@attrs.frozen
+class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
+    """A data set of several epochs of another, each freshly shuffled.
+
+    Law: sample `i` is `dataset[EpochIndex(epoch, idx)]` with the epoch and idx that stand at position `i` of
+    `EpochOrder(length=len(dataset), seed=seed, num_samples=num_samples, shuffle=shuffle)`, on every call and in every
+    process.
+
+    Args:
+        dataset: indexed by `EpochIndex`; wrap one that is indexed by ints in `IdentityMultiEpochDatasetWrapper`.
+        num_epochs: how many epochs, at least 1; to be read afterwards, the last one counted also if cut.
+        num_samples: how many samples, instead of `num_epochs`; to be read afterwards. With neither, one epoch.
+        shuffle: False keeps each epoch in the data set's own sequence.
+        seed: 0..2**63-1.
+
+    Raises:
+        ValueError: if both `num_epochs` and `num_samples` are given, a number is out of range, or the data set is
+            empty.
+        TypeError: if a number is no integer.
+
+    Example:
+        >>> dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), num_epochs=2)
+        >>> list(dataset), dataset.num_samples
+        (['c', 'a', 'b', 'b', 'a', 'c'], 6)
     """
 
-    length: int = attrs.field(converter=_check_length)
-    seed: int = attrs.field(converter=check_seed)
-    num_samples: int | None = attrs.field(default=None, converter=_check_num_samples)
+    dataset: MultiEpochDataset[Sample] = attrs.field(eq=id)
+    num_epochs: int | None = attrs.field(default=None, converter=_check_num_epochs)
+    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
     shuffle: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    seed: int = attrs.field(default=42, converter=check_seed)
+
+    def __attrs_post_init__(self) -> None:
+        check_not_empty(self.dataset)
+        if self.num_epochs is not None and self.num_samples is not None:
+            message = "Only one of num_epochs and num_samples should be provided."
+            raise ValueError(message)
+        length = len(self.dataset)
+        if self.num_samples is None:
+            object.__setattr__(self, "num_epochs", self.num_epochs or 1)
+            object.__setattr__(self, "num_samples", (self.num_epochs or 1) * length)
+        else:
+            object.__setattr__(self, "num_epochs", -(-self.num_samples // length))
+
+    @cached_property
+    def order(self) -> EpochOrder:
+        """Which epoch and place stand at each index."""
+        length = len(self.dataset)
+        return EpochOrder(length=length, seed=self.seed, num_samples=self.num_samples, shuffle=self.shuffle)
 
     def __len__(self) -> int:
-        """Return the number of positions.
+        return len(self.order)
+
+    def __getitem__(self, index: AnyInt) -> Sample:
+        """Return a sample.
 
         Raises:
-            TypeError: if there is no end.
+            IndexError: if the index isn't in `0..len-1`.
         """
-        if self.num_samples is None:
-            message = "an order without end has no length, got num_samples=None. Give num_samples to end it."
-            raise TypeError(message)
-        return self.num_samples
+        _, epoch, idx = index_at(self.order, index)
+        return self.dataset[EpochIndex(epoch, idx)]
 
-    def __bool__(self) -> bool:
-        return True
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Return many samples, their places worked out at once."""
+        return fetch(self.dataset, [EpochIndex(epoch, idx) for _, epoch, idx in indices_at(self.order, indices)])
 
-    @property
-    def num_sources(self) -> int:
-        """One data set."""
-        return 1
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
 
-    @property
-    def source_lengths(self) -> tuple[int]:
-        """The length that the data set must have."""
-        return (self.length,)
 
-    def _plan(self, epoch: int | Tensor) -> Plan:
-        return make_plan(self.length, fold_in(self.seed, "epoch", epoch))
+@attrs.frozen
+class MultiEpochDatasetWrapper(Dataset[Sample], ABC, Generic[Sample]):
+    """A data set indexed by `EpochIndex`, over one that is indexed by ints: for transforms that differ by epoch.
 
-    def index_at(self, position: Word, /) -> SampleIndex:
-        """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
-        epoch = position // self.length
-        place = position - epoch * self.length
-        idx = permute_kernel(place, self._plan(epoch)) if self.shuffle else place
-        return SampleIndex(epoch * 0, epoch, idx)
+    Write `apply_transform` in a class of your own. What it draws, it draws from `make_generator(seed, index.epoch,
+    index.idx)`: then a sample is the same in any order, process and worker.
 
-    def position_of(self, index: SampleIndex, /) -> Any:
-        """Return the position of a sample, also past the order's end: call `bionemo.data.position_of`.
+    Args:
+        dataset: indexed by ints.
 
-        Raises:
-            IndexError: if the data set has no such place, or the position doesn't fit int64.
-        """
-        check_index(index.idx, stop=self.length, name="idx")
-        check_index(index.epoch, stop=MAX_INT // self.length + 1, name="epoch")
-        place = unpermute_kernel(index.idx, self._plan(index.epoch)) if self.shuffle else index.idx
-        return index.epoch * self.length + place
+    Example:
+        >>> class Numbered(MultiEpochDatasetWrapper):
+        ...     def apply_transform(self, sample, index):
+        ...         return f"{sample}{index.epoch}"
+        >>> list(MultiEpochDatasetResampler(Numbered("abc"), num_epochs=2, shuffle=False))
+        ['a0', 'b0', 'c0', 'a1', 'b1', 'c1']
+    """
+
+    dataset: SizedDataset[Any] = attrs.field(eq=id)
+
+    @abstractmethod
+    def apply_transform(self, sample: Any, index: EpochIndex) -> Sample:
+        """Return the sample as it is in the epoch of its index."""
+
+    def __getitem__(self, index: EpochIndex) -> Sample:
+        return self.apply_transform(self.dataset[index.idx], index)
+
+    def __getitems__(self, indices: Sequence[EpochIndex]) -> list[Sample]:
+        """Return many samples, fetched at once where the data set can."""
+        samples = fetch(self.dataset, [index.idx for index in indices])
+        return [self.apply_transform(*place) for place in zip(samples, indices, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+@attrs.frozen
+class IdentityMultiEpochDatasetWrapper(MultiEpochDatasetWrapper[Sample]):
+    """A data set indexed by `EpochIndex` whose samples are the same in every epoch.
+
+    Example:
+        >>> IdentityMultiEpochDatasetWrapper("abc")[EpochIndex(epoch=5, idx=2)]
+        'c'
+    """
+
+    def apply_transform(self, sample: Any, index: EpochIndex) -> Sample:
+        """Return the sample as it is."""
+        unchanged: Sample = sample
+        return unchanged

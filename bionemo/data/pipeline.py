@@ -64,7 +64,7 @@ class Pipeline(Generic[Batch]):
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
         >>> [batch_at(pipeline, step) for step in range(num_batches(pipeline))]
-        ['ce', 'ad', 'b']
+        ['ab', 'ed', 'c']
     """
 
     order: Order
@@ -85,7 +85,7 @@ class Pipeline(Generic[Batch]):
             raise ValueError(message)
         lengths = tuple(len(source.dataset) for source in sources)
         expected = getattr(self.order, "source_lengths", lengths)
-        if lengths != expected:
+        if any(of_order not in {None, length} for length, of_order in zip(lengths, expected, strict=True)):
             message = (
                 f"data sets must have the lengths of the order, got lengths {lengths} for {expected}. "
                 "Make the order with length=len(dataset)."

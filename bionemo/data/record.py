@@ -1,18 +1,43 @@
 """Records as plain values: what is written to a file, and in what two of them differ."""
 
 import functools
+import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-__all__ = ["differences_as_text", "function_name", "record_differences", "to_record"]
+from bionemo.core.utils.frozen_array import FrozenArray
+
+__all__ = [
+    "SMALL_ARRAY",
+    "canonical_json",
+    "differences_as_text",
+    "function_name",
+    "record_differences",
+    "to_record",
+    "type_name",
+]
+
+SMALL_ARRAY: Final = 64
+"""An array of at most so many elements is written out in a record."""
+
+
+def canonical_json(value: object, /) -> str:
+    """Return a record as JSON that is the same for equal records, on any machine: sorted keys, no spaces, ASCII.
+
+    Example:
+        >>> canonical_json({"b": 1, "a": (2, None)})
+        '{"a":[2,null],"b":1}'
+    """
+    return json.dumps(to_record(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def to_record(value: object, /) -> Any:
     """Return an attrs record as plain dicts, lists, numbers and strings: what its canonical JSON is made from.
 
-    Each record becomes a dict with its `type` besides its fields.
+    Each record becomes a dict with its `type` besides its fields. An array of more than 64 elements is there by its
+    digest alone.
 
     Args:
         value: an attrs record of plain values, tuples and such records.
@@ -31,14 +56,32 @@ def to_record(value: object, /) -> Any:
         return [to_record(part) for part in value]
     if isinstance(value, Mapping):
         return {str(key): to_record(part) for key, part in value.items()}
+    if isinstance(value, FrozenArray):
+        return _array_record(value)
     if not attrs.has(type(value)):
         message = f"a record must hold plain values, tuples and attrs records, got {type(value).__name__}."
         raise TypeError(message)
     kind: Any = type(value)
-    name = (
-        kind.__qualname__ if kind.__module__.startswith("bionemo.data.") else f"{kind.__module__}.{kind.__qualname__}"
-    )
-    return {"type": name} | {field.name: to_record(getattr(value, field.name)) for field in attrs.fields(kind)}
+    return {"type": type_name(kind)} | {
+        field.name: to_record(getattr(value, field.name)) for field in attrs.fields(kind) if field.init
+    }
+
+
+def type_name(kind: type, /) -> str:
+    """Return the name of a class in a record: its own for one of this library, its full path for any other.
+
+    Example:
+        >>> type_name(FrozenArray), type_name(functools.partial)
+        ('bionemo.core.utils.frozen_array.FrozenArray', 'functools.partial')
+    """
+    is_ours = kind.__module__.startswith("bionemo.data.")
+    return kind.__qualname__ if is_ours else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _array_record(value: FrozenArray) -> dict[str, Any]:
+    array = value.array
+    record = {"type": "FrozenArray", "dtype": array.dtype.name, "shape": list(array.shape), "sha256": value.digest}
+    return record | ({"values": array.ravel().tolist()} if array.size <= SMALL_ARRAY else {})
 
 
 def function_name(function: Callable[..., Any] | None, /) -> str | None:

@@ -246,9 +246,9 @@ def loader(
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
         >>> batches = loader(pipeline)
         >>> next(iter(batches)), batches.state_dict()["consumed_samples"]
-        ('ce', 2)
+        ('ab', 2)
         >>> list(batches)
-        ['ad', 'b']
+        ['ed', 'c']
     """
     return PipelineLoader(
         pipeline, rank=rank, world_size=world_size, batches_per_epoch=batches_per_epoch, restart=restart, start=start

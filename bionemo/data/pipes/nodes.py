@@ -88,7 +88,7 @@ def sample_indices(order: Order, *, start: int = 0) -> BaseNode[tuple[int, Sampl
     Example:
         >>> from bionemo.data import EpochOrder
         >>> list(sample_indices(EpochOrder(length=3, seed=7, num_samples=2)))
-        [(0, SampleIndex(source=0, epoch=0, idx=2)), (1, SampleIndex(source=0, epoch=0, idx=1))]
+        [(0, SampleIndex(source=0, epoch=0, idx=1)), (1, SampleIndex(source=0, epoch=0, idx=0))]
     """
     return _SampleIndices(order, start)
 
@@ -109,7 +109,7 @@ def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[Pl
         >>> from bionemo.data import EpochOrder
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
         >>> [placed.sample for placed in node]
-        ['c', 'b', 'a']
+        ['b', 'a', 'c']
     """
     return Mapper(node, partial(_read, sources=tuple(Source(dataset) for dataset in datasets)))
 
@@ -132,7 +132,7 @@ def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, see
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
         >>> node = transform(node, lambda sample, *, generator: sample.upper(), seed=42)
         >>> next(node)
-        PlacedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=2), sample='C')
+        PlacedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=1), sample='B')
     """
     return Mapper(node, partial(_transform, function=function, seed=seed))
 
@@ -189,7 +189,7 @@ def collate(
         >>> from bionemo.data import EpochOrder
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
         >>> list(collate(batch(node, 2), "".join))
-        ['cb', 'a']
+        ['ba', 'c']
     """
     if batch_transform is not None and seed is None:
         message = "seed must be given with batch_transform, got None. Pass the seed that the rows' seeds are made from."

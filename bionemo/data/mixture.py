@@ -1,0 +1,284 @@
+"""Several sources blended by weight."""
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from functools import cached_property, partial
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from bionemo.core.utils.blocks import in_blocks
+from bionemo.core.utils.checks import AnyInt, check_index, check_int, is_concrete
+from bionemo.data.order import Order, OrderBase, SampleIndex, check_num_samples, position_of
+from bionemo.data.permute import MAX_LENGTH
+from bionemo.data.turns import Turns, make_turns, position_of_turn, turn_at
+
+__all__ = ["IntegerWeights", "MixtureOrder", "integer_weights"]
+
+MAX_TOTAL: Final = 2**31 - 1
+"""Largest sum of weights: its square must fit int64."""
+
+
+class IntegerWeights(NamedTuple):
+    """Weights as integers, and how well they are met."""
+
+    weights: tuple[int, ...]
+    """One a source, each at least 1."""
+    error: float
+    """Largest difference of a source's share from the share that was asked for."""
+
+
+def integer_weights(weights: Iterable[float], total: AnyInt = 2**20) -> IntegerWeights:
+    """Return integer weights of a given sum, as near to some proportions as it allows.
+
+    Laws: they sum to `total`, each is at least 1, and integer proportions of that sum come back as they are. With
+    `total` at least the sum of weights over the least one, each share is met to within `1 / total`.
+
+    Args:
+        weights: finite numbers above 0. Their proportions count, not their sum.
+        total: what the integers sum to, from the number of sources to 2**31-1.
+
+    Returns:
+        The integers, and the largest error of a share.
+
+    Raises:
+        ValueError: if a weight isn't finite or not above 0, there is none, or `total` is out of range.
+
+    Source: the method of largest remainders (Hamilton's).
+
+    Example:
+        >>> integer_weights([0.7, 0.3])
+        IntegerWeights(weights=(734003, 314573), error=1.9073486327569887e-07)
+    """
+    shares = []
+    for place, weight in enumerate(weights):
+        if not 0 < float(weight) < float("inf"):
+            message = (
+                f"weights must be finite and above 0, got weights[{place}]={weight}. Leave the source out instead."
+            )
+            raise ValueError(message)
+        shares.append(Fraction(weight if isinstance(weight, int) else float(weight)))
+    if not shares:
+        message = "weights must hold at least one, got none."
+        raise ValueError(message)
+    total = check_int(total, name="total", low=len(shares), high=MAX_TOTAL)
+    exact = [share / sum(shares) * total for share in shares]
+    counts = [max(1, int(share)) for share in exact]
+    rest = total - sum(counts)
+    # The largest remainders are rounded up; where weights raised to 1 took too much, the largest excess pays for it.
+    while rest:
+        step = 1 if rest > 0 else -1
+        payers = [place for place, count in enumerate(counts) if count + step >= 1]
+        lacking = sorted(payers, key=lambda place: (step * (counts[place] - exact[place]), place))[: abs(rest)]
+        for place in lacking:
+            counts[place] += step
+        rest -= step * len(lacking)
+    error = max(abs(Fraction(count, total) - share / total) for count, share in zip(counts, exact, strict=True))
+    return IntegerWeights(tuple(counts), float(error))
+
+
+def _check_weights(weights: Iterable[AnyInt]) -> tuple[int, ...]:
+    checked = tuple(
+        check_int(weight, name=f"weights[{place}]", low=1, high=MAX_TOTAL) for place, weight in enumerate(weights)
+    )
+    if sum(checked) > MAX_TOTAL:
+        message = f"weights must sum to less than 2**31, got {sum(checked)}. Let integer_weights scale them."
+        raise ValueError(message)
+    return checked
+
+
+def _check_changes(changes: Iterable[tuple[AnyInt, Iterable[AnyInt]]]) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    checked = tuple(
+        (check_int(position, name="changes' position", low=1, high=MAX_LENGTH), _check_weights(weights))
+        for position, weights in changes
+    )
+    positions = [position for position, _ in checked]
+    if sorted(set(positions)) != positions:
+        message = f"changes must stand at rising positions, got {positions}."
+        raise ValueError(message)
+    return checked
+
+
+@attrs.frozen(kw_only=True)
+class MixtureOrder(OrderBase):
+    """Several orders blended by integer weights, any of them a mixture itself.
+
+    Laws: each order's own samples come in its own sequence, none left out; among the first n positions, the count of a
+    source differs from `n * weight / total` by less than 1.68 (by `bionemo.data.turns.error_bounds`, which is sharper;
+    with changes of weights, the bounds of the stretches begun add up). The blend repeats after `total` positions. Time
+    and memory depend on the number of orders alone.
+
+    Args:
+        orders: one a source, or more where one is a mixture: its sources are numbered through. No two may be equal:
+            they would draw the same places in step. Give each a seed of its own, `fold_in(seed, "source", number)`.
+        weights: positive integers, one an order, of sum below 2**31; see `integer_weights`.
+        num_samples: positions in all; None for as many as there are until the first order ends, without end where none
+            does.
+        changes: `(position, weights)`, at rising positions: from there on, these weights count. What stands before
+            doesn't move, and each order goes on with its next sample.
+
+    Raises:
+        ValueError: if a number is out of range, the numbers of weights and orders differ, two orders are equal, or
+            `num_samples` is more than there are until the first order ends; the message says how many that is.
+        TypeError: if a weight is no integer.
+
+    Source: the tree is described in `bionemo.data.turns`.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> proteins, genes = EpochOrder(length=100, seed=1), EpochOrder(length=200, seed=2)
+        >>> order = MixtureOrder(orders=(proteins, genes), weights=(2, 1), num_samples=6)
+        >>> [order.index_at(position).source for position in range(len(order))]
+        [0, 1, 0, 0, 1, 0]
+    """
+
+    orders: tuple[Order, ...] = attrs.field(converter=tuple)
+    weights: tuple[int, ...] = attrs.field(converter=_check_weights)
+    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
+    changes: tuple[tuple[int, tuple[int, ...]], ...] = attrs.field(default=(), converter=_check_changes)
+
+    @orders.validator
+    def _check_orders(self, _: "attrs.Attribute[tuple[Order, ...]]", orders: tuple[Order, ...]) -> None:
+        if not orders:
+            message = "orders must hold at least one, got none."
+            raise ValueError(message)
+        seen: list[Order] = []
+        for order in _leaves(orders):
+            if order in seen:
+                message = (
+                    f"orders must not be equal, got {order} twice: both would draw the same places in step. "
+                    'Give each a seed of its own, fold_in(seed, "source", number).'
+                )
+                raise ValueError(message)
+            seen.append(order)
+
+    def __attrs_post_init__(self) -> None:
+        for weights in (self.weights, *(weights for _, weights in self.changes)):
+            if len(weights) != len(self.orders):
+                message = f"weights must be one an order, got {len(weights)} for {len(self.orders)} orders."
+                raise ValueError(message)
+        end = self._end()
+        if self.num_samples is None and end is not None:
+            object.__setattr__(self, "num_samples", min(end, MAX_LENGTH))
+        if end is not None and self.num_samples is not None and self.num_samples > end:
+            message = (
+                f"num_samples must be at most {end}, where the first order ends, got num_samples={self.num_samples}."
+            )
+            raise ValueError(message)
+        self._tensors, self._first_sources  # noqa: B018 - made before a graph could read them
+
+    def _end(self) -> int | None:
+        """Return the first position at which an order is asked for more than it has."""
+        turns, depth = self._turns
+        lengths = [(child, order.num_samples) for child, order in enumerate(self.orders)]
+        ends = [position_of_turn(child, length, turns, depth) for child, length in lengths if length is not None]
+        return min(ends, default=None)
+
+    @property
+    def num_sources(self) -> int:
+        """How many data sets all orders together draw from."""
+        return sum(order.num_sources for order in self.orders)
+
+    @property
+    def source_lengths(self) -> tuple[int | None, ...]:
+        """The lengths that the data sets must have; None where an order doesn't say."""
+        return tuple(
+            length for order in self.orders for length in getattr(order, "source_lengths", (None,) * order.num_sources)
+        )
+
+    @cached_property
+    def _turns(self) -> tuple[Turns, int]:
+        return make_turns([(0, self.weights), *self.changes])
+
+    @cached_property
+    def _tensors(self) -> Turns:
+        return Turns(*map(torch.from_numpy, self._turns[0]))
+
+    @cached_property
+    def _first_sources(self) -> tuple[int, ...]:
+        """The number of each order's first source."""
+        return tuple(accumulate((order.num_sources for order in self.orders), initial=0))
+
+    def index_at(self, position: Any, /) -> SampleIndex:
+        """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
+        turns, depth = self._turns
+        if torch.compiler.is_compiling():
+            turns = self._tensors
+        child, count = in_blocks(partial(turn_at, turns=turns, depth=depth), position)
+        if isinstance(child, int):
+            return self._index_of(child, count)
+        if is_concrete(child):
+            of_group: SampleIndex = _by_group(self._index_of, child, count)
+            return of_group
+        found = self._index_of(0, count * (child == 0))
+        for number in range(1, len(self.orders)):
+            other = self._index_of(number, count * (child == number))
+            found = SampleIndex(*(torch.where(child == number, *pair) for pair in zip(other, found, strict=True)))
+        return found
+
+    def _index_of(self, child: int, count: Any) -> SampleIndex:
+        """Return an order's sample, its source numbered among those of all orders."""
+        index = self.orders[child].index_at(count)
+        return index._replace(source=index.source + self._first_sources[child])
+
+    def position_of(self, index: SampleIndex, /) -> Any:
+        """Return the position of a sample, also past the mixture's end: call `bionemo.data.position_of`.
+
+        Raises:
+            TypeError: if an order has no inverse.
+            IndexError: if the order that the source belongs to never comes to that sample.
+        """
+        source = check_index(index.source, stop=self.num_sources, name="source")
+        child = source * 0
+        for first in self._first_sources[1:-1]:
+            child = child + (source >= first)
+        turns, depth = self._turns
+        if torch.compiler.is_compiling():
+            turns = self._tensors
+        if isinstance(child, int):
+            (count,) = self._count_of(child, source, index.epoch, index.idx)
+        elif is_concrete(child):
+            (count,) = _by_group(self._count_of, child, source, index.epoch, index.idx)
+        else:
+            count = child * 0
+            for number in range(len(self.orders)):
+                (found,) = self._count_of(number, *(part.where(child == number, 0) for part in index))
+                count = torch.where(child == number, found, count)
+        return in_blocks(partial(position_of_turn, turns=turns, depth=depth), child, count)
+
+    def _count_of(self, child: int, source: Any, epoch: Any, idx: Any) -> tuple[Any]:
+        """Return how many samples an order has before one of its own."""
+        return (position_of(self.orders[child], SampleIndex(source - self._first_sources[child], epoch, idx)),)
+
+
+def _leaves(orders: Sequence[Order]) -> list[Order]:
+    """Return the orders that are no mixtures, also those within mixtures."""
+    return [
+        leaf for order in orders for leaf in (_leaves(order.orders) if isinstance(order, MixtureOrder) else [order])
+    ]
+
+
+def _by_group(function: Callable[..., Any], group: Tensor, /, *words: Any) -> Any:
+    """Return what a function of a number and of tensors answers, each element by the number of its group."""
+    numbers = group.reshape(-1).numpy()
+    last = int(numbers.max(initial=0))
+    # NumPy sorts short integers by their digits, in linear time.
+    order = np.argsort(numbers.astype(np.uint16) if last < 2**16 else numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=last + 1)).tolist()
+    flat = [word.expand(group.shape).reshape(-1) for word in words]
+    answers: Any = None
+    for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        if start < end or not numbers.size:
+            members = torch.from_numpy(order[start:end])
+            found = function(number, *(word[members] for word in flat))
+            if answers is None:
+                answers = type(found), [torch.empty_like(flat[0]) for _ in found]
+            for whole, part in zip(answers[1], found, strict=True):
+                whole[members] = part
+    kind, wholes = answers
+    parts = [whole.reshape(group.shape) for whole in wholes]
+    return kind(*parts) if hasattr(kind, "_fields") else tuple(parts)

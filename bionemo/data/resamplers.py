@@ -1,0 +1,201 @@
+"""Draws with replacement: uniform, and by weight."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import attrs
+import torch
+from torch.utils.data import Dataset
+
+from bionemo.core.utils.alias import AliasTable, Weights, check_weights, draw_by_alias, make_alias_table
+from bionemo.core.utils.blocks import in_blocks
+from bionemo.core.utils.checks import AnyInt, check_seed
+from bionemo.core.utils.draws import scale_to
+from bionemo.core.utils.frozen_array import FrozenArray
+from bionemo.core.utils.hashing import fold_in, fold_word
+from bionemo.data.multi_epoch_dataset import SizedDataset, check_not_empty, fetch
+from bionemo.data.order import (
+    OrderBase,
+    OrderNumbers,
+    SampleIndex,
+    check_length,
+    check_num_samples,
+    index_at,
+    indices_at,
+)
+
+__all__ = ["PRNGResampleDataset", "ResampleOrder", "WeightedOrder"]
+
+Sample = TypeVar("Sample", covariant=True)  # noqa: PLC0105 - the name is the noun
+
+
+class _Numbers(NamedTuple):
+    length: Any
+    seed: Any
+
+
+def _resample(position: Any, n: _Numbers) -> SampleIndex:
+    idx = scale_to(fold_word(n.seed, position), n.length)
+    return SampleIndex(position * 0, position * 0, idx)
+
+
+@attrs.frozen(kw_only=True)
+class ResampleOrder(OrderBase):
+    """Samples drawn uniformly with replacement, each draw whatever the others are.
+
+    Law: the draw at a position is a hash of seed and position, in time that doesn't depend on the position. The
+    probability of each sample is within 2**-63 of `1 / length`: that is the bias, and there is no rejection. There is
+    no inverse: a sample may stand at many positions, or at none. There are no passes either: `epoch` is 0.
+
+    Args:
+        length: samples in the data set, 1..2**62.
+        seed: 0..2**63-1.
+        num_samples: positions in all, 0..2**62; None for no end.
+
+    Raises:
+        ValueError: if a number is out of range.
+        TypeError: if one is no integer.
+
+    Example:
+        >>> order = ResampleOrder(length=10, seed=42, num_samples=6)
+        >>> [order.index_at(position).idx for position in range(len(order))]
+        [8, 7, 7, 0, 8, 7]
+    """
+
+    length: int = attrs.field(converter=check_length)
+    seed: int = attrs.field(converter=check_seed)
+    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
+
+    def __attrs_post_init__(self) -> None:
+        self._numbers  # noqa: B018 - made before a graph could read it
+
+    @cached_property
+    def _numbers(self) -> OrderNumbers:
+        return OrderNumbers(_Numbers(self.length, fold_in(self.seed, "resample")))
+
+    def index_at(self, position: Any, /) -> SampleIndex:
+        """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
+        index: SampleIndex = in_blocks(partial(_resample, n=self._numbers.read(position)), position)
+        return index
+
+
+def _freeze_weights(weights: Weights | FrozenArray) -> FrozenArray:
+    return FrozenArray(check_weights(weights.array if isinstance(weights, FrozenArray) else weights))
+
+
+def _draw(position: Any, n: _Numbers, table: AliasTable) -> SampleIndex:
+    return SampleIndex(position * 0, position * 0, draw_by_alias(table, n.seed, position))
+
+
+@attrs.frozen(kw_only=True)
+class WeightedOrder(OrderBase):
+    """Samples drawn with replacement, each in proportion to its weight.
+
+    Laws: the draw at a position is a hash of seed and position, in time that depends neither on the position nor on the
+    number of weights; so all ranks together draw by the same weights as one alone. A sample of weight zero is never
+    drawn; the probability of every other is its share of the sum to within 2**-50 of that share plus 2**-60. There is
+    no inverse, and no passes: `epoch` is 0.
+
+    Args:
+        weights: one axis of finite, non-negative numbers, not all zero, in an array, tensor or sequence. Their
+            proportions count, not their sum. Kept as a read-only copy; a table of 16 bytes a weight is made from it
+            once a process.
+        seed: 0..2**63-1.
+        num_samples: positions in all, 0..2**62; None for no end.
+
+    Raises:
+        ValueError: if a number is out of range, or a weight is NaN, negative or infinite, or all are zero.
+        TypeError: if the weights are no real numbers, or another field no integer.
+
+    Example:
+        >>> order = WeightedOrder(weights=[0.5, 0.0, 1.5], seed=42, num_samples=8)
+        >>> [order.index_at(position).idx for position in range(len(order))]
+        [2, 2, 2, 0, 2, 2, 2, 2]
+    """
+
+    weights: FrozenArray = attrs.field(converter=_freeze_weights)
+    seed: int = attrs.field(converter=check_seed)
+    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
+
+    def __attrs_post_init__(self) -> None:
+        self._numbers, self._tensors  # noqa: B018 - made before a graph could read them
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        """How many samples there are to draw from."""
+        return len(self.weights)
+
+    @cached_property
+    def _numbers(self) -> OrderNumbers:
+        return OrderNumbers(_Numbers(len(self.weights), fold_in(self.seed, "weighted")))
+
+    @cached_property
+    def _table(self) -> AliasTable:
+        return make_alias_table(self.weights.array)
+
+    @cached_property
+    def _tensors(self) -> AliasTable:
+        table = self._table
+        return AliasTable(torch.tensor(table.length), torch.tensor(table.shift), *map(torch.from_numpy, table[2:]))
+
+    def index_at(self, position: Any, /) -> SampleIndex:
+        """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
+        numbers = self._numbers.read(position)
+        table = self._tensors if torch.compiler.is_compiling() else self._table
+        index: SampleIndex = in_blocks(partial(_draw, n=numbers, table=table), position)
+        return index
+
+
+@attrs.frozen
+class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
+    """A data set of samples drawn uniformly with replacement from another.
+
+    Law: sample `i` is `dataset[idx]` with the idx that stands at position `i` of `ResampleOrder(length=len(dataset),
+    seed=seed, num_samples=num_samples)`, on every call and in every process, in time that doesn't depend on `i`.
+
+    Args:
+        dataset: indexed by ints.
+        seed: 0..2**63-1.
+        num_samples: how many draws; None for as many as the data set has samples.
+
+    Raises:
+        ValueError: if a number is out of range, or the data set is empty.
+        TypeError: if a number is no integer.
+
+    Example:
+        >>> list(PRNGResampleDataset("abcdef", num_samples=8))
+        ['f', 'e', 'e', 'a', 'f', 'e', 'c', 'd']
+    """
+
+    dataset: SizedDataset[Sample] = attrs.field(eq=id)
+    seed: int = attrs.field(default=42, converter=check_seed)
+    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
+
+    def __attrs_post_init__(self) -> None:
+        check_not_empty(self.dataset)
+        if self.num_samples is None:
+            object.__setattr__(self, "num_samples", len(self.dataset))
+
+    @cached_property
+    def order(self) -> ResampleOrder:
+        """Which place stands at each index."""
+        return ResampleOrder(length=len(self.dataset), seed=self.seed, num_samples=self.num_samples)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: AnyInt) -> Sample:
+        """Return a sample.
+
+        Raises:
+            IndexError: if the index isn't in `0..len-1`.
+        """
+        return self.dataset[index_at(self.order, index).idx]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Return many samples, their places worked out at once."""
+        return fetch(self.dataset, [place.idx for place in indices_at(self.order, indices)])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))

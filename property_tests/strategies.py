@@ -1,0 +1,83 @@
+"""Orders of every kind for hypothesis."""
+
+from hypothesis import strategies as st
+
+from bionemo.data import BlockOrder, EpochOrder, MixtureOrder, Order, ResampleOrder, WeightedOrder
+from bionemo.data.permute import MAX_LENGTH
+
+SEEDS = st.integers(0, 2**63 - 1)
+LENGTHS = st.one_of(st.integers(1, 50), st.integers(1, 5000), st.integers(1, MAX_LENGTH))
+NUM_SAMPLES = st.one_of(st.none(), st.integers(0, 300), st.integers(0, MAX_LENGTH))
+
+
+def epoch_orders() -> st.SearchStrategy[EpochOrder]:
+    return st.builds(EpochOrder, length=LENGTHS, seed=SEEDS, num_samples=NUM_SAMPLES, shuffle=st.booleans())
+
+
+def block_orders() -> st.SearchStrategy[BlockOrder]:
+    sizes = st.one_of(st.integers(1, 20), st.integers(1, MAX_LENGTH))
+    return st.builds(
+        BlockOrder, length=LENGTHS, block_size=sizes, blocks_per_window=sizes, seed=SEEDS, num_samples=NUM_SAMPLES
+    )
+
+
+def resample_orders() -> st.SearchStrategy[ResampleOrder]:
+    return st.builds(ResampleOrder, length=LENGTHS, seed=SEEDS, num_samples=NUM_SAMPLES)
+
+
+def weight_lists() -> st.SearchStrategy[list[float]]:
+    weight = st.one_of(st.just(0.0), st.floats(0, 1e308), st.integers(0, 5).map(float))
+    return st.lists(weight, min_size=1, max_size=100).filter(any)
+
+
+def weighted_orders() -> st.SearchStrategy[WeightedOrder]:
+    return st.builds(WeightedOrder, weights=weight_lists(), seed=SEEDS, num_samples=NUM_SAMPLES)
+
+
+@st.composite
+def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureOrder:
+    """Return blends of some orders, with and without changes of the weights."""
+    orders = draw(st.lists(parts, min_size=1, max_size=5, unique=True).filter(has_no_equal_leaves))
+    weight = st.one_of(st.integers(1, 9), st.integers(1, 2**28))
+    weights = st.lists(weight, min_size=len(orders), max_size=len(orders))
+    positions = sorted(draw(st.sets(st.one_of(st.integers(1, 100), st.integers(1, MAX_LENGTH)), max_size=3)))
+    changes = [(position, draw(weights)) for position in positions]
+    mixture = MixtureOrder(orders=orders, weights=draw(weights), changes=changes)
+    end = mixture.num_samples
+    cut = draw(st.one_of(st.none(), st.integers(0, MAX_LENGTH if end is None else end)))
+    return (
+        mixture
+        if cut is None
+        else MixtureOrder(orders=orders, weights=mixture.weights, changes=changes, num_samples=cut)
+    )
+
+
+def leaves(order: Order) -> list[Order]:
+    """Return the orders of the sources, one for each."""
+    return [leaf for part in order.orders for leaf in leaves(part)] if isinstance(order, MixtureOrder) else [order]
+
+
+def has_no_equal_leaves(orders: list[Order]) -> bool:
+    found = [leaf for order in orders for leaf in leaves(order)]
+    return len(set(found)) == len(found)
+
+
+def invertible_orders() -> st.SearchStrategy[Order]:
+    singles = st.one_of(epoch_orders(), block_orders())
+    return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
+
+
+def orders() -> st.SearchStrategy[Order]:
+    """Return orders of every kind."""
+    singles = st.one_of(epoch_orders(), block_orders(), resample_orders(), weighted_orders())
+    return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
+
+
+@st.composite
+def positions_in(draw: st.DrawFn, order: Order) -> list[int]:
+    """Return positions of an order, those where something may change among them; none if it is empty."""
+    last = 2**63 - 1 if order.num_samples is None else order.num_samples - 1
+    if last < 0:
+        return []
+    near = st.integers(0, min(last, 500))
+    return draw(st.lists(st.one_of(near, st.integers(0, last), st.integers(max(0, last - 3), last)), max_size=20))

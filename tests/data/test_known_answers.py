@@ -1,0 +1,85 @@
+"""Known answers: what is seeded changes with the algorithm's version, and only with it."""
+
+import hashlib
+import json
+
+import torch
+
+from bionemo.core.utils.random_utils import (
+    bits_at,
+    fold_in,
+    integers_at,
+    make_generator,
+    sample_by_weight,
+    sample_with_replacement,
+    sample_without_replacement,
+    uniforms_at,
+)
+from bionemo.data import (
+    BlockOrder,
+    EpochOrder,
+    MixtureOrder,
+    ResampleOrder,
+    WeightedOrder,
+    index_at,
+    mask_tokens,
+    order_id,
+)
+from bionemo.data.order import ALGORITHM_VERSION
+from bionemo.data.permute import permute
+
+ANSWERS = {2: "5ee89c2aba95d1466d16f88af52cf85d2680eb97daa07ca0d7706e74e395501d"}
+"""By version: the sha256 of all answers below. An order whose indices change needs another version and a line here."""
+
+SEEDS = (0, 42, 2**63 - 1)
+PLACES = torch.tensor([*range(40), 10**6, 10**12, 2**62 - 1])
+
+
+def orders(seed: int) -> list:
+    epoch = EpochOrder(length=13, seed=seed)
+    block = BlockOrder(length=10**9 + 7, block_size=1000, blocks_per_window=16, seed=seed)
+    resample = ResampleOrder(length=10**12, seed=seed)
+    weighted = WeightedOrder(weights=[0.5, 0, 2, 1e-3, 7], seed=seed)
+    mixture = MixtureOrder(orders=(epoch, resample, weighted), weights=(5, 3, 2), changes=((20, (1, 1, 1)),))
+    small = BlockOrder(length=13, block_size=4, blocks_per_window=2, seed=seed)
+    return [epoch, EpochOrder(length=13, seed=seed, shuffle=False), block, small, resample, weighted, mixture]
+
+
+def answers() -> list:
+    """Return what everything seeded answers, as plain values."""
+    found: list = []
+    for seed in SEEDS:
+        found += [[part.tolist() for part in index_at(order, PLACES)] for order in orders(seed)]
+        found += [
+            permute(torch.arange(min(length, 100)), length, seed).tolist()
+            for length in (1, 2, 63, 64, 1023, 1024, 2**62)
+        ]
+        found += [fold_in(seed, "tag", 7), bits_at(seed, PLACES).tolist(), uniforms_at(seed, PLACES).tolist()]
+        found += [uniforms_at(seed, PLACES, dtype=torch.float32).tolist(), integers_at(seed, PLACES, 10**9).tolist()]
+        generator = make_generator(seed)
+        found.append(sample_with_replacement(10**9, 5, generator=generator).tolist())
+        found.append(sample_without_replacement(10**9, 5, generator=generator).tolist())
+        found.append(sample_without_replacement(9, 8, generator=generator).tolist())
+        found.append(sample_by_weight([1, 2, 3], 20, generator=generator).tolist())
+        ids = torch.arange(10, 50).reshape(2, 20)
+        masked = mask_tokens(ids, ids % 7 > 0, seeds=torch.tensor([seed, 1]), mask_id=1, random_ids=range(10, 50))
+        found.append([part.tolist() for part in masked])
+    return found
+
+
+def test_the_answers_change_with_the_version_of_the_algorithms_and_only_with_it() -> None:
+    assert hashlib.sha256(json.dumps(answers()).encode()).hexdigest() == ANSWERS[ALGORITHM_VERSION]
+    assert max(ANSWERS) == ALGORITHM_VERSION
+    assert len(set(ANSWERS.values())) == len(ANSWERS)
+
+
+def test_the_version_is_part_of_every_order_id() -> None:
+    assert [order_id(order)[:8] for order in orders(42)] == [
+        "bedb2f11",
+        "13d11040",
+        "81e06a4f",
+        "8791c747",
+        "672371e2",
+        "8d616429",
+        "b81fcfea",
+    ]

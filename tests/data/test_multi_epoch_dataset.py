@@ -1,0 +1,184 @@
+"""The thin data set classes: epochs, transforms by epoch, and draws with replacement."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from bionemo.core.utils.random_utils import make_generator
+from bionemo.data import (
+    EpochIndex,
+    EpochOrder,
+    IdentityMultiEpochDatasetWrapper,
+    MultiEpochDataset,
+    MultiEpochDatasetResampler,
+    MultiEpochDatasetWrapper,
+    PRNGResampleDataset,
+    SizedDataset,
+    index_at,
+)
+
+
+class Letters:
+    """A data set that fetches many at once, and counts its calls."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.calls: list[list] = []
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def __getitem__(self, index):
+        return self.text[index]
+
+    def __getitems__(self, indices):
+        self.calls.append(indices)
+        return [self.text[index] for index in indices]
+
+
+class Jittered(MultiEpochDatasetWrapper[float]):
+    """A transform that draws from the place in the epoch."""
+
+    def apply_transform(self, sample, index):
+        return sample + float(torch.rand((), generator=make_generator(7, index.epoch, index.idx)))
+
+
+def both(text: str = "abcde", **fields) -> list:
+    """Return a data set of each class over the same letters."""
+    return [
+        MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper(text), **fields),
+        PRNGResampleDataset(text, **fields),
+    ]
+
+
+def test_pinned_values() -> None:
+    epochs = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), num_epochs=3)
+    assert "".join(epochs) == "ebcdabdeacbadce"
+    assert "".join(PRNGResampleDataset("abcde", num_samples=15)) == "eddaedbcaaabdce"
+
+
+def test_each_epoch_holds_every_sample_once_in_the_sequence_of_its_order() -> None:
+    dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), num_epochs=3, seed=9)
+    samples = list(dataset)
+    assert [sorted(samples[start : start + 5]) for start in (0, 5, 10)] == [list("abcde")] * 3
+    assert samples == ["abcde"[index_at(EpochOrder(length=5, seed=9), place).idx] for place in range(15)]
+    assert "".join(MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), shuffle=False)) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("fields", "num_epochs", "num_samples"),
+    [({}, 1, 5), ({"num_epochs": 3}, 3, 15), ({"num_samples": 12}, 3, 12), ({"num_samples": 15}, 3, 15)],
+)
+def test_both_numbers_can_be_read_afterwards(fields: dict, num_epochs: int, num_samples: int) -> None:
+    dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), **fields)
+    assert (dataset.num_epochs, dataset.num_samples, len(dataset)) == (num_epochs, num_samples, num_samples)
+    assert len(PRNGResampleDataset("abcde")) == 5
+
+
+def test_a_transform_is_told_the_epoch() -> None:
+    dataset = MultiEpochDatasetResampler(Jittered([0.0, 10.0, 20.0]), num_epochs=2, shuffle=False)
+    samples = list(dataset)
+    assert [int(sample) // 10 for sample in samples] == [0, 1, 2] * 2
+    assert len(set(samples)) == 6
+    assert dataset[4] == samples[4]
+    with pytest.raises(TypeError, match="abstract"):
+        MultiEpochDatasetWrapper("abc")
+
+
+@pytest.mark.parametrize("dataset", both(num_samples=12))
+def test_they_end_and_refuse_what_is_out_of_bounds(dataset) -> None:
+    assert len(list(dataset)) == 12
+    for index in (12, -1, 10**30, np.int64(12)):
+        with pytest.raises(IndexError, match=rf"position must be in 0\.\.11, got position={index}"):
+            dataset[index]
+    with pytest.raises(IndexError, match="got position=12"):
+        dataset.__getitems__([0, 12])
+    assert dataset[np.int64(3)] == dataset[3]
+
+
+def test_an_index_error_of_the_data_set_below_is_no_end() -> None:
+    class Broken(Letters):
+        def __getitem__(self, index):
+            raise IndexError("no such record")
+
+    with pytest.raises(IndexError, match="no such record"):
+        list(PRNGResampleDataset(Broken("abc")))
+
+
+def test_many_are_fetched_by_one_call_where_the_data_set_can() -> None:
+    letters = Letters("abcde")
+    plain = both("abcde", num_samples=50)
+    fetching = [
+        MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper(letters), num_samples=50),
+        PRNGResampleDataset(letters, num_samples=50),
+    ]
+    for one, other in zip(plain, fetching, strict=True):
+        expected = [one[place] for place in range(50)]
+        assert one.__getitems__(list(range(50))) == other.__getitems__(list(range(50))) == expected
+    assert [len(call) for call in letters.calls] == [50, 50]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("dataset", both(num_samples=23))
+def test_a_data_loader_reads_them_in_any_number_of_workers(dataset, num_workers: int) -> None:
+    batches = DataLoader(
+        dataset, batch_size=4, num_workers=num_workers, multiprocessing_context="fork" if num_workers else None
+    )
+    assert [letter for batch in batches for letter in batch] == list(dataset)
+
+
+def test_threads_and_any_sequence_of_calls_read_the_same() -> None:
+    for dataset in both("abcdefghij", num_samples=200):
+        expected = list(dataset)
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(dataset.__getitem__, reversed(range(200)))) == expected[::-1]
+
+
+def test_they_are_frozen_records_of_the_types_that_others_ask_for() -> None:
+    for dataset in both("abcde", seed=3):
+        assert isinstance(dataset, Dataset)
+        assert isinstance(dataset, SizedDataset)
+        copy = pickle.loads(pickle.dumps(dataset))
+        assert list(copy) == list(dataset)
+        assert hash(dataset) == hash(
+            attrs.evolve(dataset, **({"num_samples": None} if hasattr(dataset, "num_epochs") else {}))
+        )
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            dataset.seed = 4
+    assert isinstance(IdentityMultiEpochDatasetWrapper("abc"), MultiEpochDataset)
+    assert repr(PRNGResampleDataset("abc")) == "PRNGResampleDataset(dataset='abc', seed=42, num_samples=3)"
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        (
+            {"num_epochs": 2, "num_samples": 3},
+            ValueError,
+            "^Only one of num_epochs and num_samples should be provided.$",
+        ),
+        ({"num_epochs": 0}, ValueError, "num_epochs must be in 1.*got num_epochs=0"),
+        ({"num_samples": -1}, ValueError, "got num_samples=-1"),
+        ({"seed": -1}, ValueError, "got seed=-1"),
+        ({"num_epochs": 1.5}, TypeError, "num_epochs must be an integer, got num_epochs=1.5"),
+        ({"dataset": IdentityMultiEpochDatasetWrapper("")}, ValueError, "at least one sample, got len\\(dataset\\)=0"),
+    ],
+)
+def test_bad_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        MultiEpochDatasetResampler(**{"dataset": IdentityMultiEpochDatasetWrapper("abc")} | fields)
+
+
+def test_an_empty_data_set_gives_no_draws() -> None:
+    with pytest.raises(ValueError, match=r"at least one sample, got len\(dataset\)=0"):
+        PRNGResampleDataset("")
+
+
+def test_an_epoch_index_is_a_pair() -> None:
+    assert EpochIndex(epoch=1, idx=2) == (1, 2)

@@ -1,0 +1,72 @@
+"""The permutation's statistics: ours and true random ones pass the battery, two that only look random fail it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.core.utils.hashing import fold_in
+from bionemo.data.permute import make_plan, permute, permute_kernel
+from tests.battery import FALSE_ALARM, alarms, battery, distances, orders, random_permutations
+
+
+def ours(indices: np.ndarray, length: int, seeds: np.ndarray) -> np.ndarray:
+    return permute_kernel(indices, make_plan(length, seeds[:, None]))
+
+
+def of_four_rounds(indices: np.ndarray, length: int, seeds: np.ndarray) -> np.ndarray:
+    plan = make_plan(length, seeds[:, None])
+    return permute_kernel(indices, plan._replace(keys=plan.keys[:2]))
+
+
+def linear_congruential(indices: np.ndarray, length: int, seeds: np.ndarray) -> np.ndarray:
+    """Return (a * index + c) % length, where a has no factor in common with the length."""
+    a, c = (fold_in(torch.from_numpy(seeds), part).numpy()[:, None] % length for part in ("a", "c"))
+    while (shared := np.gcd(a, length) != 1).any():
+        a[shared] = (a[shared] + 1) % length
+    return ((a.astype(object) * indices + c) % length).astype(np.int64)
+
+
+def test_plans_of_many_seeds_stand_side_by_side() -> None:
+    indices = np.arange(10)
+    expected = [[permute(index, 10, seed) for index in range(10)] for seed in range(3)]
+    assert ours(indices, 10, np.arange(3)).tolist() == expected
+
+
+def test_every_order_of_two_is_as_frequent_as_the_other() -> None:
+    assert orders(ours, 2, mean=10_000)["orders"] > FALSE_ALARM
+
+
+@pytest.mark.parametrize("family", [ours, random_permutations])
+def test_it_passes_the_battery(family) -> None:
+    assert not alarms(battery(family))
+
+
+@pytest.mark.parametrize("length", [3, 5, 6, 8, 9, 16, 33, 64, 257, 1024, 2**16 + 1, 2**20 + 7, 2**40 + 15])
+def test_four_rounds_fail_the_battery(length: int) -> None:
+    assert min(battery(of_four_rounds, [length]).values()) < 1e-12
+
+
+@pytest.mark.parametrize("length", [5, 8, 17, 64, 1000, 1024, 2**16 + 1, 2**62])
+def test_a_linear_congruential_permutation_fails_the_battery(length: int) -> None:
+    assert min(battery(linear_congruential, [length], size=2**18).values()) < 1e-12
+
+
+# Larger samples of what a network of few rounds gets wrong first: eleven tests. ---------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [7, 8])
+def test_every_order_is_as_frequent_as_the_others(length: int) -> None:
+    assert orders(ours, length, mean=50)["orders"] > FALSE_ALARM / 11
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [16, 33, 63, 64, 129, 513, 1023, 1024, 1025])
+def test_neighbours_are_apart_by_each_distance_as_often_as_by_the_others(length: int) -> None:
+    num, counts = math.ceil(10**8 / (length - 1)), np.zeros(length)
+    for seeds in np.array_split(np.arange(num), 100):
+        apart = np.diff(ours(np.arange(length), length, seeds)) % length
+        counts += np.bincount(apart.ravel(), minlength=length)
+    assert distances(counts[1:], length, 1, num) > FALSE_ALARM / 11

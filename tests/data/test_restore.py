@@ -1,0 +1,101 @@
+"""Orders to JSON and back."""
+
+import json
+
+import attrs
+import numpy as np
+import pytest
+
+from bionemo.data import (
+    EpochOrder,
+    MixtureOrder,
+    SampleIndex,
+    WeightedOrder,
+    from_json,
+    large_arrays,
+    order_id,
+    to_json,
+)
+
+
+@attrs.frozen
+class Alternating:
+    """An order of a user's own."""
+
+    num_samples: int | None = None
+    num_sources: int = 2
+
+    def index_at(self, position, /):
+        return SampleIndex(position % 2, position * 0, position // 2)
+
+
+LARGE = WeightedOrder(weights=np.linspace(0, 1, 1000), seed=3)
+
+
+def test_large_arrays_go_beside_the_text(tmp_path) -> None:
+    order = MixtureOrder(orders=(LARGE, WeightedOrder(weights=[0.1, 0.2], seed=3)), weights=(1, 1), num_samples=10)
+    text = to_json(order)
+    assert len(text) < 1000
+    assert list(large_arrays(order)) == [LARGE.weights.digest]
+    np.savez(tmp_path / "weights.npz", **large_arrays(order))
+    with np.load(tmp_path / "weights.npz") as arrays:
+        assert from_json(text, arrays=arrays) == order
+    assert "0.1" in text
+
+
+def test_a_users_own_order_is_named_by_its_class() -> None:
+    order = MixtureOrder(orders=(Alternating(), EpochOrder(length=3, seed=1)), weights=(1, 1))
+    assert from_json(to_json(order), kinds=[Alternating]) == order
+    with pytest.raises(ValueError, match=r"type must be one of .*EpochOrder.*got type='.*Alternating'. Pass your own"):
+        from_json(to_json(order))
+
+
+def test_the_text_is_canonical() -> None:
+    text = to_json(EpochOrder(seed=7, length=10))
+    assert (
+        text == '{"algorithm":2,"order":{"length":10,"num_samples":null,"seed":7,"shuffle":true,"type":"EpochOrder"}}'
+    )
+    assert to_json(from_json(json.dumps(json.loads(text), indent=4))) == text
+
+
+def test_integers_of_any_size_and_floats_come_back_as_they_are() -> None:
+    order = EpochOrder(length=2**62, seed=2**63 - 1, num_samples=2**62)
+    assert from_json(to_json(order)) == order
+    weights = [0.1, 1 / 3, 5e-324, 1e308, 0.0]
+    order = WeightedOrder(weights=weights, seed=1)
+    assert from_json(to_json(order)).weights.array.tolist() == weights
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithm": 1}, "text must be of algorithm version 2, got version 1, whose orders give other indices"),
+        ({"order": [1]}, "text must be the JSON of an order"),
+        ({"order": {"type": "EpochOrder", "length": 10}}, "fields must be those of EpochOrder, got length"),
+        ({"order": {"type": "EpochOrder", "length": 10, "seed": 7}}, "text must be what to_json gave"),
+        ({"order": {"type": "EpochOrder", "length": 10, "seed": 7, "bad": 1}}, "fields must be those of EpochOrder"),
+        ({"order": {"type": "EpochOrder", "length": 0, "seed": 7}}, "got length=0"),
+        ({"order": {"type": "EpochOrder", "length": 1.5, "seed": 7}}, "length must be an integer, got length=1.5"),
+        ({"order": {"length": 10}}, "got type='None'"),
+        ({"more": 1}, "text must be the JSON of an order"),
+    ],
+)
+def test_what_is_no_order_is_refused(changes: dict, message: str) -> None:
+    record = json.loads(to_json(EpochOrder(length=10, seed=7))) | changes
+    with pytest.raises(ValueError, match=message):
+        from_json(json.dumps(record))
+    with pytest.raises(ValueError, match="Expecting value"):
+        from_json("")
+
+
+def test_an_array_that_is_missing_or_another_is_refused() -> None:
+    with pytest.raises(ValueError, match=f"arrays must hold the array of sha256={LARGE.weights.digest}, got 0"):
+        from_json(to_json(LARGE))
+    with pytest.raises(ValueError, match=f"array must be the one that was written, of sha256={LARGE.weights.digest}"):
+        from_json(to_json(LARGE), arrays={LARGE.weights.digest: np.zeros(1000)})
+    small = json.loads(to_json(WeightedOrder(weights=[1, 2], seed=1)))
+    small["order"]["weights"]["values"] = [1.0, 3.0]
+    with pytest.raises(ValueError, match="array must be the one that was written"):
+        from_json(json.dumps(small))
+    assert order_id(LARGE) == order_id(from_json(to_json(LARGE), arrays=large_arrays(LARGE)))
