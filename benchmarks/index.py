@@ -1,0 +1,228 @@
+"""Index maps against their peers: `make bench-index`. One thread, one process; ratios count, not nanoseconds."""
+
+import os
+import pickle
+import time
+import tracemalloc
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import attrs
+import numpy as np
+import torch
+
+from benchmarks import peers
+from bionemo.data import (
+    BlockOrder,
+    EpochOrder,
+    MixtureOrder,
+    Order,
+    ResampleOrder,
+    WeightedOrder,
+    index_at,
+)
+from bionemo.data.permute import make_plan, permute, permute_kernel
+
+LENGTH = 10**9 + 7
+BULK = torch.arange(10**6) * 1000
+RNG = np.random.default_rng(42)
+SCALARS = [int(index) for index in RNG.integers(LENGTH, size=5000)]
+
+
+@attrs.frozen
+class Row:
+    """One comparison: what, our cost, the other's, and which ratio is wanted."""
+
+    what: str
+    ours: str
+    other: str
+    ratio: str
+    target: str
+    is_met: bool | None
+
+
+def seconds(function: Callable[[], Any], repeats: int = 7) -> float:
+    """Return the shortest time of some runs, after one to warm up."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def bulk(function: Callable[[torch.Tensor], Any], indices: torch.Tensor = BULK) -> float:
+    """Return nanoseconds an index, of a million at once."""
+    return seconds(lambda: function(indices)) / len(indices) * 1e9
+
+
+def scalar(function: Callable[[int], Any], indices: list[int] = SCALARS) -> float:
+    """Return nanoseconds an index, one by one."""
+
+    def each() -> None:
+        for index in indices:
+            function(index)
+
+    return seconds(each) / len(indices) * 1e9
+
+
+def faster(what: str, ours: float, other: float, target: float, of: str) -> Row:
+    """Return a row for a peer that we are to be faster than, by a factor."""
+    ratio = other / ours
+    return Row(
+        what, f"{ours:,.1f} ns", f"{other:,.1f} ns ({of})", f"{ratio:,.1f}x", f"at least {target:g}x", ratio >= target
+    )
+
+
+def at_most(what: str, ours: float, other: float, target: float, of: str) -> Row:
+    """Return a row for a cost that may be at most a multiple of another."""
+    ratio = ours / other
+    return Row(
+        what, f"{ours:,.1f} ns", f"{other:,.1f} ns ({of})", f"{ratio:.2f}", f"at most {target:g}", ratio <= target
+    )
+
+
+def below(what: str, value: float, limit: float, unit: str, of: str = "") -> Row:
+    """Return a row for a cost with a limit of its own."""
+    return Row(what, f"{value:,.1f} {unit}", of, "", f"below {limit:,g} {unit}", value < limit)
+
+
+def missing(what: str, peer: peers.Peer) -> Row:
+    """Return a row for a peer that can't be measured."""
+    return Row(what, "", f"{peer.name}: {peer.reason}", "", "", None)
+
+
+def permutations() -> list[Row]:
+    """Compare the permutation with torch's, bionemo-core's and grain's."""
+    compiled = torch.compile(permute_kernel, fullgraph=True, dynamic=True)
+    plans = {length: make_plan(length, torch.tensor(42)) for length in (10**6, LENGTH, 2**40 + 15)}
+    small = BULK % 10**6
+    eager = {length: bulk(partial(permute, length=length, seed=42), small) for length in (10**6, 2**40 + 15)}
+    fast = {length: bulk(lambda index, plan=plan: compiled(index, plan), small) for length, plan in plans.items()}
+    eager_bulk, fast_bulk = bulk(partial(permute, length=LENGTH, seed=42)), fast[LENGTH]
+    generator = torch.Generator()
+    randperm = seconds(lambda: torch.randperm(10**8, generator=generator.manual_seed(42)), 3) / 10**8 * 1e9
+    rows = [
+        faster("permute, 10**6 at once, compiled", fast_bulk, randperm, 4, "torch.randperm(10**8)"),
+        faster("permute, 10**6 at once, eager", eager_bulk, randperm, 1, "torch.randperm(10**8)"),
+        at_most("length 2**40+15, compiled", fast[2**40 + 15], fast[10**6], 1.3, "length 10**6"),
+        at_most("length 2**40+15, eager", eager[2**40 + 15], eager[10**6], 1.3, "length 10**6"),
+    ]
+    upstream, grain = peers.bionemo_permute(), peers.grain_shuffle()
+    if upstream.function:
+        theirs = scalar(lambda index: upstream.function(index, LENGTH, 42))
+        ours = scalar(lambda index: permute(index, LENGTH, 42))
+        rows += [
+            at_most("permute, one int", ours, theirs, 1.2, upstream.name),
+            faster("permute, 10**6 at once, eager", eager_bulk, theirs, 50, upstream.name),
+            faster("permute, 10**6 at once, compiled", fast_bulk, theirs, 50, upstream.name),
+        ]
+    else:
+        rows.append(missing("permute", upstream))
+    if grain.function:
+        theirs = scalar(lambda index: grain.function(index, LENGTH - 1, 42, 4))
+        rows += [
+            faster("permute, 10**6 at once, eager", eager_bulk, theirs, 50, grain.name),
+            faster("permute, 10**6 at once, compiled", fast_bulk, theirs, 50, grain.name),
+        ]
+    else:
+        rows.append(missing("permute", grain))
+    return rows
+
+
+def resampling() -> list[Row]:
+    """Compare draws with replacement with bionemo-core's."""
+    order = ResampleOrder(length=10**6, seed=42)
+    compiled = torch.compile(index_at, fullgraph=True, dynamic=True)
+    near, far = (scalar(partial(index_at, order), [start + place for place in range(5000)]) for start in (0, 10**12))
+    rows = [at_most("ResampleOrder at 10**12", far, near, 1.2, "at 0")]
+    upstream = peers.bionemo_resampler()
+    if not upstream.function:
+        return [*rows, missing("ResampleOrder", upstream)]
+    dataset = upstream.function(range(10**6), 42, 10**6)
+
+    def first_access() -> None:
+        upstream.function(range(10**6), 42, 10**6)[999_999]
+
+    def sequential() -> None:
+        for place in range(100_000):
+            dataset[place]
+
+    theirs = seconds(sequential, 3) / 100_000 * 1e9
+    return [
+        *rows,
+        faster("ResampleOrder, first access at 10**6", near, seconds(first_access, 3) * 1e9, 1, upstream.name),
+        faster("ResampleOrder, 10**6 at once, eager", bulk(partial(index_at, order)), theirs, 15, upstream.name),
+        faster("ResampleOrder, 10**6 at once, compiled", bulk(partial(compiled, order)), theirs, 200, upstream.name),
+    ]
+
+
+def orders_of_a_trillion() -> dict[str, Callable[[], Order]]:
+    """Return a maker of each order, of 10**12 samples."""
+    num_samples = 10**12
+    parts = [EpochOrder(length=LENGTH + seed, seed=seed) for seed in range(8)]
+    weights = np.ones(1)
+    return {
+        "EpochOrder": lambda: EpochOrder(length=LENGTH, seed=42, num_samples=num_samples),
+        "BlockOrder": lambda: BlockOrder(
+            length=LENGTH, block_size=1000, blocks_per_window=64, seed=42, num_samples=num_samples
+        ),
+        "ResampleOrder": lambda: ResampleOrder(length=LENGTH, seed=42, num_samples=num_samples),
+        "WeightedOrder": lambda: WeightedOrder(weights=weights, seed=42, num_samples=num_samples),
+        "MixtureOrder of 8": lambda: MixtureOrder(
+            orders=parts, weights=(1, 2, 4, 8, 16, 32, 64, 128), num_samples=num_samples
+        ),
+    }
+
+
+def orders() -> list[Row]:
+    """Measure what each order costs to make, to send, and to ask."""
+    rows = []
+    for name, make in orders_of_a_trillion().items():
+        rows += [
+            below(f"{name} of 10**12, made in", seconds(make, 50) * 1e3, 1, "ms"),
+            below(f"{name} of 10**12, pickled", len(pickle.dumps(make())), 1000, "bytes"),
+            below(f"{name} of 10**12, 10**6 at once, eager", bulk(partial(index_at, make())), 200, "ns"),
+        ]
+    return rows
+
+
+def mixtures() -> list[Row]:
+    """Compare a mixture of eight sources with Megatron's stored index."""
+    make = orders_of_a_trillion()["MixtureOrder of 8"]
+    make()
+    tracemalloc.start()
+    order = make()
+    allocated = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    peer = peers.megatron_blend()
+    of = f"{peer.name}: {peer.reason}"
+    if peer.function:
+        sources, places, weights = np.zeros(10**6, np.int16), np.zeros(10**6, np.int64), np.ones(8) / 8
+        took = seconds(lambda: peer.function(sources, places, weights, 8, 10**6, False))  # noqa: FBT003 - its signature
+        of = f"10 bytes and {took * 1e3:,.1f} ns a sample ({peer.name})"
+    return [
+        below(f"{type(order).__name__} of 8, building allocates", allocated / 1e3, 100, "kB", of),
+        below(f"{type(order).__name__} of 8, built in", seconds(make, 50) * 1e3, 10, "ms"),
+    ]
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    rows = [Row("what", "ours", "other", "ratio", "wanted", is_met=None)]
+    for part in (permutations, resampling, mixtures, orders):
+        rows += part()
+    columns = [(row.what, row.ours, row.other, row.ratio, row.target) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    for row, cells in zip(rows, columns, strict=True):
+        mark = "" if row.is_met is None else "met" if row.is_met else "MISSED"
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), mark)
+
+
+if __name__ == "__main__":
+    main()
