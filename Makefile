@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test env lint types unit format clean
+.PHONY: demo test slow bench-index env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -27,6 +27,14 @@ types: env
 
 unit: env
 	$(BIN)/python -m pytest --durations=10
+
+# Larger samples of the permutation's statistics, and machine code of every map: a quarter of an hour.
+slow: env
+	$(BIN)/python -m pytest --durations=20 -m slow
+
+# Index maps against other libraries, which are installed into .cache/peers, each in a folder of its own.
+bench-index: env
+	$(BIN)/python -m benchmarks.index
 
 format: env
 	$(BIN)/ruff format .

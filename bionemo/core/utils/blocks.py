@@ -42,21 +42,19 @@ def in_blocks(kernel: Callable[..., Any], /, *words: Any) -> Any:
         return kernel(*words)
     shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
     flat = [word.expand(shape).reshape(-1).numpy() if isinstance(word, Tensor) else word for word in words]
-    parts = [
-        kernel(*(word[start : start + BLOCK] if isinstance(word, np.ndarray) else word for word in flat))
-        for start in range(0, max(math.prod(shape), 1), BLOCK)
-    ]
-    if isinstance(parts[0], tuple):
-        return _rebuild(parts[0], [_join(column, shape) for column in zip(*parts, strict=True)])
-    return _join(parts, shape)
-
-
-def _join(parts: Any, shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts)).reshape(shape)  # a copy also of one part: it may be an argument
-
-
-def _rebuild(like: tuple[Any, ...], parts: list[Any]) -> Any:
-    return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
+    size = math.prod(shape)
+    wholes: list[Any] = []
+    for start in range(0, max(size, 1), BLOCK):
+        block = slice(start, start + BLOCK)
+        answer = kernel(*(word[block] if isinstance(word, np.ndarray) else word for word in flat))
+        parts = answer if isinstance(answer, tuple) else (answer,)
+        wholes = wholes or [np.empty(size, dtype=part.dtype) for part in parts]
+        for whole, part in zip(wholes, parts, strict=True):
+            whole[block] = part
+    tensors = [torch.from_numpy(whole).reshape(shape) for whole in wholes]
+    if not isinstance(answer, tuple):
+        return tensors[0]
+    return type(answer)(*tensors) if hasattr(answer, "_fields") else tuple(tensors)
 
 
 def by_run(function: Callable[..., tuple[Any, ...]], /, *words: Any) -> tuple[Any, ...]:
