@@ -184,7 +184,7 @@ def orders() -> list[Row]:
     rows = []
     for name, make in orders_of_a_trillion().items():
         rows += [
-            below(f"{name} of 10**12, made in", seconds(make, 50) * 1e3, 1, "ms"),
+            below(f"{name} of 10**12, made in", seconds(make, 50) * 1e6, 1000, "us"),
             below(f"{name} of 10**12, pickled", len(pickle.dumps(make())), 1000, "bytes"),
             below(f"{name} of 10**12, 10**6 at once, eager", bulk(partial(index_at, make())), 200, "ns"),
         ]
@@ -207,7 +207,7 @@ def mixtures() -> list[Row]:
         of = f"10 bytes and {took * 1e3:,.1f} ns a sample ({peer.name})"
     return [
         below(f"{type(order).__name__} of 8, building allocates", allocated / 1e3, 100, "kB", of),
-        below(f"{type(order).__name__} of 8, built in", seconds(make, 50) * 1e3, 10, "ms"),
+        below(f"{type(order).__name__} of 8, built in", seconds(make, 50) * 1e6, 10_000, "us"),
     ]
 
 
