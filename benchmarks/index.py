@@ -24,7 +24,8 @@ from bionemo.data import (
     WeightedOrder,
     index_at,
 )
-from bionemo.data.permute import make_plan, permute, permute_kernel
+from bionemo.data.feistel import make_plan, permute_kernel
+from bionemo.data.permute import permute
 
 LENGTH = 10**9 + 7
 BULK = torch.arange(10**6) * 1000

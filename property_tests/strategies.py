@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from bionemo.data import BlockOrder, EpochOrder, MixtureOrder, Order, ResampleOrder, WeightedOrder
-from bionemo.data.permute import MAX_LENGTH
+from bionemo.data.feistel import MAX_LENGTH
 
 SEEDS = st.integers(0, 2**63 - 1)
 LENGTHS = st.one_of(st.integers(1, 50), st.integers(1, 5000), st.integers(1, MAX_LENGTH))

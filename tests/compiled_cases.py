@@ -26,7 +26,8 @@ from bionemo.data import (
     mask_tokens,
     position_of,
 )
-from bionemo.data.permute import make_plan, permute, permute_kernel, unpermute_kernel
+from bionemo.data.feistel import make_plan, permute_kernel, unpermute_kernel
+from bionemo.data.permute import permute
 
 compiled = torch.compile(fullgraph=True, dynamic=True, backend=sys.argv[1])
 ROUNDS = [(2, 3, 15), (16, 100, 1023), (1024, 1025, 5000, 10**6, 2**31 + 11, 2**40 + 15, 2**61 - 1, 2**62)]

@@ -7,9 +7,7 @@ from bionemo.data.block_order import BlockOrder as BlockOrder
 from bionemo.data.epoch_order import EpochOrder as EpochOrder
 from bionemo.data.masking import MaskedTokens as MaskedTokens
 from bionemo.data.masking import mask_tokens as mask_tokens
-from bionemo.data.mixture import IntegerWeights as IntegerWeights
 from bionemo.data.mixture import MixtureOrder as MixtureOrder
-from bionemo.data.mixture import integer_weights as integer_weights
 from bionemo.data.multi_epoch_dataset import EpochIndex as EpochIndex
 from bionemo.data.multi_epoch_dataset import IdentityMultiEpochDatasetWrapper as IdentityMultiEpochDatasetWrapper
 from bionemo.data.multi_epoch_dataset import MultiEpochDataset as MultiEpochDataset
@@ -26,6 +24,8 @@ from bionemo.data.order import to_json as to_json
 from bionemo.data.pipeline import Pipeline as Pipeline
 from bionemo.data.pipeline import Source as Source
 from bionemo.data.pipeline import pipeline_record as pipeline_record
+from bionemo.data.proportions import IntegerWeights as IntegerWeights
+from bionemo.data.proportions import integer_weights as integer_weights
 from bionemo.data.record import record_differences as record_differences
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
 from bionemo.data.resamplers import ResampleOrder as ResampleOrder

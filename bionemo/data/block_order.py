@@ -10,8 +10,7 @@ from bionemo.core.utils.blocks import by_run, in_blocks
 from bionemo.core.utils.checks import MAX_INT, AnyInt, check_index, check_int, check_seed
 from bionemo.core.utils.draws import scale_to
 from bionemo.core.utils.hashing import fold_in, fold_word
-from bionemo.data.order import OrderBase, OrderNumbers, SampleIndex, check_length, check_num_samples
-from bionemo.data.permute import (
+from bionemo.data.feistel import (
     MAX_LENGTH,
     Geometry,
     Plan,
@@ -22,6 +21,8 @@ from bionemo.data.permute import (
     permute_kernel,
     unpermute_kernel,
 )
+from bionemo.data.order import SampleIndex
+from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples
 
 __all__ = ["BlockOrder"]
 

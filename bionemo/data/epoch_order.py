@@ -9,8 +9,7 @@ import torch
 from bionemo.core.utils.blocks import by_run, in_blocks
 from bionemo.core.utils.checks import MAX_INT, check_index, check_seed
 from bionemo.core.utils.hashing import fold_in, fold_word
-from bionemo.data.order import OrderBase, OrderNumbers, SampleIndex, check_length, check_num_samples
-from bionemo.data.permute import (
+from bionemo.data.feistel import (
     Geometry,
     Plan,
     geometry,
@@ -20,6 +19,8 @@ from bionemo.data.permute import (
     permute_kernel,
     unpermute_kernel,
 )
+from bionemo.data.order import SampleIndex
+from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples
 
 __all__ = ["EpochOrder"]
 

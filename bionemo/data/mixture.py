@@ -1,10 +1,9 @@
 """Several sources blended by weight."""
 
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 from functools import cached_property, partial
 from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import attrs
 import numpy as np
@@ -13,72 +12,13 @@ from torch import Tensor
 
 from bionemo.core.utils.blocks import in_blocks
 from bionemo.core.utils.checks import AnyInt, check_index, check_int, is_concrete
-from bionemo.data.order import Order, OrderBase, SampleIndex, check_num_samples, position_of
-from bionemo.data.permute import MAX_LENGTH
+from bionemo.data.feistel import MAX_LENGTH
+from bionemo.data.order import Order, SampleIndex, position_of
+from bionemo.data.order_base import OrderBase, check_num_samples
+from bionemo.data.proportions import MAX_TOTAL, integer_weights
 from bionemo.data.turns import Turns, make_turns, position_of_turn, turn_at
 
-__all__ = ["IntegerWeights", "MixtureOrder", "integer_weights"]
-
-MAX_TOTAL: Final = 2**31 - 1
-"""Largest sum of weights: its square must fit int64."""
-
-
-class IntegerWeights(NamedTuple):
-    """Weights as integers, and how well they are met."""
-
-    weights: tuple[int, ...]
-    """One a source, each at least 1."""
-    error: float
-    """Largest difference of a source's share from the share that was asked for."""
-
-
-def integer_weights(weights: Iterable[float], total: AnyInt = 2**20) -> IntegerWeights:
-    """Return integer weights of a given sum, as near to some proportions as it allows.
-
-    Laws: they sum to `total`, each is at least 1, and integer proportions of that sum come back as they are. With
-    `total` at least the sum of weights over the least one, each share is met to within `1 / total`.
-
-    Args:
-        weights: finite numbers above 0. Their proportions count, not their sum.
-        total: what the integers sum to, from the number of sources to 2**31-1.
-
-    Returns:
-        The integers, and the largest error of a share.
-
-    Raises:
-        ValueError: if a weight isn't finite or not above 0, there is none, or `total` is out of range.
-
-    Source: the method of largest remainders (Hamilton's).
-
-    Example:
-        >>> integer_weights([0.7, 0.3])
-        IntegerWeights(weights=(734003, 314573), error=1.9073486327569887e-07)
-    """
-    shares = []
-    for place, weight in enumerate(weights):
-        if not 0 < float(weight) < float("inf"):
-            message = (
-                f"weights must be finite and above 0, got weights[{place}]={weight}. Leave the source out instead."
-            )
-            raise ValueError(message)
-        shares.append(Fraction(weight if isinstance(weight, int) else float(weight)))
-    if not shares:
-        message = "weights must hold at least one, got none."
-        raise ValueError(message)
-    total = check_int(total, name="total", low=len(shares), high=MAX_TOTAL)
-    exact = [share / sum(shares) * total for share in shares]
-    counts = [max(1, int(share)) for share in exact]
-    rest = total - sum(counts)
-    # The largest remainders are rounded up; where weights raised to 1 took too much, the largest excess pays for it.
-    while rest:
-        step = 1 if rest > 0 else -1
-        payers = [place for place, count in enumerate(counts) if count + step >= 1]
-        lacking = sorted(payers, key=lambda place: (step * (counts[place] - exact[place]), place))[: abs(rest)]
-        for place in lacking:
-            counts[place] += step
-        rest -= step * len(lacking)
-    error = max(abs(Fraction(count, total) - share / total) for count, share in zip(counts, exact, strict=True))
-    return IntegerWeights(tuple(counts), float(error))
+__all__ = ["MixtureOrder", "integer_weights"]
 
 
 def _check_weights(weights: Iterable[AnyInt]) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ from torch.utils.data import Dataset
 
 from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.data.epoch_order import EpochOrder
-from bionemo.data.order import check_num_samples, index_at, indices_at
+from bionemo.data.order import index_at, indices_at
+from bionemo.data.order_base import check_num_samples
 
 __all__ = [
     "EpochIndex",

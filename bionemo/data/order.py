@@ -1,26 +1,20 @@
 """What all orders share: which sample stands at a position, and back."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-import attrs
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, check_index, check_int
-from bionemo.data.permute import MAX_LENGTH
+from bionemo.core.utils.checks import AnyInt, check_index
 from bionemo.data.record import canonical_json
 
 __all__ = [
     "ALGORITHM_VERSION",
     "Order",
-    "OrderBase",
-    "OrderNumbers",
     "SampleIndex",
-    "check_length",
-    "check_num_samples",
     "index_at",
     "indices_at",
     "order_id",
@@ -70,113 +64,6 @@ class Order(Protocol):
     def index_at(self, position: Word, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
         ...
-
-
-class OrderBase:
-    """What the orders of this library have besides their fields: one data set, an end or none.
-
-    No base of yours: an order of your own needs the members of `Order` alone.
-    """
-
-    __slots__ = ()
-
-    length: int
-    num_samples: int | None
-
-    def __len__(self) -> int:
-        """Return the number of positions.
-
-        Raises:
-            TypeError: if there is no end.
-        """
-        if self.num_samples is None:
-            message = "an order without end has no length, got num_samples=None. Give num_samples to end it."
-            raise TypeError(message)
-        return self.num_samples
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the fields alone: what is worked out from them is made anew."""
-        kind: Any = type(self)
-        return _from_fields, (
-            kind,
-            {field.name: getattr(self, field.name) for field in attrs.fields(kind) if field.init},
-        )
-
-    @property
-    def num_sources(self) -> int:
-        """How many data sets the order draws from."""
-        return 1
-
-    @property
-    def source_lengths(self) -> tuple[int | None, ...]:
-        """The lengths that the data sets must have; None where an order doesn't say."""
-        return (self.length,)
-
-
-def _from_fields(kind: Any, fields: dict[str, Any]) -> Any:
-    return kind(**fields)
-
-
-class OrderNumbers:
-    """What the kernel of an order works with, made once from the order's fields.
-
-    Inside `torch.compile` the numbers are read from a tensor: a graph doesn't depend on their values then, and serves
-    every order with the same number of rounds.
-
-    Args:
-        numbers: a NamedTuple of ints below 2**63 and of such NamedTuples.
-        rounds: of the permutations, if there are any; a graph is made for each.
-    """
-
-    def __init__(self, numbers: Any, *, rounds: int = 0) -> None:
-        self.rounds = rounds
-        self._ints = numbers
-        self._tensor = torch.tensor(_leaves(numbers), dtype=torch.int64, device="cpu")
-
-    def read(self, position: Any) -> Any:
-        """Return the NamedTuple, of ints or, where a graph is made, of 0-d tensors on the device of the position."""
-        if torch.compiler.is_compiling() and isinstance(position, Tensor):
-            return _rebuild(self._ints, iter(self._tensor.to(position.device).unbind()))
-        return self._ints
-
-
-def _leaves(numbers: Any) -> list[int]:
-    return [leaf for part in numbers for leaf in (_leaves(part) if isinstance(part, tuple) else [part])]
-
-
-def _rebuild(like: Any, leaves: Iterator[Tensor]) -> Any:
-    return type(like)(*(_rebuild(part, leaves) if isinstance(part, tuple) else next(leaves) for part in like))
-
-
-def check_length(length: AnyInt) -> int:
-    """Return the length of a data set as a Python int.
-
-    Raises:
-        ValueError: outside 1..2**62.
-        TypeError: if it is no integer.
-
-    Example:
-        >>> check_length(10)
-        10
-    """
-    return check_int(length, name="length", low=1, high=MAX_LENGTH)
-
-
-def check_num_samples(num_samples: AnyInt | None) -> int | None:
-    """Return the number of positions of an order as a Python int, or None for no end.
-
-    Raises:
-        ValueError: outside 0..2**62.
-        TypeError: if it is no integer.
-
-    Example:
-        >>> check_num_samples(10), check_num_samples(None)
-        (10, None)
-    """
-    return None if num_samples is None else check_int(num_samples, name="num_samples", high=MAX_LENGTH)
 
 
 def index_at(order: Order, position: AnyInt | Int[Tensor, "..."]) -> SampleIndex:

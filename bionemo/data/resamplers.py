@@ -15,15 +15,8 @@ from bionemo.core.utils.draws import scale_to
 from bionemo.core.utils.frozen_array import FrozenArray
 from bionemo.core.utils.hashing import fold_in, fold_word
 from bionemo.data.multi_epoch_dataset import SizedDataset, check_not_empty, fetch
-from bionemo.data.order import (
-    OrderBase,
-    OrderNumbers,
-    SampleIndex,
-    check_length,
-    check_num_samples,
-    index_at,
-    indices_at,
-)
+from bionemo.data.order import SampleIndex, index_at, indices_at
+from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples
 
 __all__ = ["PRNGResampleDataset", "ResampleOrder", "WeightedOrder"]
 

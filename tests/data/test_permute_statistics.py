@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bionemo.core.utils.hashing import fold_in
-from bionemo.data.permute import make_plan, permute, permute_kernel
+from bionemo.data.feistel import make_plan, permute_kernel
+from bionemo.data.permute import permute
 from tests.battery import FALSE_ALARM, alarms, battery, distances, orders, random_permutations
 
 

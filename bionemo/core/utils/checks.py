@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import Parameter
 
 __all__ = ["MAX_INT", "AnyInt", "IntArray", "check_index", "check_int", "check_int64", "check_seed", "is_concrete"]
 
@@ -34,7 +33,7 @@ def is_concrete(tensor: Tensor, /) -> bool:
     if torch.compiler.is_compiling():
         return False
     is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - torch has no public question
-    return type(tensor) in {Tensor, Parameter} and tensor.device.type == "cpu" and not is_wrapped
+    return type(tensor) is Tensor and tensor.device.type == "cpu" and not is_wrapped
 
 
 def _as_int(value: AnyInt, name: str) -> int:
