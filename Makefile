@@ -28,7 +28,7 @@ types: env
 unit: env
 	$(BIN)/python -m pytest --durations=10
 
-# Larger samples of the permutation's statistics, and machine code of every map: a quarter of an hour.
+# Larger samples of the permutation's statistics, and machine code of every map: some minutes.
 slow: env
 	$(BIN)/python -m pytest --durations=20 -m slow
 

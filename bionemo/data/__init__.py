@@ -3,6 +3,7 @@
 from bionemo.data.batches import batch_at as batch_at
 from bionemo.data.batches import batch_from as batch_from
 from bionemo.data.batches import num_batches as num_batches
+from bionemo.data.batches import sample_at as sample_at
 from bionemo.data.block_order import BlockOrder as BlockOrder
 from bionemo.data.epoch_order import EpochOrder as EpochOrder
 from bionemo.data.masking import MaskedTokens as MaskedTokens
@@ -65,5 +66,6 @@ __all__ = [
     "pipeline_record",
     "position_of",
     "record_differences",
+    "sample_at",
     "to_json",
 ]

@@ -3,22 +3,31 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import attrs
+import numpy as np
 import torch
+from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, check_int
+from bionemo.core.utils.checks import AnyInt, IntArray, check_int
 from bionemo.core.utils.hashing import fold_in
 from bionemo.core.utils.random_utils import make_generator
-from bionemo.data.order import SampleIndex, indices_at
+from bionemo.data.multi_epoch_dataset import EpochIndex
+from bionemo.data.order import Order, SampleIndex, index_at
 from bionemo.data.pipeline import Pipeline, Source
+from bionemo.data.reading import fetch
 
 __all__ = [
     "assemble",
     "batch_at",
     "batch_from",
     "batch_stop",
+    "columns_at",
     "num_batches",
     "rank_positions",
     "read_sample",
+    "read_samples",
+    "read_source",
+    "sample_at",
     "transform_batch",
     "transform_sample",
 ]
@@ -81,14 +90,63 @@ def rank_positions(start: int, stop: int, *, rank: AnyInt, world_size: AnyInt) -
     return range(start + rank * size // world_size, start + (rank + 1) * size // world_size)
 
 
-def read_sample(sources: Sequence[Source], index: SampleIndex, /) -> Any:
-    """Return a sample as its data set holds it.
+def read_sample(source: Source, index: SampleIndex, /) -> Any:
+    """Return one sample as its data set holds it.
 
     Example:
-        >>> read_sample([Source("abc"), Source("xyz")], SampleIndex(source=1, epoch=0, idx=2))
+        >>> read_sample(Source("xyz"), SampleIndex(source=0, epoch=0, idx=2))
         'z'
     """
-    return sources[index.source].dataset[index.idx]
+    dataset: Any = source.dataset
+    return dataset[index.idx] if source.index == "idx" else dataset[EpochIndex(index.epoch, index.idx)]
+
+
+def read_source(source: Source, index: SampleIndex, /) -> Any:
+    """Return samples of one source as its data set holds them.
+
+    Args:
+        source: what is read.
+        index: which samples, in one-axis int64 arrays; the source in it isn't looked at.
+
+    Returns:
+        A tensor of a tensor, an array of an array, and a list of anything else.
+
+    Raises:
+        Exception: what the data set raises, with a note that names the sample.
+
+    Example:
+        >>> read_source(Source("xyz"), SampleIndex(source=np.zeros(2), epoch=np.zeros(2), idx=np.array([2, 0])))
+        ['z', 'x']
+    """
+    if source.index == "idx":
+        return fetch(source.dataset, index.idx)
+    return fetch(source.dataset, list(map(EpochIndex, index.epoch.tolist(), index.idx.tolist())))
+
+
+def read_samples(sources: Sequence[Source], index: SampleIndex, /) -> Any:
+    """Return samples of several sources as their data sets hold them.
+
+    Args:
+        sources: what is read.
+        index: which samples, in one-axis int64 arrays.
+
+    Returns:
+        What `read_source` answers for the one source, or a list.
+
+    Example:
+        >>> index = SampleIndex(source=np.array([1, 0]), epoch=np.zeros(2), idx=np.array([2, 0]))
+        >>> read_samples([Source("abc"), Source("xyz")], index)
+        ['z', 'a']
+    """
+    if len(sources) == 1:
+        return read_source(sources[0], index)
+    samples: list[Any] = [None] * len(index.source)
+    for number in np.unique(index.source).tolist():
+        places = np.flatnonzero(index.source == number)
+        found = read_source(sources[number], SampleIndex(*(part[places] for part in index)))
+        for place, sample in zip(places.tolist(), found, strict=True):
+            samples[place] = sample
+    return samples
 
 
 def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: int, position: int) -> Any:
@@ -112,38 +170,117 @@ def transform_batch(
         >>> transform_batch(lambda batch, *, seeds: seeds % 100, None, seed=42, positions=[3, 4])
         tensor([ 5, 46])
     """
-    seeds = fold_in(seed, "row", torch.tensor(positions, dtype=torch.int64, device="cpu"))
-    return batch_transform(batch, seeds=seeds)
+    return batch_transform(batch, seeds=_seeds(seed, "row", positions))
 
 
-def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], indices: Sequence[SampleIndex], /) -> Batch:
+def _seeds(seed: int, purpose: str, positions: Sequence[int]) -> Tensor:
+    seeds: Tensor = fold_in(seed, purpose, torch.tensor(positions, dtype=torch.int64, device="cpu"))
+    return seeds
+
+
+def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[int], index: SampleIndex) -> list[Any]:
+    """Return samples, each transformed with its own generator."""
+    sources, transformed = pipeline.sources, []
+    numbers = index.source.tolist()
+    for place, (sample, seed) in enumerate(
+        zip(samples, _seeds(pipeline.seed, "sample", positions).tolist(), strict=True)
+    ):
+        transform = sources[numbers[place]].transform
+        generator = torch.Generator().manual_seed(seed)
+        try:
+            transformed.append(sample if transform is None else transform(sample, generator=generator))
+        except Exception as error:
+            _blame(error, positions, index, place)
+            raise
+    return transformed
+
+
+def _blame(error: Exception, positions: Sequence[int], index: SampleIndex, place: int) -> None:
+    """Add to an error which sample it came from."""
+    where = SampleIndex(*(int(part[place]) for part in index))
+    error.add_note(f"while reading position {positions[place]}: {where}")
+
+
+def _first_that_fails(sources: Sequence[Source], index: SampleIndex) -> int:
+    """Return the place of the first sample that can't be read alone; 0 if each can."""
+    for place in range(len(index.idx)):
+        try:
+            read_samples(sources, SampleIndex(*(part[place : place + 1] for part in index)))
+        except Exception:  # noqa: BLE001 - whatever it is, it is looked for
+            return place
+    return 0
+
+
+def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, /) -> Batch:
     """Return the batch of some positions, given what stands there: the one function below every way to a batch.
 
+    Args:
+        pipeline: what is read.
+        positions: places in the training order.
+        index: what stands there, in one-axis int64 arrays.
+
     Raises:
-        Exception: what a data set or transform raises, with a note that names the position, source, epoch and idx.
+        Exception: what a data set or transform raises, with a note that names the position, source, epoch and idx, and
+            what a collate raises, with one that names the positions.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
-        >>> assemble(pipeline, range(2), indices_at(order, range(2))) == batch_at(pipeline, 0)
+        >>> assemble(pipeline, range(2), columns_at(order, range(2))) == batch_at(pipeline, 0)
         True
     """
-    samples = []
-    for position, index in zip(positions, indices, strict=True):
-        try:
-            sample = read_sample(pipeline.sources, index)
-            transform = pipeline.sources[index.source].transform
-            if transform is not None:
-                sample = transform_sample(transform, sample, seed=pipeline.seed, position=position)
-        except Exception as error:
-            error.add_note(f"while reading position {position}: {index}")
-            raise
-        samples.append(sample)
-    batch = pipeline.collate(samples)
-    if pipeline.batch_transform is None:
-        return batch
-    return transform_batch(pipeline.batch_transform, batch, seed=pipeline.seed, positions=positions)
+    try:
+        samples = read_samples(pipeline.sources, index)
+    except Exception as error:
+        _blame(error, positions, index, _first_that_fails(pipeline.sources, index))
+        raise
+    if any([source.transform is not None for source in pipeline.sources]):  # noqa: C419 - faster than a generator
+        samples = _with_transforms(pipeline, samples, positions, index)
+    try:
+        batch = samples if pipeline.collate is None else pipeline.collate(list(samples))
+        if pipeline.batch_transform is None:
+            return batch
+        return transform_batch(pipeline.batch_transform, batch, seed=pipeline.seed, positions=positions)
+    except Exception as error:
+        error.add_note(f"while collating positions {', '.join(map(str, positions))}")
+        raise
+
+
+def columns_at(order: Order, positions: Sequence[int] | IntArray, /) -> SampleIndex:
+    """Return what stands at many positions, in one-axis int64 arrays.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> columns_at(EpochOrder(length=5, seed=7), range(5)).idx
+        array([0, 1, 4, 3, 2])
+    """
+    if isinstance(positions, range):
+        places = torch.arange(positions.start, positions.stop, positions.step, device="cpu")
+    else:
+        places = torch.as_tensor(positions, dtype=torch.int64, device="cpu")
+    return SampleIndex(*(part.numpy() for part in index_at(order, places)))
+
+
+def sample_at(pipeline: Pipeline[Any], position: AnyInt, /) -> Any:
+    """Return the sample at a position, read and transformed, without reading any other.
+
+    Law: sample `k` of the batch that starts at position `p` is `sample_at(pipeline, p + k)`.
+
+    Raises:
+        IndexError: if the order has no such position.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> [sample_at(pipeline, position) for position in range(5)]
+        ['a', 'b', 'e', 'd', 'c']
+    """
+    single = attrs.evolve(pipeline, collate=list, batch_transform=None)
+    place = check_int(position, name="position", low=-(2**63))
+    index_at(pipeline.order, place)
+    return assemble(single, (place,), columns_at(pipeline.order, (place,)))[0]
 
 
 def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:
@@ -182,7 +319,7 @@ def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world
         )
         raise IndexError(message)
     positions = rank_positions(start, stop, rank=rank, world_size=world_size)
-    return assemble(pipeline, positions, indices_at(pipeline.order, positions))
+    return assemble(pipeline, positions, columns_at(pipeline.order, positions))
 
 
 def batch_at(pipeline: Pipeline[Batch], step: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:

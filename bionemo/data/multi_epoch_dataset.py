@@ -12,6 +12,7 @@ from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.data.epoch_order import EpochOrder
 from bionemo.data.order import index_at, indices_at
 from bionemo.data.order_base import check_num_samples
+from bionemo.data.reading import fetch
 
 __all__ = [
     "EpochIndex",
@@ -22,7 +23,6 @@ __all__ = [
     "MultiEpochDatasetWrapper",
     "SizedDataset",
     "check_not_empty",
-    "fetch",
 ]
 
 Sample = TypeVar("Sample", covariant=True)  # noqa: PLC0105 - the name is the noun
@@ -59,18 +59,6 @@ class MultiEpochDataset(Protocol[Sample]):
     def __len__(self) -> int:
         """Return how many samples one epoch has."""
         ...
-
-
-def fetch(dataset: Any, indices: Sequence[Any], /) -> list[Any]:
-    """Return samples of a data set, by one call of its `__getitems__` where it has one.
-
-    Example:
-        >>> fetch("abc", [2, 0])
-        ['c', 'a']
-    """
-    if hasattr(dataset, "__getitems__"):
-        return list(dataset.__getitems__(list(indices)))
-    return [dataset[index] for index in indices]
 
 
 def check_not_empty(dataset: SizedDataset[Any] | MultiEpochDataset[Any], /) -> None:
@@ -155,7 +143,7 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Return many samples, their places worked out at once."""
-        return fetch(self.dataset, [EpochIndex(epoch, idx) for _, epoch, idx in indices_at(self.order, indices)])
+        return list(fetch(self.dataset, [EpochIndex(epoch, idx) for _, epoch, idx in indices_at(self.order, indices)]))
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

@@ -10,7 +10,7 @@ from bionemo.data.multi_epoch_dataset import SizedDataset
 from bionemo.data.order import Order
 from bionemo.data.record import function_name, to_record
 
-__all__ = ["Pipeline", "Source", "pipeline_record"]
+__all__ = ["Pipeline", "Source", "pipeline_record", "to_sources"]
 
 Batch = TypeVar("Batch")
 
@@ -20,16 +20,27 @@ class Source:
     """A data set, and what is done to each of its samples.
 
     Args:
-        dataset: random access by `dataset[idx]`, and `len`. Two sources are equal only with the very same data set.
+        dataset: random access by `dataset[idx]`, and `len`. Tensors and arrays are gathered from, and a data set with
+            `__getitems__` is asked for a whole batch at once. Two sources are equal only with the very same data set.
         transform: called as `transform(sample, generator=generator)` with the sample's own generator; None leaves
             samples as they are.
+        index: what the data set is indexed by: "idx", the place in it, or "epoch", an `EpochIndex(epoch, idx)`.
     """
 
     dataset: SizedDataset[Any] = attrs.field(eq=id)
     transform: Callable[..., Any] | None = attrs.field(default=None, kw_only=True)
+    index: Literal["idx", "epoch"] = attrs.field(
+        default="idx", validator=attrs.validators.in_(("idx", "epoch")), kw_only=True
+    )
 
 
-def _to_sources(sources: object) -> tuple[Source, ...]:
+def to_sources(sources: object) -> tuple[Source, ...]:
+    """Return data sets and sources as sources: of a tuple, or of a list with a source in it, each part; else the one.
+
+    Example:
+        >>> len(to_sources("abc")), len(to_sources(("abc", "xyz")))
+        (1, 2)
+    """
     is_many = isinstance(sources, tuple) or (
         isinstance(sources, list) and any(isinstance(part, Source) for part in sources)
     )
@@ -50,7 +61,8 @@ class Pipeline(Generic[Batch]):
         sources: a data set or a `Source`, or a tuple of them, one for each source of the order.
         batch_size: samples in one step, over all ranks together.
         seed: 0..2**63-1; gives every position its generator and every row its seed.
-        collate: makes a batch from a list of samples, which may be empty (a rank without a share).
+        collate: makes a batch from a list of samples, which may be empty (a rank without a share). None leaves them as
+            they are read: a tensor or array of rows where that is the one source, without a transform; else a list.
         batch_transform: called as `batch_transform(batch, seeds=seeds)` with an int64 seed a row; None leaves batches
             as they are.
         tail: what becomes of samples that don't fill the last batch: "short" delivers them as a short batch, "drop"
@@ -68,10 +80,10 @@ class Pipeline(Generic[Batch]):
     """
 
     order: Order
-    sources: tuple[Source, ...] = attrs.field(converter=_to_sources)
+    sources: tuple[Source, ...] = attrs.field(converter=to_sources)
     batch_size: int = attrs.field(converter=_check_batch_size)
     seed: int = attrs.field(converter=check_seed)
-    collate: Callable[[list[Any]], Batch]
+    collate: Callable[[list[Any]], Batch] | None = None
     batch_transform: Callable[..., Batch] | None = None
     tail: Literal["drop", "short"] = attrs.field(default="short", validator=attrs.validators.in_(("drop", "short")))
 
@@ -84,6 +96,9 @@ class Pipeline(Generic[Batch]):
             )
             raise ValueError(message)
         lengths = tuple(len(source.dataset) for source in sources)
+        if not all(lengths):
+            message = f"data sets must hold at least one sample each, got lengths {lengths}."
+            raise ValueError(message)
         expected = getattr(self.order, "source_lengths", lengths)
         if any(of_order not in {None, length} for length, of_order in zip(lengths, expected, strict=True)):
             message = (

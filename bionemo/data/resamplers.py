@@ -14,9 +14,10 @@ from bionemo.core.utils.checks import AnyInt, check_seed
 from bionemo.core.utils.draws import scale_to
 from bionemo.core.utils.frozen_array import FrozenArray
 from bionemo.core.utils.hashing import fold_in, fold_word
-from bionemo.data.multi_epoch_dataset import SizedDataset, check_not_empty, fetch
+from bionemo.data.multi_epoch_dataset import SizedDataset, check_not_empty
 from bionemo.data.order import SampleIndex, index_at, indices_at
 from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples
+from bionemo.data.reading import fetch
 
 __all__ = ["PRNGResampleDataset", "ResampleOrder", "WeightedOrder"]
 
@@ -188,7 +189,7 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Return many samples, their places worked out at once."""
-        return fetch(self.dataset, [place.idx for place in indices_at(self.order, indices)])
+        return list(fetch(self.dataset, [place.idx for place in indices_at(self.order, indices)]))
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+import numpy as np
 from torchdata.nodes import BaseNode, Mapper
 
 from bionemo.core.utils.checks import AnyInt, check_int
-from bionemo.data.batches import assemble, batch_stop, num_batches, rank_positions
-from bionemo.data.order import SampleIndex, indices_at, order_id
+from bionemo.data.batches import assemble, batch_stop, columns_at, num_batches, rank_positions
+from bionemo.data.order import SampleIndex, order_id
 from bionemo.data.pipeline import Pipeline, pipeline_record
 from bionemo.data.pipes.nodes import CHUNK, call_within_node
 from bionemo.data.record import differences_as_text, record_differences
@@ -31,7 +32,7 @@ class _PlacedBatch(NamedTuple):
 
     stop: int
     positions: range
-    indices: list[SampleIndex]
+    sample_index: SampleIndex
 
 
 class _PlacedBatches(BaseNode[_PlacedBatch]):
@@ -63,17 +64,23 @@ class _PlacedBatches(BaseNode[_PlacedBatch]):
             bounds.append((stop, rank_positions(start, stop, rank=self.rank, world_size=self.world_size)))
             num_positions += len(bounds[-1][1])
             start = stop
-        indices = iter(indices_at(self.pipeline.order, [position for _, positions in bounds for position in positions]))
-        self.ahead.extend(
-            _PlacedBatch(stop, positions, [next(indices) for _ in positions]) for stop, positions in bounds
+        if not bounds:
+            return
+        index = columns_at(
+            self.pipeline.order, np.concatenate([np.arange(part.start, part.stop) for _, part in bounds])
         )
+        first = 0
+        for stop, positions in bounds:
+            behind = first + len(positions)
+            self.ahead.append(_PlacedBatch(stop, positions, SampleIndex(*(part[first:behind] for part in index))))
+            first = behind
 
     def get_state(self) -> dict[str, Any]:
         return {"position": self.position}
 
 
 def _read_batch(placed: _PlacedBatch, *, pipeline: Pipeline[Batch]) -> tuple[int, Batch]:
-    return placed.stop, call_within_node(assemble, pipeline, placed.positions, placed.indices)
+    return placed.stop, call_within_node(assemble, pipeline, placed.positions, placed.sample_index)
 
 
 class PipelineLoader(Generic[Batch]):

@@ -14,7 +14,7 @@ from torchdata.nodes import BaseNode, Batcher, Mapper
 from bionemo.core.utils.checks import check_int
 from bionemo.data.batches import read_sample, transform_batch, transform_sample
 from bionemo.data.order import Order, SampleIndex, indices_at
-from bionemo.data.pipeline import Source
+from bionemo.data.pipeline import Source, to_sources
 
 __all__ = ["CHUNK", "PlacedSample", "batch", "call_within_node", "collate", "read", "sample_indices", "transform"]
 
@@ -95,7 +95,8 @@ def sample_indices(order: Order, *, start: int = 0) -> BaseNode[tuple[int, Sampl
 
 def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PlacedSample:
     position, sample_index = place
-    return PlacedSample(position, sample_index, call_within_node(read_sample, sources, sample_index))
+    source = sources[sample_index.source]
+    return PlacedSample(position, sample_index, call_within_node(read_sample, source, sample_index))
 
 
 def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[PlacedSample]:
@@ -103,7 +104,7 @@ def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[Pl
 
     Args:
         node: what `sample_indices` gives.
-        *datasets: one for each source of the order.
+        *datasets: data sets, or sources, one for each source of the order; a transform in one isn't called.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -111,7 +112,7 @@ def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[Pl
         >>> [placed.sample for placed in node]
         ['b', 'a', 'c']
     """
-    return Mapper(node, partial(_read, sources=tuple(Source(dataset) for dataset in datasets)))
+    return Mapper(node, partial(_read, sources=to_sources(datasets)))
 
 
 def _transform(placed: PlacedSample, *, function: Callable[..., Any], seed: int) -> PlacedSample:

@@ -1,0 +1,172 @@
+"""Samples of data sets of every kind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.data import EpochIndex, EpochOrder, MixtureOrder, Pipeline, Source, batch_at, index_at, sample_at
+from bionemo.data.reading import fetch
+
+INDICES = [7, 0, 7, 19, 3]
+
+
+class Many(list):
+    """A data set that gives many at once, and remembers what it was asked for."""
+
+    def __init__(self, values) -> None:
+        super().__init__(values)
+        self.calls: list[list[int]] = []
+
+    def __getitems__(self, indices: list[int]) -> list:
+        self.calls.append(indices)
+        return [self[index] for index in indices]
+
+
+class InOrder(Many):
+    """A data set of the Hugging Face library, as far as its name and manner go."""
+
+
+InOrder.__module__ = "datasets.arrow_dataset"
+
+
+class Epochs:
+    """A data set that is indexed by epoch and place."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, index: EpochIndex) -> tuple[int, int]:
+        return index.epoch, index.idx
+
+
+def make(dataset, **fields) -> Pipeline:
+    order = EpochOrder(length=20, seed=42, num_samples=50)
+    return Pipeline(**{"order": order, "sources": dataset, "batch_size": 8, "seed": 7} | fields)
+
+
+@pytest.mark.parametrize("indices", [INDICES, np.array(INDICES), [], np.array([], dtype=np.int64)])
+def test_each_kind_gives_the_samples_in_the_sequence_asked_for(indices, tmp_path: Path) -> None:
+    values = np.arange(100).reshape(20, 5)
+    mapped = np.memmap(tmp_path / "values", dtype=values.dtype, shape=values.shape, mode="w+")
+    mapped[:] = values
+    expected = values[np.asarray(indices, dtype=np.int64)]
+    for dataset in (values, mapped, torch.from_numpy(values)):
+        found = fetch(dataset, indices)
+        assert type(found) is (torch.Tensor if isinstance(dataset, torch.Tensor) else np.ndarray)
+        assert found.shape == expected.shape
+        assert found.tolist() == expected.tolist()
+    for kind in (list, Many, InOrder):
+        assert fetch(kind(values.tolist()), indices) == expected.tolist()
+
+
+def test_many_are_asked_for_at_once_and_in_rising_order_where_the_library_wants_it() -> None:
+    plain, arrow = Many(range(20)), InOrder(range(20))
+    assert fetch(plain, INDICES) == fetch(arrow, INDICES) == INDICES
+    assert plain.calls == [INDICES]
+    assert arrow.calls == [sorted(INDICES)]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_batch_is_the_same_from_every_kind_of_data_set(rank: int) -> None:
+    batches = [batch_at(make(kind(range(20)), collate=list), 2, rank, 2) for kind in (list, Many, InOrder)]
+    gathered = batch_at(make(torch.arange(20)), 2, rank, 2)
+    assert batches[0] == batches[1] == batches[2] == gathered.tolist()
+    assert batch_at(make(np.arange(20)), 2, rank, 2).tolist() == batches[0]
+
+
+def test_without_collate_a_batch_is_what_is_read() -> None:
+    rows = torch.arange(100.0).reshape(20, 5)
+    batch = batch_at(make(rows), 0)
+    assert torch.equal(batch, torch.stack([sample_at(make(rows), position) for position in range(8)]))
+    assert batch_at(make(rows), 0, 0, 9).shape == (0, 5)
+    assert isinstance(batch_at(make(list(range(20))), 0), list)
+    transformed = make(Source(rows, transform=lambda row, *, generator: row * 2))
+    assert [row.tolist() for row in batch_at(transformed, 0)] == (batch * 2).tolist()
+
+
+def test_a_collate_is_given_a_list_of_rows() -> None:
+    kinds = []
+    batch = batch_at(make(torch.arange(20), collate=lambda rows: kinds.append(type(rows)) or torch.stack(rows)), 0)
+    assert kinds == [list]
+    assert torch.equal(batch, batch_at(make(torch.arange(20)), 0))
+
+
+def test_a_data_set_may_be_indexed_by_its_epoch() -> None:
+    pipeline = make(Source(Epochs(), index="epoch"))
+    samples = [sample for step in range(7) for sample in batch_at(pipeline, step)]
+    assert samples == [tuple(index_at(pipeline.order, position)[1:]) for position in range(50)]
+    assert [sample_at(pipeline, position) for position in range(50)] == samples
+
+
+def test_sources_of_several_kinds_are_read_together() -> None:
+    parts = (EpochOrder(length=20, seed=1), EpochOrder(length=20, seed=2), EpochOrder(length=20, seed=3))
+    order = MixtureOrder(orders=parts, weights=(3, 2, 1), num_samples=50)
+    sources = (
+        torch.arange(20),
+        Source(Many(range(100, 120)), transform=lambda sample, *, generator: -sample),
+        range(200, 220),
+    )
+    pipeline = make(sources, order=order, collate=lambda samples: [int(sample) for sample in samples])
+    for step in range(7):
+        expected = []
+        for position in range(8 * step, min(8 * step + 8, 50)):
+            source, _, idx = index_at(order, position)
+            expected.append((idx, -(100 + idx), 200 + idx)[source])
+        assert batch_at(pipeline, step) == expected
+
+
+class Broken(list):
+    def __getitem__(self, index: int):
+        if index == 3:
+            raise OSError("disk on fire")
+        return super().__getitem__(index)
+
+
+class BrokenAtOnce(Broken):
+    def __getitems__(self, indices: list[int]) -> list:
+        return [self[index] for index in indices]
+
+
+def fail(sample, **_):
+    if sample == 3:
+        raise ValueError("no such residue")
+    return sample
+
+
+@pytest.mark.parametrize(
+    "dataset", [Broken(range(20)), BrokenAtOnce(range(20)), Source(list(range(20)), transform=fail)]
+)
+def test_an_error_names_the_sample_and_keeps_its_kind(dataset) -> None:
+    pipeline = make(dataset)
+    position = next(place for place in range(50) if index_at(pipeline.order, place).idx == 3)
+    with pytest.raises((OSError, ValueError), match="disk on fire|no such residue") as caught:
+        batch_at(pipeline, position // 8)
+    assert caught.value.__notes__ == [f"while reading position {position}: {index_at(pipeline.order, position)}"]
+
+
+def test_an_error_in_a_collate_names_the_positions() -> None:
+    def collate(samples: list):
+        raise ValueError("rows of different lengths")
+
+    with pytest.raises(ValueError, match="rows of different lengths") as caught:
+        batch_at(make(list(range(20)), collate=collate), 6)
+    assert caught.value.__notes__ == ["while collating positions 48, 49"]
+
+
+def test_an_empty_data_set_is_refused() -> None:
+    class Endless:
+        num_samples, num_sources = None, 1
+
+        def index_at(self, position, /):
+            return position
+
+    with pytest.raises(ValueError, match=r"at least one sample each, got lengths \(0,\)"):
+        make([], order=Endless())
+
+
+@pytest.mark.parametrize("position", [-1, 50])
+def test_a_sample_out_of_range_is_named(position: int) -> None:
+    with pytest.raises(IndexError, match=rf"position must be in 0\.\.49, got position={position}"):
+        sample_at(make(list(range(20))), position)
