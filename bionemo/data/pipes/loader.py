@@ -2,9 +2,9 @@
 
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from torchdata.nodes import BaseNode, Mapper
@@ -14,6 +14,7 @@ from bionemo.data.batches import assemble, batch_stop, columns_at, num_batches, 
 from bionemo.data.order import SampleIndex, order_id
 from bionemo.data.pipeline import Pipeline, pipeline_record
 from bionemo.data.pipes.nodes import CHUNK, call_within_node
+from bionemo.data.pipes.workers import BatchWorkers
 from bionemo.data.record import differences_as_text, record_differences
 
 __all__ = ["PipelineLoader", "loader"]
@@ -98,6 +99,10 @@ class PipelineLoader(Generic[Batch]):
         batches_per_epoch: AnyInt | None,
         restart: bool,
         start: AnyInt,
+        num_workers: AnyInt = 0,
+        multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None,
+        prefetch_factor: AnyInt = 2,
+        pin_memory: bool = False,
     ) -> None:
         rank_positions(0, 0, rank=rank, world_size=world_size)
         if batches_per_epoch is not None:
@@ -108,6 +113,19 @@ class PipelineLoader(Generic[Batch]):
         self.start = check_int(start, name="start", high=_end(pipeline))
         self.consumed_samples = self.start
         self._current: object = None
+        self._workers: BatchWorkers | None = None
+        num_workers = check_int(num_workers, name="num_workers")
+        prefetch_factor = check_int(prefetch_factor, name="prefetch_factor", low=1)
+        if num_workers or pin_memory:
+            self._workers = BatchWorkers(
+                pipeline,
+                rank=self.rank,
+                world_size=self.world_size,
+                num_workers=num_workers,
+                context=multiprocessing_context,
+                prefetch_factor=prefetch_factor,
+                pin_memory=pin_memory,
+            )
 
     def __len__(self) -> int:
         """Return how many batches there are from pause to pause, or in a finite order without pauses.
@@ -134,8 +152,7 @@ class PipelineLoader(Generic[Batch]):
         if self.restart:
             self.consumed_samples = self.start
         pause = self._next_pause()
-        node = _PlacedBatches(self.pipeline, rank=self.rank, world_size=self.world_size, start=self.consumed_samples)
-        for stop, batch in Mapper(node, partial(_read_batch, pipeline=self.pipeline)):
+        for stop, batch in self._batches(pause):
             self.consumed_samples = stop
             yield batch
             if stop == pause:
@@ -143,6 +160,19 @@ class PipelineLoader(Generic[Batch]):
             if self._current is not current:
                 message = "this iteration is over: a newer one of the same loader has begun, or a state was loaded."
                 raise RuntimeError(message)
+
+    def _batches(self, pause: int | None) -> Iterable[tuple[int, Batch]]:
+        """Return an iterable over the batches from here on, each with the position behind it."""
+        if self._workers is not None:
+            return self._workers.batches(self.consumed_samples, pause)
+        node = _PlacedBatches(self.pipeline, rank=self.rank, world_size=self.world_size, start=self.consumed_samples)
+        placed: Iterable[tuple[int, Batch]] = Mapper(node, partial(_read_batch, pipeline=self.pipeline))
+        return placed
+
+    def close(self) -> None:
+        """End the worker processes, if there are any; a new iteration starts others."""
+        if self._workers is not None:
+            self._workers.close()
 
     @property
     def is_exhausted(self) -> bool:
@@ -225,6 +255,10 @@ def loader(
     batches_per_epoch: AnyInt | None = None,
     restart: bool = False,
     start: AnyInt = 0,
+    num_workers: AnyInt = 0,
+    multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None,
+    prefetch_factor: AnyInt = 2,
+    pin_memory: bool = False,
 ) -> PipelineLoader[Batch]:
     """Return an iterable over a rank's batches of a pipeline, which can stop anywhere and go on elsewhere.
 
@@ -240,6 +274,12 @@ def loader(
             order is one pass.
         restart: start over with every `iter()`, with the same batches, as an evaluation does.
         start: position of the first sample.
+        num_workers: processes that read batches ahead of time; 0 reads in this one. They start with the first iteration
+            and live as long as the loader, or until `close()`. The batches are the same with any number.
+        multiprocessing_context: how they are started; with "spawn" the pipeline must pickle. None for the platform's
+            way.
+        prefetch_factor: batches that each process reads ahead.
+        pin_memory: hand batches over in page-locked memory, for a faster way to the GPU.
 
     Returns:
         The loader, with `len`, `state_dict` and `load_state_dict`.
@@ -258,5 +298,14 @@ def loader(
         ['ed', 'c']
     """
     return PipelineLoader(
-        pipeline, rank=rank, world_size=world_size, batches_per_epoch=batches_per_epoch, restart=restart, start=start
+        pipeline,
+        rank=rank,
+        world_size=world_size,
+        batches_per_epoch=batches_per_epoch,
+        restart=restart,
+        start=start,
+        num_workers=num_workers,
+        multiprocessing_context=multiprocessing_context,
+        prefetch_factor=prefetch_factor,
+        pin_memory=pin_memory,
     )

@@ -1,0 +1,199 @@
+"""Worker processes: the same batches, errors that are clear, and nothing left behind."""
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.data import EpochOrder, MixtureOrder, Pipeline, Source, batch_at
+from bionemo.data.pipes import loader
+
+
+def with_number(sample, *, generator: torch.Generator):
+    return sample, int(torch.randint(10**9, (), generator=generator)), os.getpid()
+
+
+def without_pid(batch: list) -> list:
+    return [sample[:2] for sample in batch]
+
+
+def seeded(batch: list, *, seeds: torch.Tensor) -> list:
+    return list(zip(batch, seeds.tolist(), strict=True))
+
+
+def fail_at(sample: int, *, generator: torch.Generator, bad: int):
+    if sample == bad:
+        raise LookupError("no such residue")
+    return sample
+
+
+def die_at(sample: int, *, generator: torch.Generator, bad: int):
+    if sample == bad:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sample
+
+
+def stop(sample: int, *, generator: torch.Generator):
+    next(iter([]))
+
+
+def make(num_samples: int | None = 100, transform=with_number, **fields) -> Pipeline:
+    order = EpochOrder(length=30, seed=42, num_samples=num_samples)
+    sources = Source(list(range(30)), transform=transform)
+    return Pipeline(**{"order": order, "sources": sources, "batch_size": 8, "seed": 7, "collate": list} | fields)
+
+
+def no_children() -> bool:
+    """Return whether all worker processes end within some seconds."""
+    end = time.monotonic() + 20
+    while multiprocessing.active_children() and time.monotonic() < end:
+        time.sleep(0.01)
+    return not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(("num_workers", "context"), [(1, "fork"), (2, "fork"), (2, "spawn")])
+def test_workers_read_what_the_process_itself_reads(num_workers: int, context: str) -> None:
+    pipeline = make(collate=without_pid, batch_transform=seeded)
+    for rank in range(2):
+        batches = loader(pipeline, rank, 2, num_workers=num_workers, multiprocessing_context=context)
+        assert list(batches) == [batch_at(pipeline, step, rank, 2) for step in range(13)]
+        assert list(batches) == []
+        batches.close()
+    assert no_children()
+
+
+def test_workers_are_other_processes_and_stay_from_pause_to_pause() -> None:
+    batches = loader(make(None), batches_per_epoch=4, num_workers=2, multiprocessing_context="fork")
+    epochs = [list(batches) for _ in range(3)]
+    readers = {sample[2] for epoch in epochs for batch in epoch for sample in batch}
+    assert len(readers) == 2
+    assert os.getpid() not in readers
+    found = [without_pid(batch) for epoch in epochs for batch in epoch]
+    assert found == [without_pid(batch_at(make(None), step)) for step in range(12)]
+
+
+def test_the_state_counts_what_was_delivered_and_goes_on_with_any_number_of_workers() -> None:
+    pipeline = make(collate=without_pid)
+    first = loader(pipeline, num_workers=2, multiprocessing_context="fork", prefetch_factor=4)
+    begun = iter(first)
+    delivered = [next(begun) for _ in range(3)]
+    state = first.state_dict()
+    assert state["consumed_samples"] == 24
+    assert state == loader(pipeline, start=24).state_dict()
+    for num_workers in (0, 1, 2):
+        second = loader(pipeline, num_workers=num_workers, multiprocessing_context="fork" if num_workers else None)
+        second.load_state_dict(state)
+        assert delivered + list(second) == list(loader(pipeline))
+    assert delivered + list(first) == list(loader(pipeline))
+
+
+def test_an_iteration_that_is_left_early_is_forgotten() -> None:
+    batches = loader(make(None, collate=without_pid), num_workers=2, multiprocessing_context="fork", restart=True)
+    expected = [batch_at(make(None, collate=without_pid), step) for step in range(3)]
+    for _ in range(3):
+        assert [batch for batch, _ in zip(batches, range(3), strict=False)] == expected
+
+
+def test_a_mixture_and_arrays_are_read_as_they_are() -> None:
+    order = MixtureOrder(
+        orders=(EpochOrder(length=9, seed=1), EpochOrder(length=7, seed=2)), weights=(2, 1), num_samples=40
+    )
+    sources = (np.arange(9), torch.arange(100, 107))
+    pipeline = make(order=order, sources=sources, collate=np.array)
+    for step, batch in enumerate(loader(pipeline, num_workers=2, multiprocessing_context="fork")):
+        assert isinstance(batch, np.ndarray)
+        assert batch.tolist() == batch_at(pipeline, step).tolist()
+
+
+def test_an_error_in_a_worker_names_the_sample_and_leaves_no_process() -> None:
+    batches = loader(make(transform=partial(fail_at, bad=3)), num_workers=2, multiprocessing_context="fork")
+    with pytest.raises(
+        LookupError, match=r"(?s)no such residue.*while reading position \d+: SampleIndex\(source=0, epoch=0, idx=3\)"
+    ):
+        list(batches)
+    assert no_children()
+    assert batches.consumed_samples % 8 == 0
+
+
+def test_a_worker_that_dies_ends_the_iteration() -> None:
+    batches = loader(make(transform=partial(die_at, bad=3)), num_workers=2, multiprocessing_context="fork")
+    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)"):
+        list(batches)
+    assert no_children()
+
+
+def test_a_stop_iteration_in_a_worker_is_no_end() -> None:
+    with pytest.raises(RuntimeError, match="raised StopIteration: an iterator in it has ended"):
+        list(loader(make(transform=stop), num_workers=1, multiprocessing_context="fork"))
+
+
+def test_a_loader_that_is_dropped_leaves_no_process_thread_or_file() -> None:
+    threads, files = threading.active_count(), set(Path("/proc/self/fd").iterdir())
+    batches = loader(make(), num_workers=2, multiprocessing_context="fork")
+    next(iter(batches))
+    del batches
+    assert no_children()
+    assert threading.active_count() == threads
+    assert len(set(Path("/proc/self/fd").iterdir()) - files) == 0
+
+
+@pytest.mark.usefixtures("no_type_checks")  # the type checker draws which element of a list it looks at
+def test_no_global_random_state_is_moved() -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    list(loader(make(), num_workers=1, multiprocessing_context="fork"))
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
+@pytest.mark.parametrize("whom", ["main", "all"])
+def test_ctrl_c_leaves_no_process(whom: str) -> None:
+    script = textwrap.dedent(
+        """
+        import sys, time
+        from bionemo.data import EpochOrder, Pipeline, Source
+        from bionemo.data.pipes import loader
+        def slow(sample, *, generator):
+            time.sleep(0.01)
+            return sample
+        sources = Source(list(range(100)), transform=slow)
+        pipeline = Pipeline(order=EpochOrder(length=100, seed=1), sources=sources, batch_size=4, seed=1)
+        for batch in loader(pipeline, num_workers=2, multiprocessing_context="fork"):
+            print("batch", flush=True)
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "batch\n"
+    os.kill(process.pid, signal.SIGINT) if whom == "main" else os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in {1, -signal.SIGINT}
+    assert "KeyboardInterrupt" in errors
+    for _ in range(500):
+        if subprocess.run(["pgrep", "-g", str(process.pid)], stdout=subprocess.DEVNULL).returncode:
+            return
+        time.sleep(0.01)
+    pytest.fail("a worker process is left")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"num_workers": -1}, "got num_workers=-1"), ({"prefetch_factor": 0}, "got prefetch_factor=0")],
+)
+def test_bad_options_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loader(make(), **options)
