@@ -31,7 +31,8 @@ def fetch(dataset: Any, indices: Any, /) -> Any:
         (['c', 'a'], tensor([7, 5]))
     """
     if isinstance(dataset, Tensor):
-        return dataset[torch.as_tensor(indices, dtype=torch.int64, device="cpu")]
+        places = np.asarray(indices, dtype=np.int64)
+        return dataset.index_select(0, torch.from_numpy(places).to(dataset.device))
     if isinstance(dataset, np.memmap):
         rising, back = _sort(np.asarray(indices, dtype=np.int64))
         return np.asarray(dataset[rising])[back]

@@ -1,13 +1,10 @@
 """The loader of a pipeline: an iterable with one integer of state."""
 
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import numpy as np
-from torchdata.nodes import BaseNode, Mapper
 
 from bionemo.core.utils.checks import AnyInt, check_int
 from bionemo.data.batches import assemble, batch_stop, columns_at, num_batches, rank_positions
@@ -28,60 +25,23 @@ _NAME_FIELDS: Final = ("transforms", "collate", "batch_transform")
 """Fields that hold names of functions, which say less than the functions do."""
 
 
-class _PlacedBatch(NamedTuple):
-    """A rank's part of a batch, still to be read, and the position behind the whole batch."""
-
-    stop: int
-    positions: range
-    sample_index: SampleIndex
-
-
-class _PlacedBatches(BaseNode[_PlacedBatch]):
-    """A rank's parts of the batches from a position on; the state is the next batch's position."""
-
-    def __init__(self, pipeline: Pipeline[Any], *, rank: int, world_size: int, start: int) -> None:
-        super().__init__()
-        self.pipeline, self.rank, self.world_size, self.start = pipeline, rank, world_size, start
-        self.position = start
-        self.ahead: deque[_PlacedBatch] = deque()
-
-    def reset(self, initial_state: dict[str, Any] | None = None) -> None:
-        super().reset(initial_state)
-        self.position = self.start if initial_state is None else initial_state["position"]
-        self.ahead.clear()
-
-    def next(self) -> _PlacedBatch:
-        if not self.ahead:
-            self._look_ahead()
-        if not self.ahead:
-            raise StopIteration
-        self.position = self.ahead[0].stop
-        return self.ahead.popleft()
-
-    def _look_ahead(self) -> None:
-        bounds: list[tuple[int, range]] = []
-        num_positions, start = 0, self.position
-        while num_positions < CHUNK and len(bounds) < CHUNK and (stop := batch_stop(self.pipeline, start)) > start:
-            bounds.append((stop, rank_positions(start, stop, rank=self.rank, world_size=self.world_size)))
+def _read_batches(pipeline: Pipeline[Batch], *, rank: int, world_size: int, start: int) -> Iterator[tuple[int, Batch]]:
+    """Yield a rank's parts of the batches from a position on, each with the position behind the whole batch."""
+    bounds = [(start, range(start, start))]
+    while bounds:
+        start, bounds, num_positions = bounds[-1][0], [], 0
+        while num_positions < CHUNK and len(bounds) < CHUNK and (stop := batch_stop(pipeline, start)) > start:
+            bounds.append((stop, rank_positions(start, stop, rank=rank, world_size=world_size)))
             num_positions += len(bounds[-1][1])
             start = stop
-        if not bounds:
-            return
-        index = columns_at(
-            self.pipeline.order, np.concatenate([np.arange(part.start, part.stop) for _, part in bounds])
-        )
+        places = np.concatenate([np.arange(part.start, part.stop) for _, part in bounds] or [np.arange(0)])
+        sources, epochs, idxs = columns_at(pipeline.order, places)
         first = 0
         for stop, positions in bounds:
             behind = first + len(positions)
-            self.ahead.append(_PlacedBatch(stop, positions, SampleIndex(*(part[first:behind] for part in index))))
+            index = SampleIndex(sources[first:behind], epochs[first:behind], idxs[first:behind])
+            yield stop, call_within_node(assemble, pipeline, positions, index)
             first = behind
-
-    def get_state(self) -> dict[str, Any]:
-        return {"position": self.position}
-
-
-def _read_batch(placed: _PlacedBatch, *, pipeline: Pipeline[Batch]) -> tuple[int, Batch]:
-    return placed.stop, call_within_node(assemble, pipeline, placed.positions, placed.sample_index)
 
 
 class PipelineLoader(Generic[Batch]):
@@ -165,9 +125,7 @@ class PipelineLoader(Generic[Batch]):
         """Return an iterable over the batches from here on, each with the position behind it."""
         if self._workers is not None:
             return self._workers.batches(self.consumed_samples, pause)
-        node = _PlacedBatches(self.pipeline, rank=self.rank, world_size=self.world_size, start=self.consumed_samples)
-        placed: Iterable[tuple[int, Batch]] = Mapper(node, partial(_read_batch, pipeline=self.pipeline))
-        return placed
+        return _read_batches(self.pipeline, rank=self.rank, world_size=self.world_size, start=self.consumed_samples)
 
     def close(self) -> None:
         """End the worker processes, if there are any; a new iteration starts others."""

@@ -21,7 +21,7 @@ __all__ = ["CHUNK", "PlacedSample", "batch", "call_within_node", "collate", "rea
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
-CHUNK: Final = 4096
+CHUNK: Final = 2**14
 """Positions whose indices are computed at once."""
 
 
