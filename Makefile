@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow bench-index env lint types unit format clean
+.PHONY: demo test slow bench-index bench-loader env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -35,6 +35,9 @@ slow: env
 # Index maps against other libraries, which are installed into .cache/peers, each in a folder of its own.
 bench-index: env
 	$(BIN)/python -m benchmarks.index
+
+bench-loader: env
+	$(BIN)/python -m benchmarks.loader
 
 format: env
 	$(BIN)/ruff format .

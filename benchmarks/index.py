@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import time
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
@@ -10,11 +9,11 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import attrs
 import numpy as np
 import torch
 
 from benchmarks import peers
+from benchmarks.table import Row, at_most, below, faster, missing, seconds, show
 from bionemo.data import (
     BlockOrder,
     EpochOrder,
@@ -33,29 +32,6 @@ RNG = np.random.default_rng(42)
 SCALARS = [int(index) for index in RNG.integers(LENGTH, size=5000)]
 
 
-@attrs.frozen
-class Row:
-    """One comparison: what, our cost, the other's, and which ratio is wanted."""
-
-    what: str
-    ours: str
-    other: str
-    ratio: str
-    target: str
-    is_met: bool | None
-
-
-def seconds(function: Callable[[], Any], repeats: int = 7) -> float:
-    """Return the shortest time of some runs, after one to warm up."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def bulk(function: Callable[[torch.Tensor], Any], indices: torch.Tensor = BULK) -> float:
     """Return nanoseconds an index, of a million at once."""
     return seconds(lambda: function(indices)) / len(indices) * 1e9
@@ -69,32 +45,6 @@ def scalar(function: Callable[[int], Any], indices: list[int] = SCALARS) -> floa
             function(index)
 
     return seconds(each) / len(indices) * 1e9
-
-
-def faster(what: str, ours: float, other: float, target: float, of: str) -> Row:
-    """Return a row for a peer that we are to be faster than, by a factor."""
-    ratio = other / ours
-    return Row(
-        what, f"{ours:,.1f} ns", f"{other:,.1f} ns ({of})", f"{ratio:,.1f}x", f"at least {target:g}x", ratio >= target
-    )
-
-
-def at_most(what: str, ours: float, other: float, target: float, of: str) -> Row:
-    """Return a row for a cost that may be at most a multiple of another."""
-    ratio = ours / other
-    return Row(
-        what, f"{ours:,.1f} ns", f"{other:,.1f} ns ({of})", f"{ratio:.2f}", f"at most {target:g}", ratio <= target
-    )
-
-
-def below(what: str, value: float, limit: float, unit: str, of: str = "") -> Row:
-    """Return a row for a cost with a limit of its own."""
-    return Row(what, f"{value:,.1f} {unit}", of, "", f"below {limit:,g} {unit}", value < limit)
-
-
-def missing(what: str, peer: peers.Peer) -> Row:
-    """Return a row for a peer that can't be measured."""
-    return Row(what, "", f"{peer.name}: {peer.reason}", "", "", None)
 
 
 def permutations() -> list[Row]:
@@ -215,14 +165,7 @@ def mixtures() -> list[Row]:
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
-    rows = [Row("what", "ours", "other", "ratio", "wanted", is_met=None)]
-    for part in (permutations, resampling, mixtures, orders):
-        rows += part()
-    columns = [(row.what, row.ours, row.other, row.ratio, row.target) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
-    for row, cells in zip(rows, columns, strict=True):
-        mark = "" if row.is_met is None else "met" if row.is_met else "MISSED"
-        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), mark)
+    show(row for part in (permutations, resampling, mixtures, orders) for row in part())
 
 
 if __name__ == "__main__":

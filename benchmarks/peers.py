@@ -3,6 +3,7 @@
 bionemo-core 2.4.5 has our distribution's name. Its files, and the extensions of the others, are loaded by their path.
 """
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -22,10 +23,20 @@ class Peer(NamedTuple):
     reason: str = ""
 
 
-def _install(requirement: str) -> Path:
-    folder = FOLDER / requirement
+def _install(folder_name: str, *requirements: str) -> Path:
+    folder = FOLDER / folder_name
     if not folder.exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), requirement]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            str(folder),
+            *requirements,
+        ]
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own command
     return folder
 
@@ -43,7 +54,7 @@ def _load(path: Path) -> ModuleType:
 
 def _peer(name: str, requirement: str, pattern: str, pick: Callable[[ModuleType], Any]) -> Peer:
     try:
-        (path,) = _install(requirement).glob(pattern)
+        (path,) = _install(requirement, requirement).glob(pattern)
         return Peer(name, pick(_load(path)))
     except subprocess.CalledProcessError as error:
         return Peer(name, None, f"not installed: {error.stderr.strip().splitlines()[-1]}")
@@ -86,3 +97,16 @@ def megatron_blend() -> Peer:
         "megatron/core/datasets/helpers_cpp.*so",
         lambda module: module.build_blending_indices,
     )
+
+
+def grain_dataset() -> Peer:
+    """Return grain's `MapDataset`."""
+    name = "grain 0.2.18 MapDataset"
+    needs = ("absl-py", "array-record", "cloudpickle", "etils", "portpicker", "protobuf")
+    try:
+        sys.path.append(str(_install("grain==0.2.18 with what it needs", "grain==0.2.18", *needs)))
+        return Peer(name, importlib.import_module("grain").MapDataset)
+    except subprocess.CalledProcessError as error:
+        return Peer(name, None, f"not installed: {error.stderr.strip().splitlines()[-1]}")
+    except ImportError as error:
+        return Peer(name, None, f"not loaded: {error}")

@@ -122,18 +122,21 @@ def test_a_window_holds_whole_blocks_and_each_block_is_in_one_window(
     order = BlockOrder(length=length, block_size=block_size, blocks_per_window=blocks_per_window, seed=seed)
     blocks = (index_at(order, torch.arange(length)).idx // block_size).tolist()
     num_blocks = -(-length // block_size)
-    sizes = [min(block_size, length - block * block_size) for block in range(num_blocks)]
-    windows, start = [], 0
-    while start < length:  # a window ends as soon as all blocks begun are whole
-        left, stop = {}, start
-        while stop == start or any(left.values()):
-            block = blocks[stop]
-            left[block] = left.get(block, sizes[block]) - 1
-            stop += 1
-        windows.append(set(left))
+    small, large_windows = divmod(num_blocks, -(-num_blocks // blocks_per_window))
+    cells = {block: min(block_size, length - block * block_size) for block in range(num_blocks)}
+    start = 0
+    for window in range(-(-num_blocks // blocks_per_window)):
+        stop = start
+        while stop < length and sum(cells[block] for block in set(blocks[start : stop + 1])) > stop - start:
+            stop += 1  # until the blocks read from are read whole
+            if len(set(blocks[start:stop])) == small + (window < large_windows) and stop - start == sum(
+                cells[block] for block in set(blocks[start:stop])
+            ):
+                break
+        assert len(set(blocks[start:stop])) == small + (window < large_windows) <= blocks_per_window
+        assert set(blocks[start:stop]).isdisjoint(blocks[stop:])
         start = stop
-    assert sum(map(len, windows)) == num_blocks
-    assert max(map(len, windows)) <= blocks_per_window
+    assert start == length
 
 
 @given(mixture=strategies.mixture_orders(strategies.orders()), data=st.data())

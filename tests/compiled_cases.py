@@ -27,7 +27,7 @@ from bionemo.data import (
     position_of,
 )
 from bionemo.data.feistel import make_plan, permute_kernel, unpermute_kernel
-from bionemo.data.permute import permute
+from bionemo.data.permute import permute, unpermute
 
 compiled = torch.compile(fullgraph=True, dynamic=True, backend=sys.argv[1])
 ROUNDS = [(2, 3, 15), (16, 100, 1023), (1024, 1025, 5000, 10**6, 2**31 + 11, 2**40 + 15, 2**61 - 1, 2**62)]
@@ -86,7 +86,9 @@ def permutation() -> None:
         calls = list(zip(indices, plans, strict=True))
         one_graph(permute_kernel, calls[::-1])  # the longest first: a tensor of two elements is a case of its own
         one_graph(unpermute_kernel, calls[::-1])
-    agree([compiled(lambda index: permute(index, 1000, 7))(torch.arange(1000))], [permute(torch.arange(1000), 1000, 7)])
+    for lengths in ROUNDS:
+        for function in (permute, unpermute):
+            one_graph(function, [(torch.arange(min(length, 1000)), length, length % 97) for length in lengths[::-1]])
 
 
 def epochs() -> None:
@@ -119,6 +121,10 @@ def mixtures() -> None:
     nested = MixtureOrder(
         orders=[MixtureOrder(orders=parts[0], weights=(1, 2)), ResampleOrder(length=9, seed=1)], weights=(5, 1)
     )
+    alone = torch.tensor(77)  # a position without axes
+    small = BlockOrder(length=9, block_size=2, blocks_per_window=2, seed=1)
+    for order in (nested, WeightedOrder(weights=[1, 2], seed=1), small):
+        agree(compiled(index_at)(order, alone), index_at(order, alone))
     changing = attrs.evolve(nested, changes=((500, (1, 1)),))
     for order in (nested, changing):
         agree(compiled(index_at)(order, positions(0)), index_at(order, positions(0)))

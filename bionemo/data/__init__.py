@@ -33,6 +33,8 @@ from bionemo.data.resamplers import ResampleOrder as ResampleOrder
 from bionemo.data.resamplers import WeightedOrder as WeightedOrder
 from bionemo.data.restore import from_json as from_json
 from bionemo.data.restore import large_arrays as large_arrays
+from bionemo.data.throughput import Throughput as Throughput
+from bionemo.data.throughput import throughput as throughput
 
 __all__ = [
     "BlockOrder",
@@ -52,6 +54,7 @@ __all__ = [
     "SampleIndex",
     "SizedDataset",
     "Source",
+    "Throughput",
     "WeightedOrder",
     "batch_at",
     "batch_from",
@@ -67,5 +70,6 @@ __all__ = [
     "position_of",
     "record_differences",
     "sample_at",
+    "throughput",
     "to_json",
 ]

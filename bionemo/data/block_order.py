@@ -63,7 +63,7 @@ class _Window(NamedTuple):
     start: Any
     """Its first place in the epoch."""
     gap: Any
-    """Behind which of its cells, counted as though every block were whole, cells are missing; large for none."""
+    """Its first cell behind the gap of the short block; the data set's length if that isn't in this window."""
     plan: Plan
 
 
@@ -75,7 +75,7 @@ def _check_blocks_per_window(blocks_per_window: AnyInt) -> int:
     return check_int(blocks_per_window, name="blocks_per_window", low=1, high=MAX_LENGTH)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class BlockOrder(OrderBase):
     """Every sample of a data set once an epoch, read from a few blocks at a time.
 

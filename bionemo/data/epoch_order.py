@@ -40,7 +40,7 @@ def _plan(epoch: Any, numbers: _Numbers, rounds: int) -> Plan:
     return Plan(Geometry(numbers.row_bits, numbers.rows, numbers.last), keys_of(words))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class EpochOrder(OrderBase):
     """Every sample of a data set once an epoch, each epoch in a fresh order.
 
@@ -49,7 +49,8 @@ class EpochOrder(OrderBase):
 
     Args:
         length: samples in the data set, 1..2**62.
-        seed: 0..2**63-1; epoch `e` is shuffled by `fold_in(seed, "epoch", e)`, so that no two seeds share an epoch.
+        seed: 0..2**63-1; epoch `e` is shuffled by `fold_in(seed, "epoch", e)`, so that the epochs of
+            neighbouring seeds have nothing in common.
         num_samples: positions in all, 0..2**62, also within an epoch; None for no end.
         shuffle: False keeps each epoch in the data set's own sequence.
 

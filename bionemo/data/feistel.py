@@ -72,16 +72,23 @@ class Plan(NamedTuple):
     """Two 31-bit keys for each pair of a row round and a column round."""
 
 
-def geometry(length: int, /) -> Geometry:
+def geometry(length: Any, /) -> Geometry:
     """Return the rows that a range is laid out in, about as many as each has cells.
+
+    Args:
+        length: 1..2**62, an int, or an int64 tensor without axes for a geometry of such; not checked.
 
     Example:
         >>> geometry(10)
         Geometry(row_bits=2, rows=3, last=2)
     """
-    row_bits = max(1, (length - 1).bit_length() // 2)
-    rows = -(-length // 2**row_bits)
-    return Geometry(row_bits, rows, length - (rows - 1) * 2**row_bits)
+    if isinstance(length, Tensor):
+        odd_bits = torch.arange(3, 63, 2, device=length.device)  # each that is reached makes a row bit more
+        row_bits: Any = 1 + ((length - 1) >> odd_bits).clamp(max=1).sum()
+    else:
+        row_bits = max(1, (length - 1).bit_length() // 2)
+    rows = (length - 1 >> row_bits) + 1
+    return Geometry(row_bits, rows, length - ((rows - 1) << row_bits))
 
 
 def num_rounds(length: int, /) -> int:

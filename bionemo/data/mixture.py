@@ -16,24 +16,28 @@ from bionemo.data.feistel import MAX_LENGTH
 from bionemo.data.order import Order, SampleIndex, position_of
 from bionemo.data.order_base import OrderBase, check_num_samples
 from bionemo.data.proportions import MAX_TOTAL, integer_weights
-from bionemo.data.turns import Turns, make_turns, position_of_turn, turn_at
+from bionemo.data.record import given_fields
+from bionemo.data.turns import Turns, counts_among, make_turns, position_of_turn, turn_at
 
 __all__ = ["MixtureOrder", "integer_weights"]
 
 
-def _check_weights(weights: Iterable[AnyInt]) -> tuple[int, ...]:
-    checked = tuple(
-        check_int(weight, name=f"weights[{place}]", low=1, high=MAX_TOTAL) for place, weight in enumerate(weights)
-    )
+def _check_integer_weights(weights: Iterable[AnyInt]) -> tuple[int, ...]:
+    checked = []
+    for place, weight in enumerate(weights):
+        if isinstance(weight, float | np.floating):
+            message = f"weights must be integers, got weights[{place}]={weight}. Let integer_weights scale them."
+            raise TypeError(message)
+        checked.append(check_int(weight, name=f"weights[{place}]", low=1, high=MAX_TOTAL))
     if sum(checked) > MAX_TOTAL:
         message = f"weights must sum to less than 2**31, got {sum(checked)}. Let integer_weights scale them."
         raise ValueError(message)
-    return checked
+    return tuple(checked)
 
 
 def _check_changes(changes: Iterable[tuple[AnyInt, Iterable[AnyInt]]]) -> tuple[tuple[int, tuple[int, ...]], ...]:
     checked = tuple(
-        (check_int(position, name="changes' position", low=1, high=MAX_LENGTH), _check_weights(weights))
+        (check_int(position, name="changes' position", low=1, high=MAX_LENGTH), _check_integer_weights(weights))
         for position, weights in changes
     )
     positions = [position for position, _ in checked]
@@ -43,14 +47,15 @@ def _check_changes(changes: Iterable[tuple[AnyInt, Iterable[AnyInt]]]) -> tuple[
     return checked
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class MixtureOrder(OrderBase):
     """Several orders blended by integer weights, any of them a mixture itself.
 
-    Laws: each order's own samples come in its own sequence, none left out; among the first n positions, the count of a
-    source differs from `n * weight / total` by less than 1.68 (by `bionemo.data.turns.error_bounds`, which is sharper;
-    with changes of weights, the bounds of the stretches begun add up). The blend repeats after `total` positions. Time
-    and memory depend on the number of orders alone.
+    Laws: each order's own samples come in its own sequence, none left out; among the first n positions, the count of an
+    order differs from `n * weight / total` by less than 1.68 (by `bionemo.data.turns.error_bounds`, which is sharper;
+    with changes of weights, the bounds of the stretches begun add up, and for a source within a mixture its own bound
+    and its share of the mixture's). The blend repeats after `total` positions. Time and memory depend on the numbers of
+    orders and of changes alone.
 
     Args:
         orders: one a source, or more where one is a mixture: its sources are numbered through. No two may be equal:
@@ -64,7 +69,7 @@ class MixtureOrder(OrderBase):
     Raises:
         ValueError: if a number is out of range, the numbers of weights and orders differ, two orders are equal, or
             `num_samples` is more than there are until the first order ends; the message says how many that is.
-        TypeError: if a weight is no integer.
+        TypeError: if a weight is no integer, or an order is none.
 
     Source: the tree is described in `bionemo.data.turns`.
 
@@ -77,8 +82,8 @@ class MixtureOrder(OrderBase):
     """
 
     orders: tuple[Order, ...] = attrs.field(converter=tuple)
-    weights: tuple[int, ...] = attrs.field(converter=_check_weights)
-    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
+    weights: tuple[int, ...] = attrs.field(converter=_check_integer_weights)
+    _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
     changes: tuple[tuple[int, tuple[int, ...]], ...] = attrs.field(default=(), converter=_check_changes)
 
     @orders.validator
@@ -86,8 +91,12 @@ class MixtureOrder(OrderBase):
         if not orders:
             message = "orders must hold at least one, got none."
             raise ValueError(message)
+        for order in orders:
+            if not isinstance(order, Order):
+                message = f"orders must have num_samples, num_sources and index_at, got {order!r}."  # type: ignore[unreachable]
+                raise TypeError(message)
         seen: list[Order] = []
-        for order in _leaves(orders):
+        for order in map(_without_end, _leaves(orders)):
             if order in seen:
                 message = (
                     f"orders must not be equal, got {order} twice: both would draw the same places in step. "
@@ -101,22 +110,28 @@ class MixtureOrder(OrderBase):
             if len(weights) != len(self.orders):
                 message = f"weights must be one an order, got {len(weights)} for {len(self.orders)} orders."
                 raise ValueError(message)
-        end = self._end()
-        if self.num_samples is None and end is not None:
-            object.__setattr__(self, "num_samples", min(end, MAX_LENGTH))
-        if end is not None and self.num_samples is not None and self.num_samples > end:
+        if self._end is not None and self._num_samples is not None and self._num_samples > self._end:
             message = (
-                f"num_samples must be at most {end}, where the first order ends, got num_samples={self.num_samples}."
+                f"num_samples must be at most {self._end}, where the first order ends, "
+                f"got num_samples={self._num_samples}."
             )
             raise ValueError(message)
-        self._tensors, self._first_sources  # noqa: B018 - made before a graph could read them
+        self._tensors, self._first_sources, self._limits  # noqa: B018 - made before a graph could read them
 
+    @cached_property
     def _end(self) -> int | None:
-        """Return the first position at which an order is asked for more than it has."""
+        """The first position at which an order is asked for more than it has; None where that is never."""
         turns, depth = self._turns
         lengths = [(child, order.num_samples) for child, order in enumerate(self.orders)]
         ends = [position_of_turn(child, length, turns, depth) for child, length in lengths if length is not None]
         return min(ends, default=None)
+
+    @property
+    def num_samples(self) -> int | None:  # type: ignore[override]
+        """How many positions there are; None for no end."""
+        if self._num_samples is None and self._end is not None:
+            return min(self._end, MAX_LENGTH)
+        return self._num_samples
 
     @property
     def num_sources(self) -> int:
@@ -139,15 +154,23 @@ class MixtureOrder(OrderBase):
         return Turns(*map(torch.from_numpy, self._turns[0]))
 
     @cached_property
+    def _limits(self) -> tuple[int, ...]:
+        """How many samples of each order stand at positions below 2**63."""
+        starts = [0, *(position for position, _ in self.changes), 2**63]
+        weights = [self.weights, *(weights for _, weights in self.changes)]
+        counts = [
+            counts_among(stop - start, part) for start, stop, part in zip(starts, starts[1:], weights, strict=False)
+        ]
+        return tuple(map(sum, zip(*counts, strict=True)))
+
+    @cached_property
     def _first_sources(self) -> tuple[int, ...]:
         """The number of each order's first source."""
         return tuple(accumulate((order.num_sources for order in self.orders), initial=0))
 
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
-        turns, depth = self._turns
-        if torch.compiler.is_compiling():
-            turns = self._tensors
+        turns, depth = self._read_turns(position)
         child, count = in_blocks(partial(turn_at, turns=turns, depth=depth), position)
         if isinstance(child, int):
             return self._index_of(child, count)
@@ -172,27 +195,37 @@ class MixtureOrder(OrderBase):
             TypeError: if an order has no inverse.
             IndexError: if the order that the source belongs to never comes to that sample.
         """
-        source = check_index(index.source, stop=self.num_sources, name="source")
-        child = source * 0
+        child: Any = index.source * 0
         for first in self._first_sources[1:-1]:
-            child = child + (source >= first)
-        turns, depth = self._turns
-        if torch.compiler.is_compiling():
-            turns = self._tensors
+            child = child + (index.source >= first)
         if isinstance(child, int):
-            (count,) = self._count_of(child, source, index.epoch, index.idx)
-        elif is_concrete(child):
-            (count,) = _by_group(self._count_of, child, source, index.epoch, index.idx)
+            (count,) = self._count_of(child, *index)
+        elif all([is_concrete(part) for part in index]):  # noqa: C419 - dynamo follows a list
+            (count,) = _by_group(self._count_of, child, *index)
         else:
             count = child * 0
             for number in range(len(self.orders)):
                 (found,) = self._count_of(number, *(part.where(child == number, 0) for part in index))
                 count = torch.where(child == number, found, count)
+        turns, depth = self._read_turns(child)
         return in_blocks(partial(position_of_turn, turns=turns, depth=depth), child, count)
 
     def _count_of(self, child: int, source: Any, epoch: Any, idx: Any) -> tuple[Any]:
         """Return how many samples an order has before one of its own."""
-        return (position_of(self.orders[child], SampleIndex(source - self._first_sources[child], epoch, idx)),)
+        count = position_of(self.orders[child], SampleIndex(source - self._first_sources[child], epoch, idx))
+        # Checked here: as a product of int64 a position from 2**63 on would pass for another.
+        return (check_index(count, stop=self._limits[child], name=f"place among the samples of order {child}"),)
+
+    def _read_turns(self, position: Any) -> tuple[Turns, int]:
+        """Return the tables of the blend, as tensors where a graph is made."""
+        traced = torch.compiler.is_compiling() and isinstance(position, Tensor)
+        return (self._tensors if traced else self._turns[0]), self._turns[1]
+
+
+def _without_end(order: Order) -> Order:
+    """Return an order without its end, which doesn't change what it draws."""
+    fields = given_fields(order) if isinstance(order, OrderBase) else {}
+    return type(order)(**fields | {"num_samples": None}) if fields else order
 
 
 def _leaves(orders: Sequence[Order]) -> list[Order]:

@@ -79,7 +79,7 @@ def _check_num_epochs(num_epochs: AnyInt | None) -> int | None:
     return None if num_epochs is None else check_int(num_epochs, name="num_epochs", low=1)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
     """A data set of several epochs of another, each freshly shuffled.
 
@@ -106,28 +106,34 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
     """
 
     dataset: MultiEpochDataset[Sample] = attrs.field(eq=id)
-    num_epochs: int | None = attrs.field(default=None, converter=_check_num_epochs)
-    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
+    _num_epochs: int | None = attrs.field(default=None, converter=_check_num_epochs, alias="num_epochs")
+    _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
     shuffle: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
     seed: int = attrs.field(default=42, converter=check_seed)
 
     def __attrs_post_init__(self) -> None:
         check_not_empty(self.dataset)
-        if self.num_epochs is not None and self.num_samples is not None:
+        if self._num_epochs is not None and self._num_samples is not None:
             message = "Only one of num_epochs and num_samples should be provided."
             raise ValueError(message)
-        length = len(self.dataset)
-        if self.num_samples is None:
-            object.__setattr__(self, "num_epochs", self.num_epochs or 1)
-            object.__setattr__(self, "num_samples", (self.num_epochs or 1) * length)
-        else:
-            object.__setattr__(self, "num_epochs", -(-self.num_samples // length))
+        self.order  # noqa: B018 - where there are too many samples to count, this says so
+
+    @property
+    def num_epochs(self) -> int:
+        """How many epochs there are, the last one counted also if cut."""
+        return -(-len(self) // len(self.dataset))
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples there are."""
+        return len(self)
 
     @cached_property
     def order(self) -> EpochOrder:
         """Which epoch and place stand at each index."""
         length = len(self.dataset)
-        return EpochOrder(length=length, seed=self.seed, num_samples=self.num_samples, shuffle=self.shuffle)
+        num_samples = (self._num_epochs or 1) * length if self._num_samples is None else self._num_samples
+        return EpochOrder(length=length, seed=self.seed, num_samples=num_samples, shuffle=self.shuffle)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -148,13 +154,18 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
+    def __repr__(self) -> str:
+        kept = f"shuffle={self.shuffle}, seed={self.seed}"
+        return f"{type(self).__name__}(dataset={self.dataset!r}, num_samples={self.num_samples}, {kept})"
+
 
 @attrs.frozen
 class MultiEpochDatasetWrapper(Dataset[Sample], ABC, Generic[Sample]):
     """A data set indexed by `EpochIndex`, over one that is indexed by ints: for transforms that differ by epoch.
 
-    Write `apply_transform` in a class of your own. What it draws, it draws from `make_generator(seed, index.epoch,
-    index.idx)`: then a sample is the same in any order, process and worker.
+    Write `apply_transform` in a class of your own; one with fields of its own is decorated with `@attrs.frozen`. What
+    it draws, it draws from `make_generator(seed, index.epoch, index.idx)`: then a sample is the same in any order,
+    process and worker.
 
     Args:
         dataset: indexed by ints.

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -74,6 +75,7 @@ def index_at(order: Order, position: AnyInt | Int[Tensor, "..."]) -> SampleIndex
     Args:
         order: any order.
         position: 0-based place in the training order, all ranks together: an integer, or an int64 tensor of any shape.
+            Inside `torch.compile` it is a tensor; one graph serves every order of one make, whatever its numbers.
 
     Returns:
         A `SampleIndex`, of ints or of tensors of the shape and device of `position`.
@@ -108,9 +110,12 @@ def indices_at(order: Order, positions: Sequence[int], /) -> list[SampleIndex]:
     if len(positions) < _BULK:
         return [index_at(order, position) for position in positions]
     if isinstance(positions, range):
-        index = index_at(order, torch.arange(positions.start, positions.stop, positions.step, device="cpu"))
+        values = positions.start + np.arange(len(positions)) * positions.step
     else:
-        index = index_at(order, torch.tensor(positions, dtype=torch.int64, device="cpu"))
+        values = np.asarray(positions)
+    if values.dtype != np.int64:  # one by one, each is checked for what it is
+        return [index_at(order, position) for position in positions]
+    index = index_at(order, torch.from_numpy(values))
     return [SampleIndex(*place) for place in zip(*(part.tolist() for part in index), strict=True)]
 
 
@@ -121,13 +126,13 @@ def position_of(order: Order, index: SampleIndex) -> Any:
 
     Args:
         order: an order with an inverse.
-        index: which sample, of ints or of int64 tensors.
+        index: which sample, of ints or of int64 tensors, which broadcast.
 
     Returns:
         The position, an int or an int64 tensor.
 
     Raises:
-        TypeError: if the order has no inverse.
+        TypeError: if the order has no inverse, or `index` is no `SampleIndex` of integers.
         IndexError: if the order never comes to that sample.
 
     Example:
@@ -138,12 +143,21 @@ def position_of(order: Order, index: SampleIndex) -> Any:
     if not hasattr(order, "position_of"):
         message = f"{type(order).__name__} has no inverse: it may place a sample at several positions, or at none."
         raise TypeError(message)
-    checked = SampleIndex(
+    if not isinstance(index, SampleIndex):
+        message = f"index must be a SampleIndex(source, epoch, idx), got {index!r}."  # type: ignore[unreachable]
+        raise TypeError(message)
+    checked: list[Any] = [
         check_index(index.source, stop=order.num_sources, name="source"),
         check_index(index.epoch, stop=None, name="epoch"),
         check_index(index.idx, stop=None, name="idx"),
-    )
-    return check_index(order.position_of(checked), stop=order.num_samples, name="position")
+    ]
+    tensors = [part for part in checked if isinstance(part, Tensor)]
+    if tensors:  # ints stand for tensors of equal elements
+        device = tensors[0].device
+        parts = [part if isinstance(part, Tensor) else torch.full((), part, device=device) for part in checked]
+        shape = np.broadcast_shapes(*(part.shape for part in parts))
+        checked = [part.expand(shape) for part in parts]
+    return check_index(order.position_of(SampleIndex(*checked)), stop=order.num_samples, name="position")
 
 
 def to_json(order: Order, /) -> str:

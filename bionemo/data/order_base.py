@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import torch
 from torch import Tensor
 
 from bionemo.core.utils.checks import AnyInt, check_int
 from bionemo.data.feistel import MAX_LENGTH
+from bionemo.data.record import given_fields
 
 __all__ = ["OrderBase", "OrderNumbers", "check_length", "check_num_samples"]
 
@@ -38,13 +38,12 @@ class OrderBase:
     def __bool__(self) -> bool:
         return True
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given_fields(self).items())})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the fields alone: what is worked out from them is made anew."""
-        kind: Any = type(self)
-        return _from_fields, (
-            kind,
-            {field.name: getattr(self, field.name) for field in attrs.fields(kind) if field.init},
-        )
+        return _from_fields, (type(self), given_fields(self))
 
     @property
     def num_sources(self) -> int:

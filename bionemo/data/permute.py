@@ -10,22 +10,40 @@ from torch import Tensor
 
 from bionemo.core.utils.blocks import in_blocks
 from bionemo.core.utils.checks import AnyInt, check_index, check_int, check_seed
-from bionemo.data.feistel import MAX_LENGTH, Plan, make_plan, permute_kernel, unpermute_kernel
+from bionemo.data.feistel import (
+    MAX_LENGTH,
+    Plan,
+    geometry,
+    keys_of,
+    make_plan,
+    make_words,
+    num_rounds,
+    permute_kernel,
+    unpermute_kernel,
+)
 
 __all__ = ["permute", "unpermute"]
 
 
-def _check_plan(length: AnyInt, seed: AnyInt) -> Plan:
+@lru_cache(maxsize=256)
+def _check_plan(length: int, seed: int) -> Plan:
     return make_plan(check_int(length, name="length", low=1, high=MAX_LENGTH), check_seed(seed))
 
 
-_check_plan_once = lru_cache(maxsize=256, typed=True)(_check_plan)  # typed: the checks tell 1 from 1.0 and True
+def _traced_plan(length: int, seed: int, device: torch.device) -> Plan:
+    """Return the plan of a graph, whose geometry and keys are worked out in it: then it serves other lengths too."""
+    sizes, start = (torch.scalar_tensor(number, dtype=torch.int64, device=device) for number in (length, seed))
+    return Plan(geometry(sizes), keys_of(make_words(num_rounds(length), start)))
 
 
 def _run(kernel: Callable[..., Any], index: AnyInt | Tensor, length: AnyInt, seed: AnyInt) -> Any:
     """Return what a kernel answers for an index, once the arguments are checked."""
-    plan = _check_plan(length, seed) if torch.compiler.is_compiling() else _check_plan_once(length, seed)
-    index = check_index(index, stop=int(length), name="index")
+    if type(length) is not int or type(seed) is not int:  # a bool or float must not pass for a cached int
+        length, seed = check_int(length, name="length", low=1, high=MAX_LENGTH), check_seed(seed)
+    if torch.compiler.is_compiling() and isinstance(index, Tensor):
+        return kernel(check_index(index, stop=None, name="index"), _traced_plan(length, seed, index.device))
+    plan = _check_plan(length, seed)
+    index = check_index(index, stop=length, name="index")
     return kernel(index, plan) if isinstance(index, int) else in_blocks(partial(kernel, plan=plan), index)
 
 
@@ -37,8 +55,7 @@ def permute(index: AnyInt | Int[Tensor, "*shape"], length: AnyInt, seed: AnyInt)
     """Return what stands at a place of a shuffled `range(length)`.
 
     Law: a bijection of `range(length)` for every length and seed, undone by `unpermute`; a tensor gives, element by
-    element, what its integers give. Time and memory don't depend on the length. Inside `torch.compile` each length and
-    seed makes a graph of its own; for many, compile `permute_kernel` of `bionemo.data.feistel` with plans of tensors.
+    element, what its integers give. Time and memory don't depend on the length.
 
     Args:
         index: 0..length-1: an integer, or an int64 tensor of any shape on any device.

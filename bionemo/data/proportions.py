@@ -1,8 +1,10 @@
 """Proportions as integer weights."""
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Final, NamedTuple
+from numbers import Rational, Real
+from typing import Any, Final, NamedTuple
 
 from bionemo.core.utils.checks import AnyInt, check_int
 
@@ -36,6 +38,7 @@ def integer_weights(weights: Iterable[float], total: AnyInt = 2**20) -> IntegerW
 
     Raises:
         ValueError: if a weight isn't finite or not above 0, there is none, or `total` is out of range.
+        TypeError: if a weight is no number.
 
     Source: the method of largest remainders (Hamilton's).
 
@@ -43,14 +46,19 @@ def integer_weights(weights: Iterable[float], total: AnyInt = 2**20) -> IntegerW
         >>> integer_weights([0.7, 0.3])
         IntegerWeights(weights=(734003, 314573), error=1.9073486327569887e-07)
     """
-    shares = []
-    for place, weight in enumerate(weights):
-        if not 0 < float(weight) < float("inf"):
+    shares: list[Fraction] = []
+    given: Iterable[Any] = weights
+    for place, weight in enumerate(given):
+        if isinstance(weight, bool) or not isinstance(weight, Real):
+            message = f"weights must be numbers, got weights[{place}]={weight!r}."
+            raise TypeError(message)
+        number: Any = weight
+        if not 0 < number < math.inf:
             message = (
                 f"weights must be finite and above 0, got weights[{place}]={weight}. Leave the source out instead."
             )
             raise ValueError(message)
-        shares.append(Fraction(weight if isinstance(weight, int) else float(weight)))
+        shares.append(Fraction(number if isinstance(number, Rational) else float(number)))
     if not shares:
         message = "weights must hold at least one, got none."
         raise ValueError(message)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
+import numpy as np
 
 from bionemo.core.utils.frozen_array import FrozenArray
 
@@ -14,6 +15,7 @@ __all__ = [
     "canonical_json",
     "differences_as_text",
     "function_name",
+    "given_fields",
     "record_differences",
     "to_record",
     "type_name",
@@ -52,6 +54,8 @@ def to_record(value: object, /) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, tuple | list):
         return [to_record(part) for part in value]
     if isinstance(value, Mapping):
@@ -62,9 +66,23 @@ def to_record(value: object, /) -> Any:
         message = f"a record must hold plain values, tuples and attrs records, got {type(value).__name__}."
         raise TypeError(message)
     kind: Any = type(value)
-    return {"type": type_name(kind)} | {
-        field.name: to_record(getattr(value, field.name)) for field in attrs.fields(kind) if field.init
-    }
+    fields = given_fields(value)
+    if "type" in fields:
+        message = f"a record must have no field called type, got {kind.__name__}: that is where its class is named."
+        raise TypeError(message)
+    return {"type": type_name(kind)} | {name: to_record(part) for name, part in fields.items()}
+
+
+def given_fields(record: Any, /) -> dict[str, Any]:
+    """Return the arguments that an attrs record was made with, by name: what makes an equal one.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> given_fields(EpochOrder(length=10, seed=42))
+        {'length': 10, 'seed': 42, 'num_samples': None, 'shuffle': True}
+    """
+    fields = attrs.fields(type(record))
+    return {field.alias or field.name: getattr(record, field.name) for field in fields if field.init}
 
 
 def type_name(kind: type, /) -> str:

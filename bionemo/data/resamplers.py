@@ -6,6 +6,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import attrs
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from bionemo.core.utils.alias import AliasTable, Weights, check_weights, draw_by_alias, make_alias_table
@@ -34,9 +35,9 @@ def _resample(position: Any, n: _Numbers) -> SampleIndex:
     return SampleIndex(position * 0, position * 0, idx)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class ResampleOrder(OrderBase):
-    """Samples drawn uniformly with replacement, each draw whatever the others are.
+    """Samples drawn uniformly and independently, with replacement.
 
     Law: the draw at a position is a hash of seed and position, in time that doesn't depend on the position. The
     probability of each sample is within 2**-63 of `1 / length`: that is the bias, and there is no rejection. There is
@@ -82,19 +83,20 @@ def _draw(position: Any, n: _Numbers, table: AliasTable) -> SampleIndex:
     return SampleIndex(position * 0, position * 0, draw_by_alias(table, n.seed, position))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class WeightedOrder(OrderBase):
     """Samples drawn with replacement, each in proportion to its weight.
 
     Laws: the draw at a position is a hash of seed and position, in time that depends neither on the position nor on the
     number of weights; so all ranks together draw by the same weights as one alone. A sample of weight zero is never
-    drawn; the probability of every other is its share of the sum to within 2**-50 of that share plus 2**-60. There is
+    drawn; the probability of every other is its share of the sum to within 2**-49 of that share plus 2**-59,
+    and 2**-63 for each column of the alias table that it stands in. There is
     no inverse, and no passes: `epoch` is 0.
 
     Args:
         weights: one axis of finite, non-negative numbers, not all zero, in an array, tensor or sequence. Their
-            proportions count, not their sum. Kept as a read-only copy; a table of 16 bytes a weight is made from it
-            once a process.
+            proportions count, not their sum. Kept as a read-only copy; a table of 16 bytes a weight is made for each
+            record.
         seed: 0..2**63-1.
         num_samples: positions in all, 0..2**62; None for no end.
 
@@ -131,17 +133,20 @@ class WeightedOrder(OrderBase):
     @cached_property
     def _tensors(self) -> AliasTable:
         table = self._table
-        return AliasTable(torch.tensor(table.length), torch.tensor(table.shift), *map(torch.from_numpy, table[2:]))
+        return AliasTable(
+            *(torch.tensor(number, device="cpu") for number in table[:2]), *map(torch.from_numpy, table[2:])
+        )
 
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
         numbers = self._numbers.read(position)
-        table = self._tensors if torch.compiler.is_compiling() else self._table
+        traced = torch.compiler.is_compiling() and isinstance(position, Tensor)
+        table = self._tensors if traced else self._table
         index: SampleIndex = in_blocks(partial(_draw, n=numbers, table=table), position)
         return index
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
     """A data set of samples drawn uniformly with replacement from another.
 
@@ -164,17 +169,22 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
 
     dataset: SizedDataset[Sample] = attrs.field(eq=id)
     seed: int = attrs.field(default=42, converter=check_seed)
-    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
+    _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
 
     def __attrs_post_init__(self) -> None:
         check_not_empty(self.dataset)
-        if self.num_samples is None:
-            object.__setattr__(self, "num_samples", len(self.dataset))
+
+    @property
+    def num_samples(self) -> int:
+        """How many draws there are."""
+        return len(self)
 
     @cached_property
     def order(self) -> ResampleOrder:
         """Which place stands at each index."""
-        return ResampleOrder(length=len(self.dataset), seed=self.seed, num_samples=self.num_samples)
+        length = len(self.dataset)
+        num_samples = length if self._num_samples is None else self._num_samples
+        return ResampleOrder(length=length, seed=self.seed, num_samples=num_samples)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -193,3 +203,6 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(dataset={self.dataset!r}, seed={self.seed}, num_samples={self.num_samples})"

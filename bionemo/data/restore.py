@@ -37,7 +37,7 @@ def large_arrays(order: Order, /) -> dict[str, NDArray[Any]]:
     for part in parts:  # grows while it is gone through
         if isinstance(part, FrozenArray) and part.array.size > SMALL_ARRAY:
             found[part.digest] = part.array
-        elif isinstance(part, tuple):
+        elif isinstance(part, tuple | list):
             parts.extend(part)
         elif attrs.has(type(part)):
             parts.extend(getattr(part, field.name) for field in attrs.fields(type(part)))
@@ -75,6 +75,9 @@ def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequ
         raise ValueError(message)
     known = {type_name(kind): kind for kind in (*_KINDS, *kinds)}
     order = _restore(record["order"], known, arrays or {})
+    if not hasattr(order, "index_at"):
+        message = f"text must be the JSON of an order, got that of {type(order).__name__}."
+        raise ValueError(message)
     if to_record(order) != record["order"]:  # a field left out, or one that a converter changed
         message = f"text must be what to_json gave, got {text[:80]!r}, which restores as {order!r}."
         raise ValueError(message)
@@ -103,7 +106,11 @@ def _restore(record: Any, kinds: Mapping[str, type], arrays: Mapping[str, Any]) 
 def _restore_array(record: Mapping[str, Any], arrays: Mapping[str, Any]) -> FrozenArray:
     digest = str(record.get("sha256"))
     if "values" in record:
-        array = FrozenArray(np.array(record["values"], dtype=record["dtype"]).reshape(record["shape"]))
+        try:
+            array = FrozenArray(np.array(record["values"], dtype=record["dtype"]).reshape(record["shape"]))
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"array must have values, dtype and shape that fit, got {record}: {error!r}."
+            raise ValueError(message) from error
     elif digest in arrays:
         array = FrozenArray(np.asarray(arrays[digest]))
     else:

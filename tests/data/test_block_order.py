@@ -46,6 +46,22 @@ def test_a_window_is_read_from_its_blocks_alone() -> None:
     assert all((np.diff(window) != 1).mean() > 0.8 for window in windows)
 
 
+def test_a_short_window_beside_many_blocks_takes_the_rounds_of_a_short_range() -> None:
+    """Windows of 8 samples of 10,000 blocks, by the chances of each sequence of two blocks of 4 samples."""
+    order = BlockOrder(length=40_000, block_size=4, blocks_per_window=2, seed=3)
+    windows = index_at(order, torch.arange(40_000 * 20)).idx.reshape(-1, 8) % 4
+    firsts = np.bincount((windows[:, :3].numpy() @ [1, 4, 16]), minlength=64)
+    chances = np.array(
+        [
+            np.prod([2 - list(code[:place]).count(offset) for place, offset in enumerate(code)]) / (8 * 7 * 6)
+            for code in (np.unravel_index(number, (4, 4, 4), order="F") for number in range(64))
+        ]
+    )
+    assert (firsts[chances == 0] == 0).all()
+    assert stats.chisquare(firsts[chances > 0], chances[chances > 0] * len(windows)).pvalue > 1e-6
+    assert order._numbers.rounds == 32
+
+
 def test_with_all_blocks_in_one_window_the_whole_epoch_is_shuffled() -> None:
     order = BlockOrder(length=1000, block_size=10, blocks_per_window=100, seed=7)
     found = np.array(places(order))

@@ -113,9 +113,37 @@ def test_it_ends_where_the_first_order_would() -> None:
     # A change of weights moves the end; an order that is empty ends it at once.
     assert len(MixtureOrder(orders=(finite, SECOND), weights=(2, 1), changes=[(9, (1, 5))])) == 48
     empty = EpochOrder(length=5, seed=1, num_samples=0)
-    assert len(MixtureOrder(orders=(empty, SECOND), weights=(1, 1))) <= 1
+    assert len(MixtureOrder(orders=(empty, SECOND), weights=(1, 1))) == 1
     nested = MixtureOrder(orders=(MixtureOrder(orders=(finite, SECOND), weights=(2, 1)), THIRD), weights=(1, 1))
     assert len(nested) == 37
+
+
+def test_a_change_of_the_record_moves_the_end() -> None:
+    finite = EpochOrder(length=5, seed=1, num_samples=12)
+    order = MixtureOrder(orders=(finite, SECOND), weights=(2, 1))
+    for weights in ((1, 5), (5, 1)):
+        assert len(attrs.evolve(order, weights=weights)) == len(MixtureOrder(orders=(finite, SECOND), weights=weights))
+
+
+@pytest.mark.parametrize("weights", [(1, 2**31 - 2), (1, 3)])
+def test_a_sample_that_comes_too_late_to_count_is_refused_for_ints_and_tensors(weights: tuple[int, int]) -> None:
+    order = MixtureOrder(orders=(FIRST, SECOND), weights=weights)
+    last = index_at(order, 2**63 - 1)
+    assert position_of(order, SampleIndex(*(torch.tensor([part]) for part in last))).tolist() == [2**63 - 1]
+    for epoch in (2**60, 2**31 * 2**29):
+        index = SampleIndex(0, epoch, 3)
+        for late in (index, SampleIndex(*(torch.tensor([part]) for part in index))):
+            with pytest.raises(IndexError, match="place among the samples of order 0 must be in 0"):
+                position_of(order, late)
+
+
+def test_more_orders_than_a_byte_can_number() -> None:
+    orders = [EpochOrder(length=3, seed=seed) for seed in range(600)]
+    order = MixtureOrder(orders=orders, weights=[1] * 600)
+    index = index_at(order, torch.arange(1800))
+    assert index.source.bincount().tolist() == [3] * 600
+    assert position_of(order, index).tolist() == list(range(1800))
+    assert index_at(order, 1234) == tuple(int(part[1234]) for part in index)
 
 
 def test_an_end_beyond_what_can_be_counted_is_none_that_is_met() -> None:
@@ -154,7 +182,11 @@ def test_it_compares_hashes_pickles_and_shows_itself() -> None:
         ({"orders": ()}, ValueError, "orders must hold at least one, got none"),
         ({"weights": (1,)}, ValueError, "weights must be one an order, got 1 for 2 orders"),
         ({"weights": (1, 0)}, ValueError, r"weights\[1\] must be in 1\.\..*got weights\[1\]=0"),
-        ({"weights": (1, 0.5)}, TypeError, r"weights\[1\] must be an integer, got weights\[1\]=0.5"),
+        (
+            {"weights": (1, 0.5)},
+            TypeError,
+            r"weights must be integers, got weights\[1\]=0.5. Let integer_weights scale them",
+        ),
         ({"weights": (2**30, 2**30)}, ValueError, "sum to less than 2\\*\\*31, got 2147483648"),
         ({"orders": (FIRST, FIRST)}, ValueError, "orders must not be equal, got EpochOrder.*length=5.* twice.*fold_in"),
         (
@@ -162,6 +194,8 @@ def test_it_compares_hashes_pickles_and_shows_itself() -> None:
             ValueError,
             "orders must not be equal, got EpochOrder.*length=5",
         ),
+        ({"orders": (FIRST, attrs.evolve(FIRST, num_samples=7))}, ValueError, "orders must not be equal"),
+        ({"orders": ("a", "b")}, TypeError, "orders must have num_samples, num_sources and index_at, got 'a'"),
         ({"changes": [(5, (1, 1)), (5, (1, 2))]}, ValueError, r"changes must stand at rising positions, got \[5, 5\]"),
         ({"changes": [(0, (1, 1))]}, ValueError, "changes' position must be in 1"),
         ({"changes": [(5, (1, 1, 1))]}, ValueError, "weights must be one an order, got 3 for 2"),
@@ -183,6 +217,7 @@ def test_bad_fields_are_named(fields: dict, error: type[Exception], message: str
         ([3], 7, (7,)),
         ([1, 1.009], 2**20, (521939, 526637)),
         ([2**70, 2**70], 2**31 - 1, (2**30, 2**30 - 1)),
+        ([10**400, 10**400], 10, (5, 5)),
     ],
 )
 def test_integer_weights(weights: list[float], total: int, expected: tuple[int, ...]) -> None:
@@ -198,6 +233,7 @@ def test_integer_weights(weights: list[float], total: int, expected: tuple[int, 
 @pytest.mark.parametrize(
     ("weights", "total", "message"),
     [
+        ([10**400, float("inf")], 10, r"got weights\[1\]=inf"),
         ([], 10, "weights must hold at least one"),
         ([1, 0], 10, r"finite and above 0, got weights\[1\]=0. Leave the source out"),
         ([1, -2], 10, r"got weights\[1\]=-2"),
@@ -210,3 +246,15 @@ def test_integer_weights(weights: list[float], total: int, expected: tuple[int, 
 def test_bad_proportions_are_named(weights: list[float], total: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         integer_weights(weights, total=total)
+
+
+@pytest.mark.usefixtures("no_type_checks")  # NumPy's numbers are no floats
+def test_proportions_may_be_numpys() -> None:
+    assert integer_weights([np.float32(1), np.int64(3)], total=np.int64(8)) == ((2, 6), 0.0)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("weight", ["0.7", None, True, 1j])
+def test_what_is_no_proportion_is_refused(weight: object) -> None:
+    with pytest.raises(TypeError, match=r"weights must be numbers, got weights\[1\]="):
+        integer_weights([1, weight])

@@ -145,9 +145,9 @@ def test_they_are_frozen_records_of_the_types_that_others_ask_for() -> None:
         assert isinstance(dataset, SizedDataset)
         copy = pickle.loads(pickle.dumps(dataset))
         assert list(copy) == list(dataset)
-        assert hash(dataset) == hash(
-            attrs.evolve(dataset, **({"num_samples": None} if hasattr(dataset, "num_epochs") else {}))
-        )
+        assert attrs.evolve(dataset) == dataset
+        assert hash(attrs.evolve(dataset)) == hash(dataset)
+        assert attrs.evolve(dataset, seed=4) != dataset
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             dataset.seed = 4
     assert isinstance(IdentityMultiEpochDatasetWrapper("abc"), MultiEpochDataset)
@@ -165,6 +165,7 @@ def test_they_are_frozen_records_of_the_types_that_others_ask_for() -> None:
         ),
         ({"num_epochs": 0}, ValueError, "num_epochs must be in 1.*got num_epochs=0"),
         ({"num_samples": -1}, ValueError, "got num_samples=-1"),
+        ({"num_epochs": 2**62}, ValueError, "num_samples must be in .*got num_samples=13835058055282163712"),
         ({"seed": -1}, ValueError, "got seed=-1"),
         ({"num_epochs": 1.5}, TypeError, "num_epochs must be an integer, got num_epochs=1.5"),
         ({"dataset": IdentityMultiEpochDatasetWrapper("")}, ValueError, "at least one sample, got len\\(dataset\\)=0"),
@@ -182,3 +183,16 @@ def test_an_empty_data_set_gives_no_draws() -> None:
 
 def test_an_epoch_index_is_a_pair() -> None:
     assert EpochIndex(epoch=1, idx=2) == (1, 2)
+
+
+def test_a_changed_record_counts_anew() -> None:
+    dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), num_epochs=2)
+    longer = attrs.evolve(dataset, dataset=IdentityMultiEpochDatasetWrapper("abcde"), seed=3)
+    assert (longer.num_epochs, longer.num_samples) == (2, 10)
+    assert attrs.evolve(PRNGResampleDataset("abc"), dataset="abcde").num_samples == 5
+
+
+def test_records_are_equal_only_with_the_very_data_set() -> None:
+    for make in (PRNGResampleDataset, MultiEpochDatasetResampler, IdentityMultiEpochDatasetWrapper):
+        one, other = [[1, 2]], [[1, 2]]
+        assert make(one[0]) == make(one[0]) != make(other[0])

@@ -7,7 +7,7 @@ import attrs
 import pytest
 import torch
 
-from bionemo.data import EpochOrder, Order, SampleIndex, index_at, indices_at, order_id, position_of
+from bionemo.data import EpochOrder, MixtureOrder, Order, SampleIndex, index_at, indices_at, order_id, position_of
 
 
 @attrs.frozen
@@ -39,6 +39,42 @@ def test_an_order_without_inverse_says_so() -> None:
 def test_a_position_out_of_range_is_named(order: Order, position: int) -> None:
     with pytest.raises(IndexError, match=f"position must be in 0..3, got position={position}"):
         index_at(order, position)
+
+
+@pytest.mark.parametrize(
+    "positions", [range(0, 300, 3), range(299, 0, -2), range(2**63 - 40, 2**63), list(range(50)), tuple(range(50))]
+)
+def test_many_positions_at_once_are_those_one_by_one(positions) -> None:
+    order = EpochOrder(length=7, seed=1)
+    assert indices_at(order, positions) == [index_at(order, position) for position in positions]
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("position", "error"), [(0.5, TypeError), (True, TypeError), (2**63, IndexError), (-1, IndexError)]
+)
+@pytest.mark.parametrize("number", [1, 40])
+def test_many_positions_at_once_are_checked_as_one_is(position, error: type[Exception], number: int) -> None:
+    with pytest.raises(error, match=f"position must be .*got position={position}"):
+        indices_at(EpochOrder(length=7, seed=1), [position] * number)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("index", [(0, 0, 1), None, 3])
+def test_what_is_no_index_is_refused(index: object) -> None:
+    with pytest.raises(TypeError, match=r"index must be a SampleIndex\(source, epoch, idx\), got"):
+        position_of(EpochOrder(length=7, seed=1), index)
+
+
+def test_the_parts_of_an_index_broadcast() -> None:
+    order = MixtureOrder(orders=(EpochOrder(length=5, seed=1), EpochOrder(length=5, seed=2)), weights=(2, 1))
+    found = position_of(order, SampleIndex(torch.tensor([[0], [1]]), 3, torch.arange(5)))
+    expected = [[position_of(order, SampleIndex(source, 3, idx)) for idx in range(5)] for source in range(2)]
+    assert found.tolist() == expected
+    mapped = torch.vmap(lambda idx: position_of(order, SampleIndex(torch.tensor(1), torch.tensor(3), idx)))
+    assert mapped(torch.arange(5)).tolist() == expected[1]
+    mapped = torch.vmap(lambda source, idx: position_of(order, SampleIndex(source, 3, idx)))
+    assert mapped(torch.tensor([0, 1]), torch.tensor([4, 4])).tolist() == [expected[0][4], expected[1][4]]
 
 
 def test_a_position_out_of_range_in_a_tensor_is_named() -> None:

@@ -53,6 +53,14 @@ def test_it_runs_under_vmap() -> None:
 
 
 @pytest.mark.usefixtures("no_type_checks")
+def test_what_was_asked_before_lets_no_wrong_type_pass() -> None:
+    assert permute(1, 5, 1) == permute(1, 5, 1)
+    for arguments in ((1, 5.0, 1), (1, 5, 1.0), (1, 5, True), (True, 5, 1), (1, [5], 1), (1, np.array(5), 1)):
+        with pytest.raises(TypeError, match="(index|length|seed) must be an integer"):
+            permute(*arguments)
+
+
+@pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize("function", [permute, unpermute])
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),

@@ -144,6 +144,9 @@ def test_a_loader_that_is_dropped_leaves_no_process_thread_or_file() -> None:
     next(iter(batches))
     del batches
     assert no_children()
+    end = time.monotonic() + 20
+    while threading.active_count() > threads and time.monotonic() < end:  # a queue's thread ends after its process
+        time.sleep(0.01)
     assert threading.active_count() == threads
     assert len(set(Path("/proc/self/fd").iterdir()) - files) == 0
 

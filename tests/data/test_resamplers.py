@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from bionemo.core.utils.frozen_array import FrozenArray
 from bionemo.data import ResampleOrder, SampleIndex, WeightedOrder, index_at, order_id, position_of
 
 
@@ -18,7 +19,7 @@ def test_pinned_values() -> None:
     assert drawn(ResampleOrder(length=100, seed=42), 8).tolist() == [85, 71, 78, 5, 86, 71, 33, 56]
     assert index_at(ResampleOrder(length=2**62, seed=42), 2**63 - 1) == (0, 0, 4433192066249782647)
     weighted = WeightedOrder(weights=[1, 0, 3, 0.5], seed=42)
-    assert drawn(weighted, 12).tolist() == [2, 2, 2, 0, 2, 2, 2, 2, 2, 0, 0, 0]
+    assert drawn(weighted, 12).tolist() == [2, 3, 2, 0, 2, 2, 2, 2, 2, 0, 0, 0]
 
 
 @pytest.mark.parametrize("start", [0, 10**12])
@@ -91,3 +92,17 @@ def test_a_record_is_small_whatever_it_stands_for() -> None:
 def test_bad_weights_are_named(weights: list, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         WeightedOrder(weights=weights, seed=1)
+
+
+def test_weights_in_a_frozen_array_are_checked_as_well() -> None:
+    with pytest.raises(ValueError, match=r"got weights\[1\]=nan"):
+        WeightedOrder(weights=FrozenArray(np.array([1.0, np.nan])), seed=1)
+    assert WeightedOrder(weights=[-0.0, 1], seed=1) == WeightedOrder(weights=[0, 1], seed=1)
+
+
+def test_an_order_made_under_another_default_device_draws_on_the_cpu() -> None:
+    expected = drawn(WeightedOrder(weights=[1, 2, 3], seed=1), 20).tolist()
+    with torch.device("meta"):
+        order = WeightedOrder(weights=[1, 2, 3], seed=1)
+    assert drawn(order, 20).tolist() == expected
+    assert order._tensors.length.device.type == "cpu"

@@ -43,6 +43,41 @@ def test_large_arrays_go_beside_the_text(tmp_path) -> None:
     assert "0.1" in text
 
 
+@pytest.mark.parametrize("size", [63, 64, 65])
+def test_arrays_of_up_to_64_elements_are_written_out(size: int) -> None:
+    order = WeightedOrder(weights=np.arange(1.0, size + 1), seed=1)
+    assert len(large_arrays(order)) == (size > 64)
+    assert from_json(to_json(order), arrays=large_arrays(order)) == order
+
+
+@attrs.frozen
+class Odd(Alternating):
+    """An order of a user's own with fields of every kind."""
+
+    _rate: float = 0.5
+    places: tuple = ()
+    made: int = attrs.field(init=False, default=3)
+
+
+def test_fields_are_kept_by_the_names_that_they_are_given_by() -> None:
+    order = Odd(rate=0.25, places=(np.int64(3), 4))
+    record = json.loads(to_json(order))["order"]
+    assert {name: record[name] for name in ("rate", "places")} == {"rate": 0.25, "places": [3, 4]}
+    assert "made" not in record
+    assert from_json(to_json(order), kinds=[Odd]) == order
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(Odd(rate=float("nan")))
+
+
+def test_a_field_that_hides_the_class_is_refused() -> None:
+    @attrs.frozen
+    class Hiding(Alternating):
+        type: str = "EpochOrder"
+
+    with pytest.raises(TypeError, match="a record must have no field called type, got Hiding"):
+        to_json(Hiding())
+
+
 def test_a_users_own_order_is_named_by_its_class() -> None:
     order = MixtureOrder(orders=(Alternating(), EpochOrder(length=3, seed=1)), weights=(1, 1))
     assert from_json(to_json(order), kinds=[Alternating]) == order
@@ -79,6 +114,8 @@ def test_integers_of_any_size_and_floats_come_back_as_they_are() -> None:
         ({"order": {"type": "EpochOrder", "length": 1.5, "seed": 7}}, "length must be an integer, got length=1.5"),
         ({"order": {"length": 10}}, "got type='None'"),
         ({"more": 1}, "text must be the JSON of an order"),
+        ({"order": {"type": "FrozenArray", "values": [1.0]}}, "array must have values, dtype and shape that fit"),
+        ({"order": {"type": "FrozenArray", "values": [1.0], "dtype": "x", "shape": [1]}}, "array must have values"),
     ],
 )
 def test_what_is_no_order_is_refused(changes: dict, message: str) -> None:
@@ -99,3 +136,9 @@ def test_an_array_that_is_missing_or_another_is_refused() -> None:
     with pytest.raises(ValueError, match="array must be the one that was written"):
         from_json(json.dumps(small))
     assert order_id(LARGE) == order_id(from_json(to_json(LARGE), arrays=large_arrays(LARGE)))
+
+
+def test_an_array_alone_is_no_order() -> None:
+    record = json.loads(to_json(WeightedOrder(weights=[1, 2], seed=1)))
+    with pytest.raises(ValueError, match="text must be the JSON of an order, got that of FrozenArray"):
+        from_json(json.dumps(record | {"order": record["order"]["weights"]}))

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.utils.blocks import take
 from bionemo.core.utils.checks import IntArray
-from bionemo.core.utils.draws import scale_to
 from bionemo.core.utils.hashing import fold_word
 
 __all__ = ["AliasTable", "Weights", "check_weights", "draw_by_alias", "make_alias_table"]
@@ -18,6 +19,8 @@ __all__ = ["AliasTable", "Weights", "check_weights", "draw_by_alias", "make_alia
 Weights: TypeAlias = Sequence[float] | NDArray[Any] | Tensor
 """One axis of numbers, in anything that holds them."""
 
+_MASK_31: Final = 2**31 - 1
+_MASK_32: Final = 2**32 - 1
 _TOTAL_BITS: Final = 62
 """All weights together come to at most 2**62 units, so that sums of them fit int64."""
 
@@ -29,7 +32,7 @@ class AliasTable(NamedTuple):
     """
 
     length: Any
-    """How many places, and columns, there are."""
+    """How many places, and columns, there are: below 2**31."""
     shift: Any
     """A 63-bit word shifted right by this is a height in the column."""
     thresholds: Any
@@ -52,14 +55,15 @@ def check_weights(weights: Weights, /) -> NDArray[np.float64]:
         >>> check_weights([1, 3])
         array([1., 3.])
     """
-    numbers = np.asarray(weights.detach().cpu() if isinstance(weights, Tensor) else weights)
+    numbers = _as_array(weights)
     if numbers.dtype.kind not in "biuf":
         message = f"weights must be real numbers, got dtype={numbers.dtype}."
         raise TypeError(message)
     if numbers.ndim != 1 or not numbers.size:
         message = f"weights must have one axis and at least one element, got shape={numbers.shape}."
         raise ValueError(message)
-    values = numbers.astype(np.float64)
+    with np.errstate(over="ignore"):  # what is too large is refused as infinite
+        values: NDArray[np.float64] = numbers.astype(np.float64) + 0.0  # without a minus before zero
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if wrong.size:
         message = f"weights must be finite and not negative, got weights[{wrong[0]}]={values[wrong[0]]}."
@@ -70,6 +74,17 @@ def check_weights(weights: Weights, /) -> NDArray[np.float64]:
     return values
 
 
+def _as_array(weights: Weights) -> NDArray[Any]:
+    """Return weights as an array, whatever they are held in."""
+    if isinstance(weights, Tensor):
+        weights = weights.detach().cpu()
+        numbers: NDArray[Any] = (weights if weights.is_complex() else weights.to(torch.float64)).numpy()
+        return numbers
+    numbers = np.asarray(weights)
+    is_mixed = numbers.dtype == np.object_ and all(isinstance(number, Real) for number in numbers.ravel())
+    return numbers.astype(np.float64) if is_mixed else numbers
+
+
 def _units(weights: NDArray[np.float64], total: int) -> IntArray:
     """Return the weights in integer units that sum to `total`; a weight of zero has none.
 
@@ -77,9 +92,11 @@ def _units(weights: NDArray[np.float64], total: int) -> IntArray:
     """
     scaled = np.ldexp(weights, -math.frexp(weights.max())[1])
     share = scaled / math.fsum(scaled) * (1 - 2.0**-50)  # a little less, so that what is left over is never negative
-    units = np.floor(share * total).astype(np.int64)
-    units += np.floor(share * float(total - int(units.sum()))).astype(np.int64)
     positive = np.flatnonzero(weights)
+    units: IntArray = np.floor(share * total).astype(np.int64)
+    # What the factor took goes back by share, what was rounded down in units of one.
+    taken = max(total - int(units.sum()) - len(positive), 0)
+    units += np.floor(share * float(taken)).astype(np.int64)
     each, rest = divmod(total - int(units.sum()), len(positive))
     units[positive] += each
     units[positive[:rest]] += 1
@@ -89,8 +106,8 @@ def _units(weights: NDArray[np.float64], total: int) -> IntArray:
 def make_alias_table(weights: NDArray[np.float64], /) -> AliasTable:
     """Return the alias table of some weights, in time and memory of their number.
 
-    Law: summed over the columns, each place has its weight's share of the total to within 2**-50 of that share plus
-    2**-60; a place of weight zero has none.
+    Law: summed over the columns, each place has its weight's share of the total to within 2**-49 of that share plus
+    2**-59; a place of weight zero has none.
 
     Args:
         weights: as `check_weights` gives them.
@@ -123,11 +140,16 @@ def make_alias_table(weights: NDArray[np.float64], /) -> AliasTable:
 def draw_by_alias(table: AliasTable, seed: Any, counter: Any, /) -> Any:
     """Return the place drawn by weight at a counter of a seed's stream; unchecked, for ints, arrays and tensors.
 
+    Law: over all words, a place comes up with the probability that the table gives it, to within 2**-63 for each column
+    that it stands in: of a word times the length, the upper bits are the column and the lower ones the height in it.
+
     Example:
         >>> draw_by_alias(make_alias_table(np.array([1.0, 0.0, 3.0])), 42, np.arange(8))
-        array([2, 2, 0, 2, 2, 2, 0, 2])
+        array([2, 2, 2, 2, 2, 2, 0, 2])
     """
     word = fold_word(seed, counter)
-    column = scale_to(word, table.length)
-    is_above = (fold_word(word, 0) >> table.shift) >= take(table.thresholds, column)
+    lower = (word & _MASK_32) * table.length
+    upper = (word >> 32) * table.length + (lower >> 32)
+    column, height = upper >> 31, ((upper & _MASK_31) << 32 | lower & _MASK_32) >> table.shift
+    is_above = height >= take(table.thresholds, column)
     return column + is_above * (take(table.aliases, column) - column)

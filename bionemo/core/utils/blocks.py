@@ -60,7 +60,7 @@ def in_blocks(kernel: Callable[..., Any], /, *words: Any) -> Any:
 def by_run(function: Callable[..., tuple[Any, ...]], /, *words: Any) -> tuple[Any, ...]:
     """Return what an elementwise function answers, with each run of equal elements of arrays computed once.
 
-    Law: `by_run(function, *words)` equals `function(*words)`, or ints that broadcast to it.
+    Law: the answer broadcasts to `function(*words)`: an int stands for an array of equal elements.
 
     Args:
         function: a pure elementwise function that answers with a tuple.
@@ -90,12 +90,13 @@ def take(table: Any, place: Any, /) -> Any:
 
     Args:
         table: a one-axis array or tensor.
-        place: where in it; not checked.
+        place: where in it; not checked: an int out of range is an error, an array's is moved to the nearest end.
 
     Example:
         >>> take(np.array([5, 6, 7]), 2), take(np.array([5, 6, 7]), torch.tensor([0, 1]))
         (7, tensor([5, 6]))
     """
     if isinstance(place, Tensor):
-        return torch.as_tensor(table, device=place.device)[place]
+        # Flat, because a graph would turn a place without axes into a number.
+        return torch.as_tensor(table, device=place.device)[place.reshape(-1)].reshape(place.shape)
     return int(table[place]) if isinstance(place, int) else np.take(table, place, mode="clip")

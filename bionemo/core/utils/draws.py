@@ -25,7 +25,7 @@ _MANTISSA: Final = {torch.float32: 24, torch.float64: 53}
 def scale_to(word: Any, length: Any, /) -> Any:
     """Return `word * length >> 63`: a place in `range(length)`, from a 63-bit word; unchecked.
 
-    Law: over all words, no two of the places come up in numbers that differ by more than one.
+    Law: each place is the answer for `2**63 // length` words, or for one more.
 
     Args:
         word: 0..2**63-1, an int, int64 array or tensor.
@@ -141,7 +141,8 @@ def integers_at(
     """Return a uniform integer in `range(length)` at a counter of a seed's stream.
 
     Laws: those of `bits_at`, whose bits it is made from. The probability of each integer is within 2**-63 of
-    `1 / length`: that is the bias, and there is no rejection.
+    `1 / length`: that is the bias, and there is no rejection (near 2**62 some integers are half as probable again as
+    others).
 
     Args:
         seed: 0..2**63-1, or an int64 tensor of such.

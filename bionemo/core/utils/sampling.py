@@ -18,7 +18,7 @@ __all__ = ["sample_by_weight", "sample_with_replacement", "sample_without_replac
 def sample_with_replacement(
     length: AnyInt, num_samples: AnyInt, *, generator: torch.Generator
 ) -> Int[Tensor, " num_samples"]:
-    """Return integers of `range(length)`, each drawn uniformly and whatever the others are.
+    """Return integers of `range(length)`, drawn uniformly and independently.
 
     Law: the draw depends on the state of the generator alone, which moves on by one number; a shorter draw is the
     beginning of a longer one.
@@ -47,7 +47,7 @@ def sample_with_replacement(
 def sample_without_replacement(
     length: AnyInt, num_samples: AnyInt, *, generator: torch.Generator
 ) -> Int[Tensor, " num_samples"]:
-    """Return different integers of `range(length)`, every sequence of them as probable as the others.
+    """Return different integers of `range(length)`, in random sequence: uniform draws, without those that came before.
 
     Time and memory are those of the draw, not of the range.
 
@@ -74,7 +74,7 @@ def sample_without_replacement(
     seed = seed_from_generator(generator)
     if num_samples > length // 2:
         return bits_at(seed, torch.arange(length, device="cpu")).argsort()[:num_samples]
-    # Draws that came before are skipped: in the mean 1.4 draws for each number asked for, at most.
+    # At most half of the range is asked for: in the mean, less than 1.4 draws for each number, and a few.
     chosen = torch.empty(0, dtype=torch.int64, device="cpu")
     drawn = 0
     while len(chosen) < num_samples:

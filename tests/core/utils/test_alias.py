@@ -29,8 +29,35 @@ def test_each_place_has_the_share_of_its_weight(weights: list[float]) -> None:
     total = sum(map(Fraction, weights))
     for share, weight in zip(shares(make_alias_table(check_weights(weights))), weights, strict=True):
         exact = Fraction(weight) / total
-        assert abs(share - exact) <= exact / 2**50 + Fraction(1, 2**60)
+        assert abs(share - exact) <= exact / 2**49 + Fraction(1, 2**59)
         assert weight or not share
+
+
+@pytest.mark.parametrize("make", [lambda rank: 1 / rank, lambda rank: np.exp(np.sin(rank) * 5), lambda rank: rank == 1])
+@pytest.mark.parametrize("num", [5000, 100_000])
+def test_each_of_many_places_has_the_share_of_its_weight(num: int, make) -> None:
+    weights = make(np.arange(1.0, num + 1)) + 1e-9
+    table = make_alias_table(weights)
+    column = 1 << (63 - table.shift)
+    shares = np.zeros(num, dtype=np.int64)
+    np.add.at(shares, np.arange(num), table.thresholds)
+    np.add.at(shares, table.aliases, column - table.thresholds)
+    whole = sum(map(Fraction, weights.tolist()))
+    for place in [*range(20), *range(num - 20, num), int(weights.argmax())]:
+        exact = Fraction(weights[place]) / whole
+        assert abs(Fraction(int(shares[place]), column * num) - exact) <= exact / 2**49 + Fraction(1, 2**59)
+
+
+def test_a_height_is_uniform_within_its_column() -> None:
+    """Whole columns are read off evenly spaced words: each threshold is met to within one of them."""
+    weights = np.array([5.0, 1.0, 0.0, 2.5, 9.0, 0.7])
+    table = make_alias_table(weights)
+    words = np.arange(0, 2**63, 2**63 // 600_000, dtype=np.uint64).astype(np.int64)
+    lower = (words & (2**32 - 1)) * 6
+    upper = (words >> 32) * 6 + (lower >> 32)
+    columns, heights = upper >> 31, ((upper & (2**31 - 1)) << 32 | lower & (2**32 - 1)) >> table.shift
+    found = np.where(heights >= table.thresholds[columns], table.aliases[columns], columns)
+    assert np.abs(np.bincount(found, minlength=6) / len(words) - weights / weights.sum()).max() < 12 / len(words)
 
 
 def test_draws_follow_the_weights() -> None:
@@ -49,14 +76,24 @@ def test_ints_arrays_and_tensors_draw_alike() -> None:
     assert draw_by_alias(table, 7, torch.arange(100)).tolist() == expected
 
 
+@pytest.mark.usefixtures("no_type_checks")  # fractions are no floats
 def test_weights_of_any_kind_are_taken_and_copied() -> None:
     array = np.array([1, 2, 3], dtype=np.float32)
     taken = check_weights(array)
     taken[0] = 9
     assert array.tolist() == [1, 2, 3]
-    for weights in ([1, 2, 3], (1, 2, 3), range(1, 4), torch.tensor([1, 2, 3]), torch.tensor([1.0, 2, 3]).half()):
+    for weights in (
+        [1, 2, 3],
+        (1, 2, 3),
+        range(1, 4),
+        torch.tensor([1, 2, 3]),
+        torch.tensor([1.0, 2, 3]).bfloat16(),
+        torch.tensor([1.0, 2, 3], requires_grad=True),
+        [1, Fraction(2), 3.0],
+    ):
         assert check_weights(weights).tolist() == [1, 2, 3]
     assert check_weights([True, False]).tolist() == [1, 0]
+    assert check_weights([2**70, 2**69]).tolist() == [2.0**70, 2.0**69]
 
 
 @pytest.mark.usefixtures("no_type_checks")
@@ -71,6 +108,9 @@ def test_weights_of_any_kind_are_taken_and_copied() -> None:
         ([0, 0.0], ValueError, "must not all be zero, got 2 zeros"),
         (["a"], TypeError, "real numbers, got dtype=<U1"),
         ([1j], TypeError, "real numbers, got dtype=complex128"),
+        (torch.tensor([1j]), TypeError, "real numbers, got dtype=complex64"),
+        ([1, None], TypeError, "real numbers, got dtype=object"),
+        (np.array([1, np.finfo(np.longdouble).max]), ValueError, r"got weights\[1\]=inf"),
     ],
 )
 def test_bad_weights_are_named(weights: list, error: type[Exception], message: str) -> None:

@@ -42,6 +42,14 @@ def test_its_digest_is_the_same_in_another_process() -> None:
     assert run.stdout.strip() == FrozenArray(np.arange(3.0)).digest
 
 
-def test_objects_are_refused() -> None:
-    with pytest.raises(TypeError, match="array must hold numbers, got dtype=object"):
-        FrozenArray(np.array([None]))
+@pytest.mark.parametrize("dtype", [object, complex, np.longdouble, "U3", "M8[s]", [("a", "i8")]])
+def test_what_is_no_plain_number_is_refused(dtype) -> None:
+    with pytest.raises(TypeError, match="array must hold real numbers of at most 64 bits, got dtype="):
+        FrozenArray(np.empty(2, dtype=dtype))
+
+
+def test_no_flag_makes_it_writable_and_no_content_is_too_small() -> None:
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        FrozenArray(np.arange(3)).array.flags.writeable = True
+    assert FrozenArray(np.empty((0, 3))).array.shape == (0, 3)
+    assert FrozenArray(np.array(5)).array.shape == ()

@@ -21,6 +21,8 @@ def test_pinned_values() -> None:
     assert sample_with_replacement(100, 5, generator=generator).tolist() == [10, 36, 59, 84, 53]
     assert sample_without_replacement(10**6, 5, generator=generator).tolist() == [185800, 856816, 335499, 308395, 95974]
     assert sample_without_replacement(8, 8, generator=generator).tolist() == [7, 1, 0, 2, 5, 4, 3, 6]
+    assert sample_without_replacement(8, 4, generator=make_generator(1)).tolist() == [6, 2, 7, 5]
+    assert sample_without_replacement(8, 5, generator=make_generator(1)).tolist() == [2, 1, 5, 6, 4]
     assert sample_by_weight([1, 0, 3], 8, generator=generator).tolist() == [0, 2, 2, 2, 2, 2, 2, 2]
 
 

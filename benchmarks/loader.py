@@ -1,0 +1,145 @@
+"""Loaders against their peers: `make bench-loader`. One thread, batches of 32, shuffled, a data set in memory."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks import peers
+from benchmarks.table import Row, below, faster, missing, seconds, show
+from bionemo.data import EpochOrder, Pipeline, Source
+from bionemo.data.pipes import loader
+
+LENGTH = 200_000
+
+
+class AtOnce(list[int]):
+    """A list that gives many at once."""
+
+    def __getitems__(self, indices: list[int]) -> list[int]:
+        """Return the samples at some places."""
+        return [self[index] for index in indices]
+
+
+def as_it_is(samples: list[Any]) -> list[Any]:
+    """Return samples as they are: what both sides collate with."""
+    return samples
+
+
+def slow(sample: int, *, generator: torch.Generator) -> int:  # noqa: ARG001 - the signature of a transform
+    """Return a sample after a millisecond."""
+    time.sleep(0.001)
+    return sample
+
+
+def make(dataset: Any, length: int = LENGTH, **fields: Any) -> Pipeline[Any]:
+    """Return the pipeline of one shuffled epoch."""
+    order = EpochOrder(length=length, seed=42, num_samples=length)
+    return Pipeline(order=order, sources=dataset, batch_size=32, seed=42, **fields)
+
+
+def a_sample(make_batches: Callable[[], Iterable[Any]], length: int = LENGTH) -> float:
+    """Return nanoseconds a sample, of going through all batches."""
+
+    def drain() -> None:
+        for _ in make_batches():
+            pass
+
+    return seconds(drain, 5) / length * 1e9
+
+
+def kinds() -> list[Row]:
+    """Compare data sets of each kind with torch's DataLoader."""
+    tensor = torch.arange(LENGTH * 8).reshape(LENGTH, 8)
+    rows = []
+    for name, dataset, collate, wanted in (
+        ("a list", list(range(LENGTH)), as_it_is, 1.2),
+        ("a data set with __getitems__", AtOnce(range(LENGTH)), as_it_is, 1.5),
+        ("a tensor", tensor, None, 4),
+    ):
+        ours = a_sample(lambda dataset=dataset, collate=collate: loader(make(dataset, collate=collate)))
+        theirs = a_sample(
+            lambda dataset=dataset, collate=collate: DataLoader(
+                dataset, batch_size=32, shuffle=True, collate_fn=collate, generator=torch.Generator()
+            )
+        )
+        rows.append(faster(f"one sample of {name}", ours, theirs, wanted, "DataLoader(shuffle=True)"))
+    grain = peers.grain_dataset()
+    if not grain.function:
+        return [*rows, missing("one sample of a range", grain)]
+    few = 20_000
+    theirs = a_sample(lambda: grain.function.range(few).shuffle(seed=42), few)
+    ours = a_sample(lambda: loader(make(range(LENGTH))))
+    return [*rows, faster("one sample of a range", ours, theirs, 5, f"{grain.name}.range(n).shuffle, iterated")]
+
+
+def far() -> list[Row]:
+    """Measure the first batch of a long data set, and a resume in the middle of it."""
+    long = make(range(10**9), 10**9)
+    state = loader(long, start=5 * 10**8).state_dict()
+
+    def resume() -> None:
+        batches = loader(long)
+        batches.load_state_dict(state)
+        next(iter(batches))
+
+    def theirs() -> None:
+        next(iter(DataLoader(range(10**7), batch_size=32, shuffle=True, generator=torch.Generator())))
+
+    took = seconds(theirs, 1)
+    return [
+        below(
+            "first batch of 10**9 samples",
+            seconds(lambda: next(iter(loader(long)))) * 1e3,
+            50,
+            "ms",
+            f"{took:.1f} s at 10**7, a hundred times that at 10**9 (DataLoader(shuffle=True))",
+        ),
+        below("resume at sample 5 * 10**8", seconds(resume) * 1e3, 5, "ms"),
+    ]
+
+
+def memory() -> list[Row]:
+    """Compare the resident memory of a short and of a long data set, each in a process of its own."""
+    peaks = []
+    for length in (10**4, 10**9):
+        command = [sys.executable, "-m", "benchmarks.loader", str(length)]
+        peaks.append(int(subprocess.run(command, capture_output=True, check=True, text=True).stdout))  # noqa: S603
+    return [below("more resident memory for 10**9 samples than for 10**4", (peaks[1] - peaks[0]) / 1024, 10, "MB")]
+
+
+def peak_of(length: int) -> int:
+    """Return the peak of resident memory, in kB, of going through a thousand batches."""
+    batches = iter(loader(make(range(length), length)))
+    for _ in range(min(1000, length // 32)):
+        next(batches)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def workers() -> list[Row]:
+    """Compare two worker processes with one, on a transform that takes a millisecond."""
+    took = []
+    for num_workers in (1, 2):
+        pipeline = make(Source(range(2000), transform=slow), 2000)
+        batches = loader(pipeline, restart=True, num_workers=num_workers)
+        took.append(a_sample(lambda batches=batches: batches, 2000))
+        batches.close()
+    return [faster("one sample of a transform of 1 ms, two workers", took[1], took[0], 1.6, "one worker")]
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    show(row for part in (kinds, far, memory, workers) for row in part())
+
+
+if __name__ == "__main__":
+    print(peak_of(int(sys.argv[1]))) if len(sys.argv) > 1 else main()
