@@ -6,6 +6,9 @@ from bionemo.data.batches import num_batches as num_batches
 from bionemo.data.batches import sample_at as sample_at
 from bionemo.data.block_order import BlockOrder as BlockOrder
 from bionemo.data.epoch_order import EpochOrder as EpochOrder
+from bionemo.data.lookup import explain as explain
+from bionemo.data.lookup import first_difference as first_difference
+from bionemo.data.lookup import where as where
 from bionemo.data.masking import MaskedTokens as MaskedTokens
 from bionemo.data.masking import mask_tokens as mask_tokens
 from bionemo.data.mixture import MixtureOrder as MixtureOrder
@@ -33,8 +36,8 @@ from bionemo.data.resamplers import ResampleOrder as ResampleOrder
 from bionemo.data.resamplers import WeightedOrder as WeightedOrder
 from bionemo.data.restore import from_json as from_json
 from bionemo.data.restore import large_arrays as large_arrays
-from bionemo.data.throughput import Throughput as Throughput
-from bionemo.data.throughput import throughput as throughput
+from bionemo.data.speed import Throughput as Throughput
+from bionemo.data.speed import throughput as throughput
 
 __all__ = [
     "BlockOrder",
@@ -58,6 +61,8 @@ __all__ = [
     "WeightedOrder",
     "batch_at",
     "batch_from",
+    "explain",
+    "first_difference",
     "from_json",
     "index_at",
     "indices_at",
@@ -72,4 +77,5 @@ __all__ = [
     "sample_at",
     "throughput",
     "to_json",
+    "where",
 ]

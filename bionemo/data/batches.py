@@ -21,6 +21,7 @@ __all__ = [
     "batch_at",
     "batch_from",
     "batch_stop",
+    "check_step",
     "columns_at",
     "num_batches",
     "rank_positions",
@@ -283,6 +284,26 @@ def sample_at(pipeline: Pipeline[Any], position: AnyInt, /) -> Any:
     return assemble(single, (place,), columns_at(pipeline.order, (place,)))[0]
 
 
+def check_step(pipeline: Pipeline[Any], step: AnyInt, /) -> int:
+    """Return the number of a batch as a Python int.
+
+    Raises:
+        IndexError: if the pipeline has no such batch.
+        TypeError: if it is no integer.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline
+        >>> check_step(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42), 3)
+        3
+    """
+    step = check_int(step, name="step", low=-(2**63))
+    count = num_batches(pipeline)
+    if step < 0 or (count is not None and step >= count):
+        message = f"step must be in 0..{'' if count is None else count - 1}, got step={step}."
+        raise IndexError(message)
+    return step
+
+
 def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:
     """Return a rank's part of the batch that starts at a position.
 
@@ -345,9 +366,4 @@ def batch_at(pipeline: Pipeline[Batch], step: AnyInt, rank: AnyInt = 0, world_si
         >>> batch_at(pipeline, 2), batch_at(pipeline, 1, rank=0, world_size=2)
         ('c', 'e')
     """
-    step = check_int(step, name="step", low=-(2**63))
-    count = num_batches(pipeline)
-    if step < 0 or (count is not None and step >= count):
-        message = f"step must be in 0..{'' if count is None else count - 1}, got step={step}."
-        raise IndexError(message)
-    return batch_from(pipeline, step * pipeline.batch_size, rank, world_size)
+    return batch_from(pipeline, check_step(pipeline, step) * pipeline.batch_size, rank, world_size)

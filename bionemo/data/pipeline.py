@@ -7,7 +7,7 @@ import attrs
 
 from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.data.multi_epoch_dataset import SizedDataset
-from bionemo.data.order import Order
+from bionemo.data.order import ALGORITHM_VERSION, Order
 from bionemo.data.record import function_name, to_record
 
 __all__ = ["Pipeline", "Source", "pipeline_record", "to_sources"]
@@ -111,7 +111,8 @@ class Pipeline(Generic[Batch]):
 def pipeline_record(pipeline: Pipeline[Any], /) -> dict[str, Any]:
     """Return the canonical record of a pipeline: plain values that say what it reads and in which order.
 
-    The functions are there by name only, the data sets by length only.
+    The functions are there by name only, the data sets by length only. With the version of the algorithms, they say
+    which sample stands where: see `python -m bionemo.data --help`.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -121,6 +122,7 @@ def pipeline_record(pipeline: Pipeline[Any], /) -> dict[str, Any]:
         ([5], 2)
     """
     return {
+        "algorithm": ALGORITHM_VERSION,
         "order": to_record(pipeline.order),
         "seed": pipeline.seed,
         "lengths": [len(source.dataset) for source in pipeline.sources],

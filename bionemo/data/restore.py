@@ -16,7 +16,7 @@ from bionemo.data.order import ALGORITHM_VERSION, Order
 from bionemo.data.record import SMALL_ARRAY, to_record, type_name
 from bionemo.data.resamplers import ResampleOrder, WeightedOrder
 
-__all__ = ["from_json", "large_arrays"]
+__all__ = ["from_json", "from_record", "large_arrays"]
 
 _KINDS = (BlockOrder, EpochOrder, MixtureOrder, ResampleOrder, WeightedOrder)
 
@@ -67,19 +67,40 @@ def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequ
     if not isinstance(record, dict) or record.keys() != {"algorithm", "order"} or not isinstance(record["order"], dict):
         message = f"text must be the JSON of an order, made by to_json, got {text[:80]!r}."
         raise ValueError(message)
+    return from_record(record, arrays=arrays, kinds=kinds)
+
+
+def from_record(
+    record: Mapping[str, Any], *, arrays: Mapping[str, Any] | None = None, kinds: Sequence[type] = ()
+) -> Any:
+    """Return the order of a record that holds it, and the version of the algorithms: a pipeline's, for one.
+
+    Args:
+        record: has the fields `algorithm` and `order`, as `pipeline_record` gives them.
+        arrays: arrays by digest, as `large_arrays` gave them.
+        kinds: attrs classes of your own that may occur in the record.
+
+    Raises:
+        ValueError: as `from_json`.
+
+    Example:
+        >>> from_record({"algorithm": 2, "order": {"type": "EpochOrder", "length": 3, "seed": 7, "num_samples": None,
+        ...     "shuffle": True}})
+        EpochOrder(length=3, seed=7, num_samples=None, shuffle=True)
+    """
     if record["algorithm"] != ALGORITHM_VERSION:
         message = (
-            f"text must be of algorithm version {ALGORITHM_VERSION}, got version {record['algorithm']}, whose orders "
+            f"record must be of algorithm version {ALGORITHM_VERSION}, got version {record['algorithm']}, whose orders "
             "give other indices. Read it with the release that wrote it."
         )
         raise ValueError(message)
     known = {type_name(kind): kind for kind in (*_KINDS, *kinds)}
     order = _restore(record["order"], known, arrays or {})
     if not hasattr(order, "index_at"):
-        message = f"text must be the JSON of an order, got that of {type(order).__name__}."
+        message = f"record must hold an order, got {type(order).__name__}."
         raise ValueError(message)
     if to_record(order) != record["order"]:  # a field left out, or one that a converter changed
-        message = f"text must be what to_json gave, got {text[:80]!r}, which restores as {order!r}."
+        message = f"record must be what an order gave, got {record['order']}, which restores as {order!r}."
         raise ValueError(message)
     return order
 

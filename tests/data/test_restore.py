@@ -105,10 +105,10 @@ def test_integers_of_any_size_and_floats_come_back_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"algorithm": 1}, "text must be of algorithm version 2, got version 1, whose orders give other indices"),
+        ({"algorithm": 1}, "record must be of algorithm version 2, got version 1, whose orders give other indices"),
         ({"order": [1]}, "text must be the JSON of an order"),
         ({"order": {"type": "EpochOrder", "length": 10}}, "fields must be those of EpochOrder, got length"),
-        ({"order": {"type": "EpochOrder", "length": 10, "seed": 7}}, "text must be what to_json gave"),
+        ({"order": {"type": "EpochOrder", "length": 10, "seed": 7}}, "record must be what an order gave"),
         ({"order": {"type": "EpochOrder", "length": 10, "seed": 7, "bad": 1}}, "fields must be those of EpochOrder"),
         ({"order": {"type": "EpochOrder", "length": 0, "seed": 7}}, "got length=0"),
         ({"order": {"type": "EpochOrder", "length": 1.5, "seed": 7}}, "length must be an integer, got length=1.5"),
@@ -140,5 +140,5 @@ def test_an_array_that_is_missing_or_another_is_refused() -> None:
 
 def test_an_array_alone_is_no_order() -> None:
     record = json.loads(to_json(WeightedOrder(weights=[1, 2], seed=1)))
-    with pytest.raises(ValueError, match="text must be the JSON of an order, got that of FrozenArray"):
+    with pytest.raises(ValueError, match="record must hold an order, got FrozenArray"):
         from_json(json.dumps(record | {"order": record["order"]["weights"]}))
