@@ -5,7 +5,7 @@ import torch
 from torchdata.nodes import Loader
 
 from bionemo.data import EpochOrder, Pipeline, Source, batch_at, index_at
-from bionemo.data.pipes import batch, collate, loader, read, sample_indices, transform
+from bionemo.data.pipes import batch, collate, loader, pin_memory, prefetch, read, sample_indices, transform
 
 
 def with_number(sample, *, generator: torch.Generator):
@@ -74,3 +74,50 @@ def test_a_batch_of_nothing_is_refused() -> None:
     node = read(sample_indices(EpochOrder(length=3, seed=1, num_samples=3)), "abc")
     with pytest.raises(ValueError, match="batch_size must be in 1.*got batch_size=0"):
         batch(node, 0)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_prefetched_chain_goes_on_from_what_was_handed_on(steps: int) -> None:
+    order = EpochOrder(length=10, seed=42, num_samples=27)
+    whole = list(by_hand(order, list(range(10))))
+    first = Loader(prefetch(by_hand(order, list(range(10))), 3), restart_on_stop_iteration=False)
+    begun = iter(first)
+    head = [next(begun) for _ in range(min(steps, len(whole)))]
+    second = Loader(prefetch(by_hand(order, list(range(10)))), restart_on_stop_iteration=False)
+    second.load_state_dict(first.state_dict())
+    assert head + list(second) == whole
+
+
+def fail(sample, **_):
+    raise LookupError("no such residue")
+
+
+class Broken(list):
+    def __getitem__(self, index: int):
+        raise LookupError("disk on fire")
+
+
+def test_an_error_in_a_chain_names_where_it_came_from() -> None:
+    order = EpochOrder(length=10, seed=42, num_samples=27)
+    where = f"while reading position 0: {index_at(order, 0)}"
+    chains = [
+        (read(sample_indices(order), Broken(range(10))), where),
+        (transform(read(sample_indices(order), list(range(10))), fail, seed=7), where),
+        (collate(batch(read(sample_indices(order), list(range(10))), 3), fail), "while collating positions 0, 1, 2"),
+    ]
+    for node, note in chains:
+        with pytest.raises(LookupError, match="no such residue|disk on fire") as caught:
+            next(node)
+        assert caught.value.__notes__ == [note]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a CUDA device")
+def test_memory_is_pinned() -> None:
+    node = read(sample_indices(EpochOrder(length=10, seed=42)), torch.arange(10))
+    assert next(pin_memory(collate(batch(node, 4), torch.stack))).is_pinned()
+
+
+def test_nothing_ahead_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_batches must be in 1.*got num_batches=0"):
+        prefetch(sample_indices(EpochOrder(length=10, seed=42)), 0)

@@ -5,6 +5,8 @@ from bionemo.data.pipes.loader import loader as loader
 from bionemo.data.pipes.nodes import PlacedSample as PlacedSample
 from bionemo.data.pipes.nodes import batch as batch
 from bionemo.data.pipes.nodes import collate as collate
+from bionemo.data.pipes.nodes import pin_memory as pin_memory
+from bionemo.data.pipes.nodes import prefetch as prefetch
 from bionemo.data.pipes.nodes import read as read
 from bionemo.data.pipes.nodes import sample_indices as sample_indices
 from bionemo.data.pipes.nodes import transform as transform
@@ -15,6 +17,8 @@ __all__ = [
     "batch",
     "collate",
     "loader",
+    "pin_memory",
+    "prefetch",
     "read",
     "sample_indices",
     "transform",

@@ -9,14 +9,25 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
-from torchdata.nodes import BaseNode, Batcher, Mapper
+from torchdata.nodes import BaseNode, Batcher, Mapper, PinMemory, Prefetcher
 
 from bionemo.core.utils.checks import check_int
 from bionemo.data.batches import read_sample, transform_batch, transform_sample
 from bionemo.data.order import Order, SampleIndex, indices_at
 from bionemo.data.pipeline import Source, to_sources
 
-__all__ = ["CHUNK", "PlacedSample", "batch", "call_within_node", "collate", "read", "sample_indices", "transform"]
+__all__ = [
+    "CHUNK",
+    "PlacedSample",
+    "batch",
+    "call_within_node",
+    "collate",
+    "pin_memory",
+    "prefetch",
+    "read",
+    "sample_indices",
+    "transform",
+]
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
@@ -96,7 +107,11 @@ def sample_indices(order: Order, *, start: int = 0) -> BaseNode[tuple[int, Sampl
 def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PlacedSample:
     position, sample_index = place
     source = sources[sample_index.source]
-    return PlacedSample(position, sample_index, call_within_node(read_sample, source, sample_index))
+    try:
+        return PlacedSample(position, sample_index, call_within_node(read_sample, source, sample_index))
+    except Exception as error:
+        error.add_note(f"while reading position {position}: {sample_index}")
+        raise
 
 
 def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[PlacedSample]:
@@ -117,7 +132,11 @@ def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[Pl
 
 def _transform(placed: PlacedSample, *, function: Callable[..., Any], seed: int) -> PlacedSample:
     transformed = partial(transform_sample, function, placed.sample, seed=seed, position=placed.position)
-    return placed._replace(sample=call_within_node(transformed))
+    try:
+        return placed._replace(sample=call_within_node(transformed))
+    except Exception as error:
+        error.add_note(f"while reading position {placed.position}: {placed.sample_index}")
+        raise
 
 
 def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, seed: int) -> BaseNode[PlacedSample]:
@@ -159,11 +178,15 @@ def _collate(
     batch_transform: Callable[..., Any] | None,
     seed: int | None,
 ) -> Any:
-    collated = call_within_node(function, [part.sample for part in placed])
-    if batch_transform is None or seed is None:
-        return collated
     positions = [part.position for part in placed]
-    return call_within_node(partial(transform_batch, batch_transform, collated, seed=seed, positions=positions))
+    try:
+        collated = call_within_node(function, [part.sample for part in placed])
+        if batch_transform is None or seed is None:
+            return collated
+        return call_within_node(partial(transform_batch, batch_transform, collated, seed=seed, positions=positions))
+    except Exception as error:
+        error.add_note(f"while collating positions {', '.join(map(str, positions))}")
+        raise
 
 
 def collate(
@@ -196,3 +219,34 @@ def collate(
         message = "seed must be given with batch_transform, got None. Pass the seed that the rows' seeds are made from."
         raise TypeError(message)
     return Mapper(node, partial(_collate, function=function, batch_transform=batch_transform, seed=seed))
+
+
+def prefetch(node: BaseNode[Batch], num_batches: int = 2) -> BaseNode[Batch]:
+    """Return a node that a thread works out ahead of time.
+
+    Law: it gives what the node gives; its state counts what was handed on, not what was worked out.
+
+    Args:
+        node: any node.
+        num_batches: how many of its answers wait, at most.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
+        >>> list(prefetch(collate(batch(node, 2), "".join)))
+        ['ba', 'c']
+    """
+    return Prefetcher(node, prefetch_factor=check_int(num_batches, name="num_batches", low=1))
+
+
+def pin_memory(node: BaseNode[Batch]) -> BaseNode[Batch]:
+    """Return a node of batches in page-locked memory, for a faster way to a GPU; it needs one.
+
+    Example:
+        >>> import torch
+        >>> from bionemo.data import EpochOrder
+        >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), torch.arange(3))
+        >>> node = collate(batch(node, 2), torch.stack)
+        >>> node = pin_memory(node) if torch.cuda.is_available() else node
+    """
+    return PinMemory(node)
