@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow bench-index bench-loader env lint types unit format clean
+.PHONY: demo test slow histories bench-index bench-loader env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -31,6 +31,10 @@ unit: env
 # Larger samples of the permutation's statistics, and machine code of every map: some minutes.
 slow: env
 	$(BIN)/python -m pytest --durations=20 -m slow
+
+# Ten thousand histories of stops and resumes, three at a time.
+histories: env
+	$(BIN)/python -m pytest property_tests/test_pipeline_laws.py --hypothesis-profile=many -k history_of_worlds
 
 # Index maps against other libraries, which are installed into .cache/peers, each in a folder of its own.
 bench-index: env

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 # A machine's speed decides no test. In CI the examples are the same each time; at a developer's they are new ones.
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("many", settings.get_profile("dev"), max_examples=3334)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 

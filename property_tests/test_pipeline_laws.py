@@ -2,10 +2,10 @@
 
 import attrs
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bionemo.data import EpochOrder, Pipeline, Source, batch_at, batch_from, index_at, num_batches
+from bionemo.data import EpochOrder, MixtureOrder, Pipeline, Source, batch_at, batch_from, index_at, num_batches
 from bionemo.data.pipes import loader
 
 
@@ -19,15 +19,20 @@ def seeded(batch: list, *, seeds: torch.Tensor) -> list:
 
 @st.composite
 def pipelines(draw: st.DrawFn) -> Pipeline:
-    length = draw(st.integers(1, 30))
+    """Return pipelines over one data set or a mixture of two, of several epochs, with both tails."""
+    lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=2))
+    seed = draw(st.integers(0, 2**62))
+    shuffle, num_samples = draw(st.booleans()), draw(st.integers(0, 3 * sum(lengths)))
+    parts = [EpochOrder(length=length, seed=seed + place, shuffle=shuffle) for place, length in enumerate(lengths)]
+    order = attrs.evolve(parts[0], num_samples=num_samples)
+    if len(parts) > 1:
+        weights = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+        order = MixtureOrder(orders=parts, weights=weights, num_samples=num_samples)
     return Pipeline(
-        order=EpochOrder(
-            length=length,
-            seed=draw(st.integers(0, 2**63 - 1)),
-            num_samples=draw(st.integers(0, 3 * length)),
-            shuffle=draw(st.booleans()),
+        order=order,
+        sources=tuple(
+            Source(range(100 * place, 100 * place + size), transform=numbered) for place, size in enumerate(lengths)
         ),
-        sources=Source(list(range(length)), transform=numbered),
         batch_size=draw(st.integers(1, 12)),
         seed=draw(st.integers(0, 2**63 - 1)),
         collate=list,
@@ -67,16 +72,23 @@ def test_batches_from_any_position_on_return_to_the_grid(pipeline: Pipeline) -> 
             assert batch_from(pipeline, start) == batch_at(pipeline, step)[behind:]
 
 
-@given(pipeline=pipelines(), history=STRETCHES)
-def test_any_history_of_worlds_and_batch_sizes_delivers_a_prefix_of_the_order(
-    pipeline: Pipeline, history: list
-) -> None:
-    """Each stretch is a job: it loads the last one's state, runs some steps, and is dropped."""
-    whole = [row for batch in loader(attrs.evolve(pipeline, batch_size=1)) for row in batch]
+def check_history(pipeline: Pipeline, history: list, **options) -> None:
+    """Go through jobs that each load the last one's state, run some steps, and are dropped.
+
+    What they deliver together is a prefix of the order: every sample once an epoch, none lost, none read twice. Run to
+    its end, the last job leaves nothing but what the tail drops.
+    """
+    whole = [row for batch in loader(attrs.evolve(pipeline, batch_size=1, tail="short")) for row in batch]
+    indices = [index_at(pipeline.order, position) for position in range(len(whole))]
+    assert [row[0][0] for row in whole] == [index.idx + 100 * index.source for index in indices]
+    assert len(set(indices)) == len(indices)
     delivered: list = []
     state = loader(pipeline).state_dict()
-    for world_size, batch_size, steps in history:
-        ranks = [loader(attrs.evolve(pipeline, batch_size=batch_size), rank, world_size) for rank in range(world_size)]
+    for world_size, batch_size, steps in [*history, (2, pipeline.batch_size, 10**6)]:
+        ranks = [
+            loader(attrs.evolve(pipeline, batch_size=batch_size), rank, world_size, **options)
+            for rank in range(world_size)
+        ]
         for rank in ranks:
             rank.load_state_dict(state)
         for _, parts in zip(range(steps), zip(*ranks, strict=True), strict=False):
@@ -84,7 +96,20 @@ def test_any_history_of_worlds_and_batch_sizes_delivers_a_prefix_of_the_order(
             states = [rank.state_dict()["consumed_samples"] for rank in ranks]
             assert states == [len(delivered)] * world_size
         state = ranks[0].state_dict()
+        for rank in ranks:
+            rank.close()
     assert delivered == whole[: len(delivered)]
-    indices = [index_at(pipeline.order, position) for position in range(len(delivered))]
-    assert [row[0][0] for row in delivered] == [index.idx for index in indices]
-    assert len(set(indices)) == len(indices)
+    left = len(whole) - len(delivered)
+    assert left == 0 if pipeline.tail == "short" else left < pipeline.batch_size
+
+
+@settings(max_examples=3 * settings().max_examples)  # `make histories` runs ten thousand
+@given(pipeline=pipelines(), history=STRETCHES)
+def test_any_history_of_worlds_and_batch_sizes_delivers_the_order(pipeline: Pipeline, history: list) -> None:
+    check_history(pipeline, history)
+
+
+@settings(max_examples=max(1, settings().max_examples // 10))
+@given(pipeline=pipelines(), history=st.lists(st.tuples(st.just(1), st.integers(1, 12), st.integers(0, 6)), max_size=2))
+def test_so_does_any_history_of_worker_processes(pipeline: Pipeline, history: list) -> None:
+    check_history(pipeline, history, num_workers=1, multiprocessing_context="fork")
