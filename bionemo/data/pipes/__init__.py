@@ -10,11 +10,13 @@ from bionemo.data.pipes.nodes import prefetch as prefetch
 from bionemo.data.pipes.nodes import read as read
 from bionemo.data.pipes.nodes import sample_indices as sample_indices
 from bionemo.data.pipes.nodes import transform as transform
+from bionemo.data.pipes.sampler import batch_sampler as batch_sampler
 
 __all__ = [
     "PipelineLoader",
     "PlacedSample",
     "batch",
+    "batch_sampler",
     "collate",
     "loader",
     "pin_memory",

@@ -1,8 +1,8 @@
 """The loader of a pipeline: an iterable with one integer of state."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Generic, Literal, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,13 @@ _NAME_FIELDS: Final = ("transforms", "collate", "batch_transform")
 """Fields that hold names of functions, which say less than the functions do."""
 
 
-def _read_batches(pipeline: Pipeline[Batch], *, rank: int, world_size: int, start: int) -> Iterator[tuple[int, Batch]]:
+Read: TypeAlias = Callable[[Pipeline[Any], Sequence[int], SampleIndex], Any]
+"""What makes a batch of positions and of what stands there: `assemble`, or for a sampler the keys of a data set."""
+
+
+def _read_batches(
+    pipeline: Pipeline[Any], read: Read, *, rank: int, world_size: int, start: int
+) -> Iterator[tuple[int, Any]]:
     """Yield a rank's parts of the batches from a position on, each with the position behind the whole batch."""
     bounds = [(start, range(start, start))]
     while bounds:
@@ -40,7 +46,7 @@ def _read_batches(pipeline: Pipeline[Batch], *, rank: int, world_size: int, star
         for stop, positions in bounds:
             behind = first + len(positions)
             index = SampleIndex(sources[first:behind], epochs[first:behind], idxs[first:behind])
-            yield stop, call_within_node(assemble, pipeline, positions, index)
+            yield stop, call_within_node(read, pipeline, positions, index)
             first = behind
 
 
@@ -63,6 +69,7 @@ class PipelineLoader(Generic[Batch]):
         multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None,
         prefetch_factor: AnyInt = 2,
         pin_memory: bool = False,
+        read: Read = assemble,
     ) -> None:
         rank_positions(0, 0, rank=rank, world_size=world_size)
         if batches_per_epoch is not None:
@@ -73,6 +80,8 @@ class PipelineLoader(Generic[Batch]):
         self.start = check_int(start, name="start", high=_end(pipeline))
         self.consumed_samples = self.start
         self._current: object = None
+        self._begin = self.start
+        self._read = read
         self._workers: BatchWorkers | None = None
         num_workers = check_int(num_workers, name="num_workers")
         prefetch_factor = check_int(prefetch_factor, name="prefetch_factor", low=1)
@@ -111,6 +120,7 @@ class PipelineLoader(Generic[Batch]):
         self._current = current = object()
         if self.restart:
             self.consumed_samples = self.start
+        self._begin = self.consumed_samples
         pause = self._next_pause()
         for stop, batch in self._batches(pause):
             self.consumed_samples = stop
@@ -125,7 +135,9 @@ class PipelineLoader(Generic[Batch]):
         """Return an iterable over the batches from here on, each with the position behind it."""
         if self._workers is not None:
             return self._workers.batches(self.consumed_samples, pause)
-        return _read_batches(self.pipeline, rank=self.rank, world_size=self.world_size, start=self.consumed_samples)
+        return _read_batches(
+            self.pipeline, self._read, rank=self.rank, world_size=self.world_size, start=self.consumed_samples
+        )
 
     def close(self) -> None:
         """End the worker processes, if there are any; a new iteration starts others."""
@@ -146,8 +158,27 @@ class PipelineLoader(Generic[Batch]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader stands, in plain values, the same on every rank: counted by batches delivered."""
+        return self._state(self.consumed_samples)
+
+    def state_after(self, num_batches: AnyInt) -> dict[str, Any]:
+        """Return the state behind so many batches of the iteration under way, whatever was handed out ahead of time.
+
+        Raises:
+            ValueError: if so many were not handed out.
+        """
+        num_batches = check_int(num_batches, name="num_batches")
+        grid = self.pipeline.batch_size
+        first = self._begin // grid  # the step that the iteration began in, perhaps within it
+        position = self._begin if num_batches == 0 else batch_stop(self.pipeline, (first + num_batches - 1) * grid)
+        is_short = num_batches > 0 and position == (first + num_batches - 1) * grid
+        if is_short or position > self.consumed_samples:
+            message = f"num_batches must be of batches handed out, got num_batches={num_batches}."
+            raise ValueError(message)
+        return self._state(position)
+
+    def _state(self, consumed_samples: int) -> dict[str, Any]:
         return {
-            "consumed_samples": self.consumed_samples,
+            "consumed_samples": consumed_samples,
             "pipeline": pipeline_record(self.pipeline),
             "order_id": order_id(self.pipeline.order),
         }

@@ -1,0 +1,72 @@
+"""The order of a pipeline for those who stay with a DataLoader: batches of what a data set is indexed by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bionemo.core.utils.checks import AnyInt
+from bionemo.data.multi_epoch_dataset import EpochIndex
+from bionemo.data.order import SampleIndex
+from bionemo.data.pipeline import Pipeline
+from bionemo.data.pipes.loader import PipelineLoader
+
+__all__ = ["batch_sampler"]
+
+
+def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> list[Any]:
+    """Return what the data set is indexed by: places, places in epochs, or for several sources all of it."""
+    if len(pipeline.sources) > 1:
+        return list(map(SampleIndex, *(part.tolist() for part in index)))
+    if pipeline.sources[0].index == "epoch":
+        return list(map(EpochIndex, index.epoch.tolist(), index.idx.tolist()))
+    places: list[int] = index.idx.tolist()
+    return places
+
+
+def batch_sampler(
+    pipeline: Pipeline[Any],
+    rank: AnyInt = 0,
+    world_size: AnyInt = 1,
+    *,
+    batches_per_epoch: AnyInt | None = None,
+    restart: bool = False,
+    start: AnyInt = 0,
+) -> PipelineLoader[list[Any]]:
+    """Return a rank's batches of a pipeline as lists of what its data set is indexed by.
+
+    For `DataLoader(dataset, batch_sampler=...)`, and torchdata's `StatefulDataLoader`, which saves and restores its
+    state. The reading, the transforms and the collation are the DataLoader's then. It goes on, pauses and restarts as
+    `loader` does, and its state is that of `loader`: either goes on from the other's.
+
+    A plain DataLoader with worker processes asks for batches ahead of time: save `sampler.state_after(n)`, where n is
+    how many batches the DataLoader has delivered in this iteration. So do with a `StatefulDataLoader` with workers at the
+    end of an epoch: from a state of its own taken there it loses the next epoch (torchdata 0.11).
+
+    Args:
+        pipeline: its order, batch size, tail and sources count; the sources say what is yielded: places in the data
+            set, `EpochIndex` for `index="epoch"`, or `SampleIndex` where there are several.
+        rank: data-parallel place, 0..world_size-1.
+        world_size: how many ranks share each batch.
+        batches_per_epoch: iteration pauses behind every so many steps, and `len` is that number.
+        restart: start over with every `iter()`.
+        start: position of the first sample.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> from bionemo.data import EpochOrder, Pipeline
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42)
+        >>> list(DataLoader("abcde", batch_sampler=batch_sampler(pipeline), collate_fn="".join))
+        ['ab', 'ed', 'c']
+    """
+    return PipelineLoader(
+        pipeline,
+        rank=rank,
+        world_size=world_size,
+        batches_per_epoch=batches_per_epoch,
+        restart=restart,
+        start=start,
+        read=_keys,
+    )
