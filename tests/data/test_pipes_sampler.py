@@ -65,7 +65,7 @@ def test_a_plain_data_loader_goes_on_from_the_state_behind_what_was_delivered(st
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata 0.11 under torch 2.13
 @pytest.mark.parametrize(
     ("steps", "num_workers"),
-    # With workers it loses the next epoch where its state is taken at an epoch's end: torchdata 0.11, whatever the sampler.
+    # Not (4, 2): with workers, a state of its own taken at an epoch's end loses the next epoch (torchdata 0.11).
     [(1, 0), (3, 0), (4, 0), (5, 0), (8, 0), (1, 2), (3, 2), (5, 2), (11, 2)],
 )
 def test_a_stateful_data_loader_saves_and_restores_it(steps: int, num_workers: int) -> None:

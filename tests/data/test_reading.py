@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -66,6 +67,17 @@ def test_many_are_asked_for_at_once_and_in_rising_order_where_the_library_wants_
     assert fetch(plain, INDICES) == fetch(arrow, INDICES) == INDICES
     assert plain.calls == [INDICES]
     assert arrow.calls == [sorted(INDICES)]
+
+
+def test_a_hugging_face_data_set_is_read_as_it_is(tmp_path: Path) -> None:
+    rows = [{"ids": [place, place + 1], "name": f"protein {place}"} for place in range(20)]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "rows")
+    stored = datasets.load_from_disk(tmp_path / "rows")
+    for step in range(7):
+        assert batch_at(make(stored), step) == batch_at(make(rows), step)
+    assert fetch(stored, np.array(INDICES)) == [rows[index] for index in INDICES]
+    tensors = batch_at(make(stored.with_format("torch")), 0)
+    assert [row["ids"].tolist() for row in tensors] == [row["ids"] for row in batch_at(make(rows), 0)]
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -38,8 +38,8 @@ def batch_sampler(
     `loader` does, and its state is that of `loader`: either goes on from the other's.
 
     A plain DataLoader with worker processes asks for batches ahead of time: save `sampler.state_after(n)`, where n is
-    how many batches the DataLoader has delivered in this iteration. So do with a `StatefulDataLoader` with workers at the
-    end of an epoch: from a state of its own taken there it loses the next epoch (torchdata 0.11).
+    how many batches the DataLoader has delivered in this iteration. So do at the end of an epoch with a
+    `StatefulDataLoader` with workers: from a state of its own taken there it loses the next epoch (torchdata 0.11).
 
     Args:
         pipeline: its order, batch size, tail and sources count; the sources say what is yielded: places in the data
