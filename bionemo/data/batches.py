@@ -1,6 +1,6 @@
 """A pipeline is a function: the batch at a step, on a rank."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -22,6 +22,7 @@ __all__ = [
     "batch_from",
     "batch_stop",
     "check_step",
+    "collating_note",
     "columns_at",
     "num_batches",
     "rank_positions",
@@ -212,6 +213,16 @@ def _first_that_fails(sources: Sequence[Source], index: SampleIndex) -> int:
     return 0
 
 
+def collating_note(places: Iterable[tuple[int, SampleIndex]], /) -> str:
+    """Return what an error in a collate is noted with: what it was handed.
+
+    Example:
+        >>> collating_note([(7, SampleIndex(source=0, epoch=1, idx=2))])
+        'while collating position 7: SampleIndex(source=0, epoch=1, idx=2)'
+    """
+    return "while collating " + ", ".join(f"position {position}: {index}" for position, index in places)
+
+
 def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, /) -> Batch:
     """Return the batch of some positions, given what stands there: the one function below every way to a batch.
 
@@ -222,7 +233,7 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
 
     Raises:
         Exception: what a data set or transform raises, with a note that names the position, source, epoch and idx, and
-            what a collate raises, with one that names the positions.
+            what a collate raises, with one that names those of all its samples.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
@@ -244,7 +255,8 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
             return batch
         return transform_batch(pipeline.batch_transform, batch, seed=pipeline.seed, positions=positions)
     except Exception as error:
-        error.add_note(f"while collating positions {', '.join(map(str, positions))}")
+        places = zip(positions, zip(*(part.tolist() for part in index), strict=True), strict=True)
+        error.add_note(collating_note((position, SampleIndex(*place)) for position, place in places))
         raise
 
 

@@ -103,7 +103,7 @@ def test_an_error_in_a_chain_names_where_it_came_from() -> None:
     chains = [
         (read(sample_indices(order), Broken(range(10))), where),
         (transform(read(sample_indices(order), list(range(10))), fail, seed=7), where),
-        (collate(batch(read(sample_indices(order), list(range(10))), 3), fail), "while collating positions 0, 1, 2"),
+        (collate(batch(read(sample_indices(order), list(range(10))), 1), fail), where.replace("reading", "collating")),
     ]
     for node, note in chains:
         with pytest.raises(LookupError, match="no such residue|disk on fire") as caught:

@@ -164,7 +164,9 @@ def test_an_error_in_a_collate_names_the_positions() -> None:
 
     with pytest.raises(ValueError, match="rows of different lengths") as caught:
         batch_at(make(list(range(20)), collate=collate), 6)
-    assert caught.value.__notes__ == ["while collating positions 48, 49"]
+    order = make([0] * 20).order
+    parts = ", ".join(f"position {position}: {index_at(order, position)}" for position in (48, 49))
+    assert caught.value.__notes__ == [f"while collating {parts}"]
 
 
 def test_an_empty_data_set_is_refused() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from torchdata.nodes import BaseNode, Batcher, Mapper, PinMemory, Prefetcher
 
 from bionemo.core.utils.checks import check_int
-from bionemo.data.batches import read_sample, transform_batch, transform_sample
+from bionemo.data.batches import collating_note, read_sample, transform_batch, transform_sample
 from bionemo.data.order import Order, SampleIndex, indices_at
 from bionemo.data.pipeline import Source, to_sources
 
@@ -185,7 +185,7 @@ def _collate(
             return collated
         return call_within_node(partial(transform_batch, batch_transform, collated, seed=seed, positions=positions))
     except Exception as error:
-        error.add_note(f"while collating positions {', '.join(map(str, positions))}")
+        error.add_note(collating_note((part.position, part.sample_index) for part in placed))
         raise
 
 
