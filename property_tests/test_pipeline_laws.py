@@ -1,6 +1,7 @@
 """Laws of pipelines and loaders: whatever the history, no sample is lost and none is read twice."""
 
 import attrs
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,7 +73,7 @@ def test_batches_from_any_position_on_return_to_the_grid(pipeline: Pipeline) -> 
             assert batch_from(pipeline, start) == batch_at(pipeline, step)[behind:]
 
 
-def check_history(pipeline: Pipeline, history: list, **options) -> None:
+def check_history(pipeline: Pipeline, history: list) -> None:
     """Go through jobs that each load the last one's state, run some steps, and are dropped.
 
     What they deliver together is a prefix of the order: every sample once an epoch, none lost, none read twice. Run to
@@ -84,7 +85,8 @@ def check_history(pipeline: Pipeline, history: list, **options) -> None:
     assert len(set(indices)) == len(indices)
     delivered: list = []
     state = loader(pipeline).state_dict()
-    for world_size, batch_size, steps in [*history, (2, pipeline.batch_size, 10**6)]:
+    for world_size, batch_size, steps, num_workers in [*history, (2, pipeline.batch_size, 10**6, 0)]:
+        options = {"num_workers": num_workers, "multiprocessing_context": "fork"} if num_workers else {}
         ranks = [
             loader(attrs.evolve(pipeline, batch_size=batch_size), rank, world_size, **options)
             for rank in range(world_size)
@@ -106,10 +108,14 @@ def check_history(pipeline: Pipeline, history: list, **options) -> None:
 @settings(max_examples=3 * settings().max_examples)  # `make histories` runs ten thousand
 @given(pipeline=pipelines(), history=STRETCHES)
 def test_any_history_of_worlds_and_batch_sizes_delivers_the_order(pipeline: Pipeline, history: list) -> None:
+    check_history(pipeline, [(*stretch, 0) for stretch in history])
+
+
+JOBS = st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(0, 6), st.integers(0, 2))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+@settings(max_examples=max(1, settings().max_examples // 4))
+@given(pipeline=pipelines(), history=st.lists(JOBS, max_size=3))
+def test_so_does_any_history_that_worker_processes_are_part_of(pipeline: Pipeline, history: list) -> None:
     check_history(pipeline, history)
-
-
-@settings(max_examples=max(1, settings().max_examples // 10))
-@given(pipeline=pipelines(), history=st.lists(st.tuples(st.just(1), st.integers(1, 12), st.integers(0, 6)), max_size=2))
-def test_so_does_any_history_of_worker_processes(pipeline: Pipeline, history: list) -> None:
-    check_history(pipeline, history, num_workers=1, multiprocessing_context="fork")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from bionemo.data.restore import from_record
 
 __all__ = ["main"]
 
-_FILE = "the record of a pipeline as JSON: what pipeline_record gave, or a dict that holds it as pipeline"
+_FILE = "JSON of pipeline_record(pipeline), or of a loader's state_dict()"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,7 +27,10 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print JSON, for programs")
     shared.add_argument(
-        "--arrays", type=Path, metavar="FILE.npz", help="long weights: what large_arrays gave, saved by numpy.savez"
+        "--arrays",
+        type=Path,
+        metavar="FILE.npz",
+        help="for more than 64 weights: what large_arrays gave, saved by numpy.savez",
     )
 
     command = commands.add_parser("explain", parents=[shared], help="what the batch of a step reads")
@@ -107,7 +111,9 @@ def _diff(options: argparse.Namespace) -> tuple[Any, str]:
         "no field differs"
     ]
     part = (
-        f"below {options.limit:,} the orders agree" if position is None else f"the orders part at position {position:,}"
+        f"below {options.limit:,} the orders agree"
+        if position is None
+        else f"the orders differ from position {position:,} on"
     )
     return {"differences": differences, "position": position, "limit": options.limit}, "\n".join([*lines, part])
 
@@ -122,10 +128,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         answer, text = {"explain": _explain, "where": _where, "diff": _diff}[options.command](options)
-    except (ValueError, IndexError, TypeError, OSError) as error:
-        print(f"python -m bionemo.data {options.command}: {error}", file=sys.stderr)  # noqa: T201 - a command line
+        print(json.dumps(answer) if options.json else text, flush=True)  # noqa: T201 - a command line
+    except BrokenPipeError:  # whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - whatever a file or number leads to is said in one line
+        line = " ".join(str(error).split())
+        print(f"python -m bionemo.data {options.command}: {line}", file=sys.stderr)  # noqa: T201
         return 2
-    print(json.dumps(answer) if options.json else text)  # noqa: T201
     return 0
 
 

@@ -203,14 +203,14 @@ def _blame(error: Exception, positions: Sequence[int], index: SampleIndex, place
     error.add_note(f"while reading position {positions[place]}: {where}")
 
 
-def _first_that_fails(sources: Sequence[Source], index: SampleIndex) -> int:
-    """Return the place of the first sample that can't be read alone; 0 if each can."""
+def _first_that_fails(sources: Sequence[Source], index: SampleIndex) -> int | None:
+    """Return the place of the first sample that can't be read alone; None if each can."""
     for place in range(len(index.idx)):
         try:
             read_samples(sources, SampleIndex(*(part[place : place + 1] for part in index)))
         except Exception:  # noqa: BLE001 - whatever it is, it is looked for
             return place
-    return 0
+    return None
 
 
 def collating_note(places: Iterable[tuple[int, SampleIndex]], /) -> str:
@@ -245,8 +245,15 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
     try:
         samples = read_samples(pipeline.sources, index)
     except Exception as error:
-        _blame(error, positions, index, _first_that_fails(pipeline.sources, index))
+        place = _first_that_fails(pipeline.sources, index)
+        if place is None:
+            error.add_note(f"while reading positions {list(positions)}: each can be read alone")
+        else:
+            _blame(error, positions, index, place)
         raise
+    if len(samples) != len(positions):
+        message = f"a data set must give as many samples as it is asked for, got {len(samples)} for {len(positions)}."
+        raise ValueError(message)
     if any([source.transform is not None for source in pipeline.sources]):  # noqa: C419 - faster than a generator
         samples = _with_transforms(pipeline, samples, positions, index)
     try:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import attrs
+import numpy as np
+from torch import Tensor
 
 from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.data.multi_epoch_dataset import SizedDataset
@@ -21,7 +23,9 @@ class Source:
 
     Args:
         dataset: random access by `dataset[idx]`, and `len`. Tensors and arrays are gathered from, and a data set with
-            `__getitems__` is asked for a whole batch at once. Two sources are equal only with the very same data set.
+            `__getitems__` is asked for a whole batch at once. (A memory-mapped array that goes to a spawned process is
+            copied whole: open it there, in a data set of your own.) Two sources are equal only with the very same data
+            set.
         transform: called as `transform(sample, generator=generator)` with the sample's own generator; None leaves
             samples as they are.
         index: what the data set is indexed by: "idx", the place in it, or "epoch", an `EpochIndex(epoch, idx)`.
@@ -32,6 +36,14 @@ class Source:
     index: Literal["idx", "epoch"] = attrs.field(
         default="idx", validator=attrs.validators.in_(("idx", "epoch")), kw_only=True
     )
+
+    @index.validator
+    def _check_index(self, _: "attrs.Attribute[str]", index: str) -> None:
+        if index == "epoch" and isinstance(self.dataset, np.ndarray | Tensor):
+            message = (
+                f'index must be "idx" for an array or tensor, got index="epoch" for {type(self.dataset).__name__}.'
+            )
+            raise ValueError(message)
 
 
 def to_sources(sources: object) -> tuple[Source, ...]:
@@ -92,7 +104,7 @@ class Pipeline(Generic[Batch]):
         if len(sources) != self.order.num_sources:
             message = (
                 f"sources must be one for each source of the order, got {len(sources)} for {self.order.num_sources}. "
-                "A tuple holds one data set an element: wrap a data set that is a tuple, Source(dataset)."
+                "Several data sets stand in a tuple, not a list; wrap a data set that is a tuple, Source(dataset)."
             )
             raise ValueError(message)
         lengths = tuple(len(source.dataset) for source in sources)

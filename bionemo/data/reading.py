@@ -1,6 +1,6 @@
 """Samples of a data set, many at once where it can give them so."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -10,12 +10,16 @@ from bionemo.core.utils.checks import IntArray
 
 __all__ = ["fetch"]
 
+_SIGNED: Final = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+"""What torch gathers in place of the unsigned types, which it doesn't: the bits are the same."""
+
 
 def fetch(dataset: Any, indices: Any, /) -> Any:
     """Return samples of a data set.
 
-    A tensor or array is gathered from; of one that is mapped from a file, and of a Hugging Face data set, the samples
-    are read in rising order. A data set with `__getitems__` is called once; any other is asked for one after the other.
+    A tensor or array is gathered from. Memory-mapped arrays and Hugging Face data sets are read in rising order, and
+    put back in the sequence asked for. A data set with `__getitems__` is called once; any other is asked for one after
+    the other.
 
     Law: sample `k` of the answer is `dataset[indices[k]]`.
 
@@ -32,14 +36,15 @@ def fetch(dataset: Any, indices: Any, /) -> Any:
     """
     if isinstance(dataset, Tensor):
         places = np.asarray(indices, dtype=np.int64)
-        return dataset.index_select(0, torch.from_numpy(places).to(dataset.device))
+        signed = dataset.view(_SIGNED[dataset.dtype]) if dataset.dtype in _SIGNED else dataset
+        return signed.index_select(0, torch.from_numpy(places).to(dataset.device)).view(dataset.dtype)
     if isinstance(dataset, np.memmap):
         rising, back = _sort(np.asarray(indices, dtype=np.int64))
         return np.asarray(dataset[rising])[back]
     if isinstance(dataset, np.ndarray):
         return dataset[np.asarray(indices, dtype=np.int64)]
     keys = indices.tolist() if isinstance(indices, np.ndarray) else indices
-    if not hasattr(dataset, "__getitems__"):
+    if not keys or not hasattr(dataset, "__getitems__"):
         return [dataset[key] for key in keys]
     if not type(dataset).__module__.startswith("datasets."):
         return dataset.__getitems__(keys)

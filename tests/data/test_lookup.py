@@ -132,6 +132,9 @@ def test_long_weights_lie_beside_the_record(tmp_path: Path, capsys: pytest.Captu
         ({"order": "x"}, ["--step", "1"], "record must hold an order, got str"),
         ({}, ["--step", "13"], r"step must be in 0\.\.12, got step=13"),
         ({}, ["--step", "-1"], "got step=-1"),
+        ("[" * 100_000, ["--step", "1"], "recursion|depth"),
+        ({"lengths": [10**30, 20]}, ["--step", "1"], "int"),
+        ({}, ["--step", "1", "--arrays", "/dev/null"], "python -m bionemo.data explain: "),
         ({}, ["--step", "1", "--rank", "2"], "got rank=2"),
     ],
 )
@@ -146,6 +149,12 @@ def test_bad_input_gets_one_line(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert re.search(message, captured.err)
+
+
+def test_a_reader_that_has_read_enough_is_no_error(file: Path) -> None:
+    command = f"{sys.executable} -m bionemo.data explain {file} --step 1 | true"
+    run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_it_runs_as_a_module(file: Path) -> None:

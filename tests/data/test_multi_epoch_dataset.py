@@ -22,6 +22,8 @@ from bionemo.data import (
     index_at,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+
 
 class Letters:
     """A data set that fetches many at once, and counts its calls."""

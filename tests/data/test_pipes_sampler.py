@@ -10,6 +10,8 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from bionemo.data import EpochIndex, EpochOrder, MixtureOrder, Pipeline, SampleIndex, Source, batch_at, index_at
 from bionemo.data.pipes import batch_sampler, loader
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+
 
 def make(num_samples: int | None = 70, **fields) -> Pipeline:
     order = EpochOrder(length=30, seed=42, num_samples=num_samples)
@@ -104,3 +106,38 @@ def test_a_state_behind_more_than_was_handed_out_is_refused() -> None:
     assert ended.state_after(9)["consumed_samples"] == 70
     with pytest.raises(ValueError, match="got num_batches=10"):
         ended.state_after(10)
+
+
+def test_the_state_is_that_of_the_iteration_under_way() -> None:
+    sampler = batch_sampler(make(None), batches_per_epoch=2)
+    sampler.load_state_dict(loader(make(None), start=40).state_dict())
+    assert sampler.state_after(0) == sampler.state_dict()
+    list(sampler)
+    iter(sampler)
+    assert sampler.state_after(0)["consumed_samples"] == 48
+    begun = iter(sampler)
+    next(begun)
+    assert sampler.state_after(1)["consumed_samples"] == 56
+    sampler.load_state_dict(loader(make(None), start=8).state_dict())
+    with pytest.raises(ValueError, match="got num_batches=1"):
+        sampler.state_after(1)
+    ended = batch_sampler(make(), start=70)
+    assert list(ended) == []
+    with pytest.raises(ValueError, match="got num_batches=1"):
+        ended.state_after(1)
+
+
+def test_a_restarting_sampler_starts_over() -> None:
+    sampler = batch_sampler(make(), restart=True)
+    first = list(sampler)
+    assert list(sampler) == first
+
+
+def test_a_data_loader_that_was_left_early_is_put_back() -> None:
+    sampler = batch_sampler(make(None), batches_per_epoch=6)
+    batches = DataLoader(
+        range(30), batch_sampler=sampler, collate_fn=list, num_workers=2, multiprocessing_context="fork"
+    )
+    delivered = list(islice(batches, 2))
+    sampler.load_state_dict(sampler.state_after(2))
+    assert delivered + list(batches) == [batch_at(make(None), step) for step in range(6)]

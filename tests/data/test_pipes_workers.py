@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.data import EpochOrder, MixtureOrder, Pipeline, Source, batch_at
+from bionemo.data import EpochOrder, MixtureOrder, Pipeline, Source, batch_at, mask_tokens
 from bionemo.data.pipes import loader
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
 
 
 def with_number(sample, *, generator: torch.Generator):
@@ -30,6 +32,10 @@ def without_pid(batch: list) -> list:
 
 def seeded(batch: list, *, seeds: torch.Tensor) -> list:
     return list(zip(batch, seeds.tolist(), strict=True))
+
+
+def masked(ids: torch.Tensor, *, seeds: torch.Tensor):
+    return mask_tokens(ids, ids % 5 > 0, seeds=seeds, mask_id=1, random_ids=range(360))
 
 
 def fail_at(sample: int, *, generator: torch.Generator, bad: int):
@@ -200,3 +206,38 @@ def test_ctrl_c_leaves_no_process(whom: str) -> None:
 def test_bad_options_are_named(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loader(make(), **options)
+
+
+def test_a_batch_that_cannot_leave_its_process_is_an_error() -> None:
+    batches = loader(make(collate=lambda _: threading.Lock()), num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(TypeError, match="a batch must pickle to leave a worker process, got lock"):
+        next(iter(batches))
+
+
+def test_an_iteration_is_over_when_the_loader_is_closed() -> None:
+    for num_workers in (0, 1):
+        batches = loader(make(), num_workers=num_workers, multiprocessing_context="fork" if num_workers else None)
+        begun = iter(batches)
+        next(begun)
+        batches.close()
+        with pytest.raises(RuntimeError, match="this iteration is over"):
+            next(begun)
+        assert without_pid(next(iter(batches))) == without_pid(batch_at(make(), 1))
+        batches.close()
+
+
+def test_masked_batches_far_ahead_are_those_of_the_pipeline() -> None:
+    pipeline = make(None, sources=torch.arange(30 * 12).reshape(30, 12), collate=torch.stack, batch_transform=masked)
+    for num_workers in (0, 1):
+        batches = loader(
+            pipeline,
+            start=8 * 10**9,
+            batches_per_epoch=10,
+            num_workers=num_workers,
+            multiprocessing_context="fork" if num_workers else None,
+        )
+        for step, batch in enumerate(batches, start=10**9):
+            expected = batch_at(pipeline, step)
+            assert all(torch.equal(part, other) for part, other in zip(batch, expected, strict=True))
+        assert batches.consumed_samples == 8 * (10**9 + 10)
+        batches.close()

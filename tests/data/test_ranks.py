@@ -57,8 +57,8 @@ def delivered(folder: Path, job: str, until: int | None) -> list[int]:
 def test_jobs_that_are_killed_and_resumed_read_the_order(tmp_path: Path) -> None:
     jobs = {
         "first": {"ranks": 2, "batch_size": 12, "num_workers": 1},
-        "second": {"ranks": 3, "batch_size": 7, "num_workers": 0},
-        "last": {"ranks": 2, "batch_size": 32, "num_workers": 0},
+        "second": {"ranks": 3, "batch_size": 7, "num_workers": 1},
+        "last": {"ranks": 2, "batch_size": 32, "num_workers": 2},
     }
     for job, steps in (("first", 23), ("second", 12)):
         kill_after(tmp_path, job, start(tmp_path, job, **jobs[job]), ranks=jobs[job]["ranks"], steps=steps)

@@ -184,3 +184,67 @@ def test_an_empty_data_set_is_refused() -> None:
 def test_a_sample_out_of_range_is_named(position: int) -> None:
     with pytest.raises(IndexError, match=rf"position must be in 0\.\.49, got position={position}"):
         sample_at(make(list(range(20))), position)
+
+
+class Stacked(list):
+    """A data set that can't be asked for nothing."""
+
+    def __getitems__(self, indices: list[int]) -> torch.Tensor:
+        return torch.stack([torch.tensor(self[index]) for index in indices])
+
+
+def test_a_rank_without_a_share_asks_for_nothing() -> None:
+    assert len(batch_at(make(Stacked(range(20))), 6, 0, 9)) == 0
+    assert batch_at(make(Stacked(range(20))), 0).tolist() == batch_at(make(list(range(20))), 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool, torch.bfloat16])
+def test_tensors_of_any_dtype_are_gathered_from(dtype: torch.dtype) -> None:
+    found = fetch(torch.arange(20).to(dtype), np.array(INDICES))
+    assert found.dtype == dtype
+    assert found.tolist() == torch.tensor(INDICES).to(dtype).tolist()
+
+
+def test_a_mapped_array_is_read_in_rising_order(tmp_path: Path) -> None:
+    asked = []
+
+    class Watched(np.memmap):
+        def __getitem__(self, index):
+            asked.append(np.asarray(index).tolist())
+            return super().__getitem__(index)
+
+    mapped = Watched(tmp_path / "values", dtype=np.int64, shape=(20,), mode="w+")
+    asked.clear()
+    fetch(mapped, np.array(INDICES))
+    assert asked[0] == sorted(INDICES)
+
+
+class Once(list):
+    """A data set that fails in bulk alone."""
+
+    def __getitems__(self, indices: list[int]) -> list:
+        if len(indices) > 1:
+            raise OSError("network down")
+        return [self[index] for index in indices]
+
+
+def test_an_error_that_no_sample_alone_makes_names_all() -> None:
+    with pytest.raises(OSError, match="network down") as caught:
+        batch_at(make(Once(range(20))), 1)
+    assert caught.value.__notes__ == [f"while reading positions {list(range(8, 16))}: each can be read alone"]
+
+
+class Short(list):
+    def __getitems__(self, indices: list[int]) -> list:
+        return [self[index] for index in indices[:-1]]
+
+
+def test_a_data_set_that_gives_too_few_is_refused() -> None:
+    with pytest.raises(ValueError, match="as many samples as it is asked for, got 7 for 8"):
+        batch_at(make(Short(range(20))), 0)
+
+
+@pytest.mark.parametrize("dataset", [np.arange(20), torch.arange(20)])
+def test_an_array_is_not_indexed_by_epoch(dataset) -> None:
+    with pytest.raises(ValueError, match='index must be "idx" for an array or tensor, got index="epoch"'):
+        Source(dataset, index="epoch")

@@ -112,15 +112,18 @@ class PipelineLoader(Generic[Batch]):
         return True
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches up to the next pause; where the order is at its end, none.
+        """Return an iterator over the batches up to the next pause. If the order has ended, nothing is yielded.
 
         Raises:
-            RuntimeError: if a newer iteration has begun, or a state was loaded, since this one began.
+            RuntimeError: in the iteration, if a newer one has begun, a state was loaded or the loader was closed since.
         """
         self._current = current = object()
         if self.restart:
             self.consumed_samples = self.start
         self._begin = self.consumed_samples
+        return self._iterate(current)
+
+    def _iterate(self, current: object) -> Iterator[Batch]:
         pause = self._next_pause()
         for stop, batch in self._batches(pause):
             self.consumed_samples = stop
@@ -128,7 +131,7 @@ class PipelineLoader(Generic[Batch]):
             if stop == pause:
                 return
             if self._current is not current:
-                message = "this iteration is over: a newer one of the same loader has begun, or a state was loaded."
+                message = "this iteration is over: a newer one has begun, a state was loaded, or the loader was closed."
                 raise RuntimeError(message)
 
     def _batches(self, pause: int | None) -> Iterable[tuple[int, Batch]]:
@@ -140,7 +143,8 @@ class PipelineLoader(Generic[Batch]):
         )
 
     def close(self) -> None:
-        """End the worker processes, if there are any; a new iteration starts others."""
+        """End the iteration and the worker processes, if there are any; a new iteration starts others."""
+        self._current = None
         if self._workers is not None:
             self._workers.close()
 
@@ -161,7 +165,9 @@ class PipelineLoader(Generic[Batch]):
         return self._state(self.consumed_samples)
 
     def state_after(self, num_batches: AnyInt) -> dict[str, Any]:
-        """Return the state behind so many batches of the iteration under way, whatever was handed out ahead of time.
+        """Return the state after your code has received so many batches of this iteration.
+
+        For a sampler: a DataLoader with worker processes may have asked for more.
 
         Raises:
             ValueError: if so many were not handed out.
@@ -170,8 +176,8 @@ class PipelineLoader(Generic[Batch]):
         grid = self.pipeline.batch_size
         first = self._begin // grid  # the step that the iteration began in, perhaps within it
         position = self._begin if num_batches == 0 else batch_stop(self.pipeline, (first + num_batches - 1) * grid)
-        is_short = num_batches > 0 and position == (first + num_batches - 1) * grid
-        if is_short or position > self.consumed_samples:
+        is_none = num_batches > 0 and position <= max(self._begin, (first + num_batches - 1) * grid)
+        if is_none or position > self.consumed_samples:
             message = f"num_batches must be of batches handed out, got num_batches={num_batches}."
             raise ValueError(message)
         return self._state(position)
@@ -193,7 +199,7 @@ class PipelineLoader(Generic[Batch]):
             ValueError: if `state` is of another order, seed or data set's length (with the fields that differ), or no
                 state of a loader.
         """
-        self.consumed_samples = _check_state(self.pipeline, state)
+        self.consumed_samples = self._begin = _check_state(self.pipeline, state)
         self._current = None
 
 
@@ -261,8 +267,9 @@ def loader(
         world_size: how many ranks share each batch.
         batches_per_epoch: iteration pauses behind every so many steps, and `len` is that number; by default a finite
             order is one pass.
-        restart: start over with every `iter()`, with the same batches, as an evaluation does.
-        start: position of the first sample.
+        restart: start over with every `iter()`, with the same batches, as an evaluation does; also after a state was
+            loaded.
+        start: where in the order to begin, counted in samples over all ranks; a state that is loaded overrides it.
         num_workers: processes that read batches ahead of time; 0 reads in this one. They start with the first iteration
             and live as long as the loader, or until `close()`. The batches are the same with any number.
         multiprocessing_context: how they are started; with "spawn" the pipeline must pickle. None for the platform's

@@ -38,12 +38,15 @@ def batch_sampler(
     `loader` does, and its state is that of `loader`: either goes on from the other's.
 
     A plain DataLoader with worker processes asks for batches ahead of time: save `sampler.state_after(n)`, where n is
-    how many batches the DataLoader has delivered in this iteration. So do at the end of an epoch with a
-    `StatefulDataLoader` with workers: from a state of its own taken there it loses the next epoch (torchdata 0.11).
+    how many batches it has delivered in this iteration. Left early, it has asked for more than it delivered:
+    `sampler.load_state_dict(sampler.state_after(n))` puts the sampler back before the next iteration. At the end of an
+    epoch save `state_after` with a `StatefulDataLoader` with workers, too: from a state of its own taken there it loses
+    the next epoch (torchdata 0.11).
 
     Args:
-        pipeline: its order, batch size, tail and sources count; the sources say what is yielded: places in the data
-            set, `EpochIndex` for `index="epoch"`, or `SampleIndex` where there are several.
+        pipeline: gives the order, the batch size and the tail; its transforms and collate aren't used. Its sources say
+            what is yielded: places in the data set, `EpochIndex` for `index="epoch"`, or `SampleIndex` where there are
+            several.
         rank: data-parallel place, 0..world_size-1.
         world_size: how many ranks share each batch.
         batches_per_epoch: iteration pauses behind every so many steps, and `len` is that number.

@@ -1,11 +1,12 @@
 """Batches read by worker processes: torch's own DataLoader, over the positions at which batches start."""
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import attrs
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from bionemo.data.batches import assemble, batch_stop, columns_at, rank_positions
 from bionemo.data.pipeline import Pipeline
@@ -29,18 +30,28 @@ class _Starts:
             start = stop
 
 
-@attrs.frozen
+@attrs.define
 class _BatchReader(Dataset[tuple[int, Any]]):
     """A rank's parts of batches by the positions at which these start, each with the position behind it."""
 
     pipeline: Pipeline[Any]
     rank: int
     world_size: int
+    is_checked: bool = False
+    """Whether a batch was found to pickle in this process: of one that doesn't, a queue never hears."""
 
     def __getitem__(self, start: int) -> tuple[int, Any]:
         stop = batch_stop(self.pipeline, start)
         positions = rank_positions(start, stop, rank=self.rank, world_size=self.world_size)
-        return stop, call_within_node(assemble, self.pipeline, positions, columns_at(self.pipeline.order, positions))
+        batch = call_within_node(assemble, self.pipeline, positions, columns_at(self.pipeline.order, positions))
+        if get_worker_info() is not None and not self.is_checked:
+            try:
+                pickle.dumps(batch)
+            except Exception as error:
+                message = f"a batch must pickle to leave a worker process, got {type(batch).__name__}: {error}"
+                raise TypeError(message) from error
+            self.is_checked = True
+        return stop, batch
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -50,7 +61,7 @@ def _as_it_is(batch: Any) -> Any:
 class BatchWorkers:
     """Processes that read a rank's batches ahead of time; they live until `close`, or as long as this object.
 
-    Law: what they read is `assemble` of the batches' positions, in the batches' sequence, whatever their number.
+    Law: they give the batches that one process gives, in order, for any number of workers.
 
     Args:
         pipeline: what is read; where processes are spawned, it must pickle.
