@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 
 from bionemo.core.utils.checks import AnyInt, check_int
-from bionemo.data.batches import batch_stop, check_step, columns_at, rank_positions
+from bionemo.data.assembly import columns_at
+from bionemo.data.batches import batch_stop, check_step, rank_positions
 from bionemo.data.order import Order, SampleIndex, index_at, position_of
 from bionemo.data.pipeline import Pipeline
 

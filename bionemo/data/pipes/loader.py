@@ -7,7 +7,8 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 import numpy as np
 
 from bionemo.core.utils.checks import AnyInt, check_int
-from bionemo.data.batches import assemble, batch_stop, columns_at, num_batches, rank_positions
+from bionemo.data.assembly import assemble, columns_at
+from bionemo.data.batches import batch_stop, num_batches, rank_positions
 from bionemo.data.order import SampleIndex, order_id
 from bionemo.data.pipeline import Pipeline, pipeline_record
 from bionemo.data.pipes.nodes import CHUNK, call_within_node

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from torchdata.nodes import BaseNode, Batcher, Mapper, PinMemory, Prefetcher
 
 from bionemo.core.utils.checks import check_int
-from bionemo.data.batches import collating_note, read_sample, transform_batch, transform_sample
+from bionemo.data.assembly import collating_note, read_sample, transform_batch, transform_sample
 from bionemo.data.order import Order, SampleIndex, indices_at
 from bionemo.data.pipeline import Source, to_sources
 

@@ -8,7 +8,8 @@ import attrs
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from bionemo.data.batches import assemble, batch_stop, columns_at, rank_positions
+from bionemo.data.assembly import assemble, columns_at
+from bionemo.data.batches import batch_stop, rank_positions
 from bionemo.data.pipeline import Pipeline
 from bionemo.data.pipes.nodes import call_within_node
 
