@@ -52,61 +52,52 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _peer(name: str, requirement: str, pattern: str, pick: Callable[[ModuleType], Any]) -> Peer:
+def _peer(name: str, make: Callable[[], Any]) -> Peer:
     try:
-        (path,) = _install(requirement, requirement).glob(pattern)
-        return Peer(name, pick(_load(path)))
+        return Peer(name, make())
     except subprocess.CalledProcessError as error:
         return Peer(name, None, f"not installed: {error.stderr.strip().splitlines()[-1]}")
     except (ImportError, AttributeError, ValueError) as error:
         return Peer(name, None, f"not loaded: {error}")
 
 
+def _module(requirement: str, pattern: str) -> ModuleType:
+    """Return the one file of a distribution that fits a pattern, loaded without what lies beside it."""
+    (path,) = _install(requirement, requirement).glob(pattern)
+    return _load(path)
+
+
 def bionemo_permute() -> Peer:
     """Return bionemo-core 2.4.5's `permute(index, length, seed)`."""
     path = "bionemo/core/data/permute.py"
-    return _peer("bionemo-core 2.4.5 permute", "bionemo-core==2.4.5", path, lambda module: module.permute)
+    return _peer("bionemo-core 2.4.5 permute", lambda: _module("bionemo-core==2.4.5", path).permute)
 
 
 def bionemo_resampler() -> Peer:
     """Return bionemo-core 2.4.5's `PRNGResampleDataset`."""
     path = "bionemo/core/data/resamplers.py"
-    return _peer(
-        "bionemo-core 2.4.5 PRNGResampleDataset",
-        "bionemo-core==2.4.5",
-        path,
-        lambda module: module.PRNGResampleDataset,
-    )
+    name = "bionemo-core 2.4.5 PRNGResampleDataset"
+    return _peer(name, lambda: _module("bionemo-core==2.4.5", path).PRNGResampleDataset)
 
 
 def grain_shuffle() -> Peer:
     """Return grain's compiled `index_shuffle(index, last, seed, rounds)`."""
-    return _peer(
-        "grain 0.2.18 index_shuffle",
-        "grain==0.2.18",
-        "grain/_src/python/experimental/index_shuffle/python/index_shuffle_module.*so",
-        lambda module: module.index_shuffle,
-    )
+    path = "grain/_src/python/experimental/index_shuffle/python/index_shuffle_module.*so"
+    return _peer("grain 0.2.18 index_shuffle", lambda: _module("grain==0.2.18", path).index_shuffle)
 
 
 def megatron_blend() -> Peer:
     """Return Megatron's compiled `build_blending_indices`."""
-    return _peer(
-        "megatron-core 0.16.1 build_blending_indices",
-        "megatron-core==0.16.1",
-        "megatron/core/datasets/helpers_cpp.*so",
-        lambda module: module.build_blending_indices,
-    )
+    path, name = "megatron/core/datasets/helpers_cpp.*so", "megatron-core 0.16.1 build_blending_indices"
+    return _peer(name, lambda: _module("megatron-core==0.16.1", path).build_blending_indices)
 
 
 def grain_dataset() -> Peer:
     """Return grain's `MapDataset`."""
-    name = "grain 0.2.18 MapDataset"
     needs = ("absl-py", "array-record", "cloudpickle", "etils", "portpicker", "protobuf")
-    try:
+
+    def make() -> Any:
         sys.path.append(str(_install("grain==0.2.18 with what it needs", "grain==0.2.18", *needs)))
-        return Peer(name, importlib.import_module("grain").MapDataset)
-    except subprocess.CalledProcessError as error:
-        return Peer(name, None, f"not installed: {error.stderr.strip().splitlines()[-1]}")
-    except ImportError as error:
-        return Peer(name, None, f"not loaded: {error}")
+        return importlib.import_module("grain").MapDataset
+
+    return _peer("grain 0.2.18 MapDataset", make)

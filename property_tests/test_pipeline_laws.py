@@ -6,8 +6,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bionemo.data import EpochOrder, MixtureOrder, Pipeline, Source, batch_at, batch_from, index_at, num_batches
-from bionemo.data.pipes import loader
+from bionemo.data import (
+    EpochOrder,
+    MixtureOrder,
+    Pipeline,
+    SampleIndex,
+    Source,
+    batch_at,
+    batch_from,
+    explain,
+    index_at,
+    num_batches,
+    sample_at,
+    where,
+)
+from bionemo.data.pipes import batch_sampler, loader
 
 
 def numbered(sample: int, *, generator: torch.Generator) -> tuple[int, int]:
@@ -109,6 +122,32 @@ def check_history(pipeline: Pipeline, history: list) -> None:
 @given(pipeline=pipelines(), history=STRETCHES)
 def test_any_history_of_worlds_and_batch_sizes_delivers_the_order(pipeline: Pipeline, history: list) -> None:
     check_history(pipeline, [(*stretch, 0) for stretch in history])
+
+
+@given(pipeline=pipelines(), world_size=WORLDS)
+def test_where_inverts_explain_and_explain_says_what_a_batch_reads(pipeline: Pipeline, world_size: int) -> None:
+    for step in range(num_batches(pipeline)):
+        for rank in range(world_size):
+            rows = explain(pipeline, step, rank, world_size)
+            batch = batch_at(pipeline, step, rank, world_size)
+            assert [row.idx + 100 * row.source for row in rows] == [sample for (sample, _), _ in batch]
+            assert [sample_at(pipeline, row.position) for row in rows] == [sample for sample, _ in batch]
+            for slot, row in enumerate(rows):
+                assert where(pipeline, SampleIndex(*row[1:]), world_size=world_size) == (row.position, step, rank, slot)
+
+
+@given(pipeline=pipelines(), data=st.data())
+def test_the_state_after_some_batches_is_that_of_a_loader_that_stopped_there(
+    pipeline: Pipeline, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, pipeline.order.num_samples))
+    sampler, stopped = batch_sampler(pipeline, start=start), loader(pipeline, start=start)
+    begun = iter(stopped)
+    states = [stopped.state_dict(), *(stopped.state_dict() for _ in begun)]
+    assert len(list(sampler)) == len(states) - 1
+    assert [sampler.state_after(number) for number in range(len(states))] == states
+    with pytest.raises(ValueError, match=f"got num_batches={len(states)}"):
+        sampler.state_after(len(states))
 
 
 JOBS = st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(0, 6), st.integers(0, 2))

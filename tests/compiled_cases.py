@@ -73,10 +73,11 @@ def hashing() -> None:
 
 def draws() -> None:
     seeds, counters = torch.arange(5)[:, None].clone(), torch.arange(1000) * 10**12
-    one_graph(
-        lambda s, c: (bits_at(s, c), uniforms_at(s, c), integers_at(s, c, 10**15)),
-        [(seeds, counters), (seeds + 9, counters + 1)],
-    )
+    shifted = (seeds + 9, counters + 1)
+    for function in (bits_at, uniforms_at):
+        one_graph(function, [(seeds, counters), shifted])
+    one_graph(integers_at, [(seeds, counters, 10**15), (*shifted, 7), (*shifted, 2**62)])
+    one_graph(bits_at, [(42, counters), (2**63 - 1, counters + 1)])
 
 
 def permutation() -> None:
@@ -101,12 +102,15 @@ def epochs() -> None:
 
 def blocks() -> None:
     sizes = [(10**9 + 7, 10**4, 64), (2**40 + 15, 2**20, 16), (10**7, 2000, 3)]
-    one_graph_for_orders(
-        [
-            BlockOrder(length=length, block_size=size, blocks_per_window=window, seed=size)
-            for length, size, window in sizes
-        ]
-    )
+    short = [(100, 3, 2), (13, 4, 2), (1, 1, 1)]
+    middling = [(10**4, 100, 3), (5000, 20, 8), (900, 20, 40)]
+    for some in (sizes, middling, short):
+        one_graph_for_orders(
+            [
+                BlockOrder(length=length, block_size=size, blocks_per_window=window, seed=size)
+                for length, size, window in some
+            ]
+        )
 
 
 def resampling() -> None:

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
+from bionemo.core.utils.checks import check_int
 from bionemo.data.lookup import explain, first_difference, where
 from bionemo.data.order import SampleIndex
 from bionemo.data.pipeline import Pipeline
@@ -59,7 +61,7 @@ def _read_record(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         message = f"can't read {path}: {error.strerror}."
         raise ValueError(message) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"{path} is no JSON: {error}."
         raise ValueError(message) from error
     if isinstance(record, dict):
@@ -75,11 +77,19 @@ def _restore(record: Mapping[str, Any], arrays: Path | None) -> Pipeline[Any]:
     """Return a pipeline with the record's order, over ranges in place of data sets."""
     loaded: dict[str, Any] = {}
     if arrays is not None:
-        with np.load(arrays) as file:
-            loaded = dict(file)
+        try:
+            with np.load(arrays) as file:
+                loaded = dict(file)
+        except (OSError, EOFError, ValueError, TypeError, BadZipFile) as error:
+            message = f"{arrays} must be a file of arrays, made by numpy.savez: {error}"
+            raise ValueError(message) from error
+    if not isinstance(record["lengths"], list):
+        message = f"lengths must be a list, got {record['lengths']!r}."
+        raise TypeError(message)
+    lengths = [check_int(length, name="lengths") for length in record["lengths"]]
     return Pipeline(
         order=from_record(record, arrays=loaded),
-        sources=tuple(range(length) for length in record["lengths"]),
+        sources=tuple(map(range, lengths)),
         batch_size=record["batch_size"],
         seed=record["seed"],
         tail=record["tail"],
@@ -133,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001 - whatever a file or number leads to is said in one line
+    except (ValueError, TypeError, IndexError, OSError) as error:
         line = " ".join(str(error).split())
         print(f"python -m bionemo.data {options.command}: {line}", file=sys.stderr)  # noqa: T201
         return 2

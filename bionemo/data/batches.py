@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from bionemo.core.utils.checks import AnyInt, check_int
+from bionemo.core.utils.checks import MAX_INT, AnyInt, check_int
 from bionemo.data.assembly import assemble, columns_at
 from bionemo.data.order import index_at
 from bionemo.data.pipeline import Pipeline
@@ -14,6 +14,7 @@ __all__ = [
     "batch_from",
     "batch_stop",
     "check_step",
+    "last_position",
     "num_batches",
     "rank_positions",
     "sample_at",
@@ -40,6 +41,17 @@ def num_batches(pipeline: Pipeline[Any], /) -> int | None:
     return full + (rest > 0 and pipeline.tail == "short")
 
 
+def last_position(pipeline: Pipeline[Any], /) -> int:
+    """Return the position behind the last sample: the end of the order, or of what int64 can count.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline
+        >>> last_position(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42))
+        9223372036854775807
+    """
+    return MAX_INT if pipeline.order.num_samples is None else pipeline.order.num_samples
+
+
 def batch_stop(pipeline: Pipeline[Any], start: int, /) -> int:
     """Return the position behind the batch that starts at a position, which is `start` itself where nothing is left.
 
@@ -54,9 +66,10 @@ def batch_stop(pipeline: Pipeline[Any], start: int, /) -> int:
         (4, 4, 5, 5)
     """
     stop = (start // pipeline.batch_size + 1) * pipeline.batch_size
-    if pipeline.order.num_samples is None or stop <= pipeline.order.num_samples:
+    end = last_position(pipeline)
+    if stop <= end:
         return stop
-    return max(start, pipeline.order.num_samples) if pipeline.tail == "short" else start
+    return max(start, end) if pipeline.tail == "short" else start
 
 
 def rank_positions(start: int, stop: int, *, rank: AnyInt, world_size: AnyInt) -> range:
@@ -110,10 +123,12 @@ def check_step(pipeline: Pipeline[Any], step: AnyInt, /) -> int:
         >>> check_step(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42), 3)
         3
     """
-    step = check_int(step, name="step", low=-(2**63))
+    step = check_int(step, name="step", low=-(2**63), high=2**200)
     count = num_batches(pipeline)
-    if step < 0 or (count is not None and step >= count):
-        message = f"step must be in 0..{'' if count is None else count - 1}, got step={step}."
+    if count is None:
+        count = MAX_INT // pipeline.batch_size
+    if not 0 <= step < count:
+        message = f"step must be in 0..{count - 1}, got step={step}."
         raise IndexError(message)
     return step
 

@@ -4,10 +4,9 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import attrs
-import torch
 
-from bionemo.core.utils.blocks import by_run, in_blocks
-from bionemo.core.utils.checks import MAX_INT, AnyInt, check_index, check_int, check_seed
+from bionemo.core.utils.blocks import by_run
+from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.core.utils.draws import scale_to
 from bionemo.core.utils.hashing import fold_in, fold_word
 from bionemo.data.feistel import (
@@ -22,7 +21,7 @@ from bionemo.data.feistel import (
     unpermute_kernel,
 )
 from bionemo.data.order import SampleIndex
-from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples
+from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples, check_place
 
 __all__ = ["BlockOrder"]
 
@@ -139,8 +138,7 @@ class BlockOrder(OrderBase):
 
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
-        made = self._numbers
-        index: SampleIndex = in_blocks(partial(_index_at, n=made.read(position), rounds=made.rounds), position)
+        index: SampleIndex = self._numbers.run(partial(_index_at, rounds=self._numbers.rounds), position)
         return index
 
     def position_of(self, index: SampleIndex, /) -> Any:
@@ -149,11 +147,8 @@ class BlockOrder(OrderBase):
         Raises:
             IndexError: if the data set has no such place, or the position doesn't fit int64.
         """
-        check_index(index.idx, stop=self.length, name="idx")
-        if not torch.compiler.is_compiling():
-            check_index(index.epoch, stop=MAX_INT // self.length + 1, name="epoch")
-        made = self._numbers
-        return in_blocks(partial(_position_of, n=made.read(index.idx), rounds=made.rounds), index.epoch, index.idx)
+        check_place(index, self.length)
+        return self._numbers.run(partial(_position_of, rounds=self._numbers.rounds), index.epoch, index.idx)
 
 
 def _choose(condition: Any, chosen: Any, otherwise: Any) -> Any:

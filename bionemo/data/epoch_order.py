@@ -4,10 +4,9 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import attrs
-import torch
 
-from bionemo.core.utils.blocks import by_run, in_blocks
-from bionemo.core.utils.checks import MAX_INT, check_index, check_seed
+from bionemo.core.utils.blocks import by_run
+from bionemo.core.utils.checks import check_seed
 from bionemo.core.utils.hashing import fold_in, fold_word
 from bionemo.data.feistel import (
     Geometry,
@@ -20,7 +19,7 @@ from bionemo.data.feistel import (
     unpermute_kernel,
 )
 from bionemo.data.order import SampleIndex
-from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples
+from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples, check_place
 
 __all__ = ["EpochOrder"]
 
@@ -34,10 +33,10 @@ class _Numbers(NamedTuple):
     last: Any
 
 
-def _plan(epoch: Any, numbers: _Numbers, rounds: int) -> Plan:
+def _plan(epoch: Any, n: _Numbers, rounds: int) -> Plan:
     """Return the plan of the permutation of an epoch, or of each element's epoch."""
-    words = by_run(lambda epoch: make_words(rounds, fold_word(numbers.seed, epoch)), epoch)
-    return Plan(Geometry(numbers.row_bits, numbers.rows, numbers.last), keys_of(words))
+    words = by_run(lambda epoch: make_words(rounds, fold_word(n.seed, epoch)), epoch)
+    return Plan(Geometry(n.row_bits, n.rows, n.last), keys_of(words))
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -79,9 +78,7 @@ class EpochOrder(OrderBase):
 
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
-        made = self._numbers
-        kernel = partial(_index_at, numbers=made.read(position), rounds=made.rounds)
-        index: SampleIndex = in_blocks(kernel, position)
+        index: SampleIndex = self._numbers.run(partial(_index_at, rounds=self._numbers.rounds), position)
         return index
 
     def position_of(self, index: SampleIndex, /) -> Any:
@@ -90,21 +87,17 @@ class EpochOrder(OrderBase):
         Raises:
             IndexError: if the data set has no such place, or the position doesn't fit int64.
         """
-        check_index(index.idx, stop=self.length, name="idx")
-        if not torch.compiler.is_compiling():
-            check_index(index.epoch, stop=MAX_INT // self.length + 1, name="epoch")
-        made = self._numbers
-        kernel = partial(_position_of, numbers=made.read(index.idx), rounds=made.rounds)
-        return in_blocks(kernel, index.epoch, index.idx)
+        check_place(index, self.length)
+        return self._numbers.run(partial(_position_of, rounds=self._numbers.rounds), index.epoch, index.idx)
 
 
-def _index_at(position: Any, numbers: _Numbers, rounds: int) -> SampleIndex:
-    epoch = position // numbers.length
-    place = position - epoch * numbers.length
-    idx = permute_kernel(place, _plan(epoch, numbers, rounds)) if rounds else place
+def _index_at(position: Any, n: _Numbers, rounds: int) -> SampleIndex:
+    epoch = position // n.length
+    place = position - epoch * n.length
+    idx = permute_kernel(place, _plan(epoch, n, rounds)) if rounds else place
     return SampleIndex(epoch * 0, epoch, idx)
 
 
-def _position_of(epoch: Any, idx: Any, numbers: _Numbers, rounds: int) -> Any:
-    place = unpermute_kernel(idx, _plan(epoch, numbers, rounds)) if rounds else idx
-    return epoch * numbers.length + place
+def _position_of(epoch: Any, idx: Any, n: _Numbers, rounds: int) -> Any:
+    place = unpermute_kernel(idx, _plan(epoch, n, rounds)) if rounds else idx
+    return epoch * n.length + place

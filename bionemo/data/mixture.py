@@ -156,12 +156,9 @@ class MixtureOrder(OrderBase):
     @cached_property
     def _limits(self) -> tuple[int, ...]:
         """How many samples of each order stand at positions below 2**63."""
-        starts = [0, *(position for position, _ in self.changes), 2**63]
-        weights = [self.weights, *(weights for _, weights in self.changes)]
-        counts = [
-            counts_among(stop - start, part) for start, stop, part in zip(starts, starts[1:], weights, strict=False)
-        ]
-        return tuple(map(sum, zip(*counts, strict=True)))
+        start, weights = [(0, self.weights), *self.changes][-1]
+        before = self._turns[0].before[-len(weights) :].tolist()
+        return tuple(done + more for done, more in zip(before, counts_among(2**63 - start, weights), strict=True))
 
     @cached_property
     def _first_sources(self) -> tuple[int, ...]:

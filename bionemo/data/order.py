@@ -28,7 +28,7 @@ ALGORITHM_VERSION: Final = 2
 
 Word = TypeVar("Word", int, Tensor)
 
-_BULK: Final = 32
+_BULK: Final = 16
 """From about this many positions on, tensors are faster than a loop over ints."""
 
 

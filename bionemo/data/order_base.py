@@ -1,16 +1,19 @@
 """What the orders of this library are made from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, check_int
+from bionemo.core.utils.blocks import in_blocks
+from bionemo.core.utils.checks import MAX_INT, AnyInt, check_index, check_int
 from bionemo.data.feistel import MAX_LENGTH
+from bionemo.data.order import SampleIndex
 from bionemo.data.record import given_fields
 
-__all__ = ["OrderBase", "OrderNumbers", "check_length", "check_num_samples"]
+__all__ = ["OrderBase", "OrderNumbers", "check_length", "check_num_samples", "check_place"]
 
 
 class OrderBase:
@@ -76,11 +79,15 @@ class OrderNumbers:
         self._ints = numbers
         self._tensor = torch.tensor(_leaves(numbers), dtype=torch.int64, device="cpu")
 
-    def read(self, position: Any) -> Any:
-        """Return the NamedTuple, of ints or, where a graph is made, of 0-d tensors on the device of the position."""
-        if torch.compiler.is_compiling() and isinstance(position, Tensor):
-            return _rebuild(self._ints, iter(self._tensor.to(position.device).unbind()))
-        return self._ints
+    def run(self, kernel: Callable[..., Any], /, *words: Any) -> Any:
+        """Return what a kernel answers for ints or tensors, given the numbers as its last argument.
+
+        They are ints or, where a graph is made, tensors without axes on the device of the words.
+        """
+        numbers, word = self._ints, words[-1]
+        if torch.compiler.is_compiling() and isinstance(word, Tensor):
+            numbers = _rebuild(self._ints, iter(self._tensor.to(word.device).unbind()))
+        return in_blocks(partial(kernel, n=numbers), *words)
 
 
 def _leaves(numbers: Any) -> list[int]:
@@ -89,6 +96,20 @@ def _leaves(numbers: Any) -> list[int]:
 
 def _rebuild(like: Any, leaves: Iterator[Tensor]) -> Any:
     return type(like)(*(_rebuild(part, leaves) if isinstance(part, tuple) else next(leaves) for part in like))
+
+
+def check_place(index: SampleIndex, length: int) -> None:
+    """Check that a sample stands in some epoch of a data set, at a position that fits int64.
+
+    Raises:
+        IndexError: if it doesn't; tensors that can't be looked at aren't checked.
+
+    Example:
+        >>> check_place(SampleIndex(source=0, epoch=5, idx=9), 10)
+    """
+    check_index(index.idx, stop=length, name="idx")
+    if not torch.compiler.is_compiling():
+        check_index(index.epoch, stop=MAX_INT // length + 1, name="epoch")
 
 
 def check_length(length: AnyInt) -> int:

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bionemo.core.utils.alias import AliasTable, Weights, check_weights, draw_by_alias, make_alias_table
-from bionemo.core.utils.blocks import in_blocks
 from bionemo.core.utils.checks import AnyInt, check_seed
 from bionemo.core.utils.draws import scale_to
 from bionemo.core.utils.frozen_array import FrozenArray
@@ -71,7 +70,7 @@ class ResampleOrder(OrderBase):
 
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
-        index: SampleIndex = in_blocks(partial(_resample, n=self._numbers.read(position)), position)
+        index: SampleIndex = self._numbers.run(_resample, position)
         return index
 
 
@@ -139,10 +138,9 @@ class WeightedOrder(OrderBase):
 
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
-        numbers = self._numbers.read(position)
         traced = torch.compiler.is_compiling() and isinstance(position, Tensor)
         table = self._tensors if traced else self._table
-        index: SampleIndex = in_blocks(partial(_draw, n=numbers, table=table), position)
+        index: SampleIndex = self._numbers.run(partial(_draw, table=table), position)
         return index
 
 

@@ -1,30 +1,22 @@
 """The loader of a pipeline: an iterable with one integer of state."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
 from bionemo.core.utils.checks import AnyInt, check_int
 from bionemo.data.assembly import assemble, columns_at
-from bionemo.data.batches import batch_stop, num_batches, rank_positions
-from bionemo.data.order import SampleIndex, order_id
-from bionemo.data.pipeline import Pipeline, pipeline_record
+from bionemo.data.batches import batch_stop, last_position, num_batches, rank_positions
+from bionemo.data.order import SampleIndex
+from bionemo.data.pipeline import Pipeline
 from bionemo.data.pipes.nodes import CHUNK, call_within_node
+from bionemo.data.pipes.state import check_state, loader_state
 from bionemo.data.pipes.workers import BatchWorkers
-from bionemo.data.record import differences_as_text, record_differences
 
 __all__ = ["PipelineLoader", "loader"]
 
 Batch = TypeVar("Batch")
-
-_FREE_FIELDS: Final = ("batch_size", "tail")
-"""Fields of a pipeline's record that may change within a run: the position alone says where it goes on."""
-
-_NAME_FIELDS: Final = ("transforms", "collate", "batch_transform")
-"""Fields that hold names of functions, which say less than the functions do."""
-
 
 Read: TypeAlias = Callable[[Pipeline[Any], Sequence[int], SampleIndex], Any]
 """What makes a batch of positions and of what stands there: `assemble`, or for a sampler the keys of a data set."""
@@ -78,7 +70,7 @@ class PipelineLoader(Generic[Batch]):
         self.pipeline, self.rank, self.world_size = pipeline, int(rank), int(world_size)
         self.batches_per_epoch = batches_per_epoch
         self.restart = restart
-        self.start = check_int(start, name="start", high=_end(pipeline))
+        self.start = check_int(start, name="start", high=last_position(pipeline))
         self.consumed_samples = self.start
         self._current: object = None
         self._begin = self.start
@@ -163,7 +155,7 @@ class PipelineLoader(Generic[Batch]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader stands, in plain values, the same on every rank: counted by batches delivered."""
-        return self._state(self.consumed_samples)
+        return loader_state(self.pipeline, self.consumed_samples)
 
     def state_after(self, num_batches: AnyInt) -> dict[str, Any]:
         """Return the state after your code has received so many batches of this iteration.
@@ -181,14 +173,7 @@ class PipelineLoader(Generic[Batch]):
         if is_none or position > self.consumed_samples:
             message = f"num_batches must be of batches handed out, got num_batches={num_batches}."
             raise ValueError(message)
-        return self._state(position)
-
-    def _state(self, consumed_samples: int) -> dict[str, Any]:
-        return {
-            "consumed_samples": consumed_samples,
-            "pipeline": pipeline_record(self.pipeline),
-            "order_id": order_id(self.pipeline.order),
-        }
+        return loader_state(self.pipeline, position)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another loader of the same order stood; rank, world size and batch size may differ.
@@ -200,47 +185,8 @@ class PipelineLoader(Generic[Batch]):
             ValueError: if `state` is of another order, seed or data set's length (with the fields that differ), or no
                 state of a loader.
         """
-        self.consumed_samples = self._begin = _check_state(self.pipeline, state)
+        self.consumed_samples = self._begin = check_state(self.pipeline, state)
         self._current = None
-
-
-def _end(pipeline: Pipeline[Any]) -> int:
-    return 2**63 - 1 if pipeline.order.num_samples is None else pipeline.order.num_samples
-
-
-def _check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
-    """Return the consumed samples of a loader's state, if it is one of this pipeline's order.
-
-    Warns:
-        UserWarning: if a transform or collate has another name.
-
-    Raises:
-        ValueError: if it is of another order, seed or data set's length (with the fields that differ), or no state of a
-            loader.
-    """
-    fields = {"consumed_samples": int, "pipeline": dict, "order_id": str}
-    if not isinstance(state, Mapping) or any(not isinstance(state.get(name), kind) for name, kind in fields.items()):
-        message = f"state must be what a loader's state_dict() gave, a dict with {', '.join(fields)}, got {state!r}."
-        raise ValueError(message)
-    differences = {
-        name: values
-        for name, values in record_differences(state["pipeline"], pipeline_record(pipeline)).items()
-        if name not in _FREE_FIELDS
-    }
-    names = {name: values for name, values in differences.items() if name.split(".")[0] in _NAME_FIELDS}
-    fatal = {name: values for name, values in differences.items() if name not in names}
-    if fatal or state["order_id"] != order_id(pipeline.order):
-        listed = differences_as_text(fatal) or "the version of the algorithms behind the order"
-        message = (
-            f"state must be of the same order, but differs in {listed}. "
-            "Make the pipeline as it was, or start at a position by start=."
-        )
-        raise ValueError(message)
-    if names:
-        warnings.warn(
-            f"the loader goes on with other functions: {differences_as_text(names)}.", UserWarning, stacklevel=3
-        )
-    return check_int(state["consumed_samples"], name="consumed_samples", high=_end(pipeline))
 
 
 def loader(

@@ -1,4 +1,4 @@
-"""Weighted draws by an alias table."""
+"""Weighted draws by an alias table. Each statistic is seeded, and fails for one in a million choices of seeds."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Samples drawn with a generator."""
+"""Samples drawn with a generator. Each statistic is seeded, and fails for one in a million choices of seeds."""
 
 import math
 import tracemalloc

@@ -1,0 +1,83 @@
+"""Laws of reading, and of the thin data set classes."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bionemo.data import (
+    EpochIndex,
+    EpochOrder,
+    MultiEpochDatasetResampler,
+    PRNGResampleDataset,
+    ResampleOrder,
+    first_difference,
+    index_at,
+)
+from bionemo.data.reading import fetch
+from property_tests.strategies import SEEDS
+
+
+class Pairs:
+    """A data set whose sample is its index."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: EpochIndex) -> EpochIndex:
+        return index
+
+
+class Many(list):
+    """A data set that gives many at once."""
+
+    def __getitems__(self, indices: list[int]) -> list[int]:
+        return [self[index] for index in indices]
+
+
+@given(length=st.integers(1, 40), data=st.data())
+def test_what_is_fetched_is_what_stands_at_each_index(length: int, data: st.DataObject) -> None:
+    indices = data.draw(st.lists(st.integers(0, length - 1), max_size=20))
+    values = [10 * place for place in range(length)]
+    for dataset in (
+        values,
+        Many(values),
+        np.array(values),
+        torch.tensor(values),
+        torch.tensor(values).to(torch.uint16),
+    ):
+        assert list(map(int, fetch(dataset, indices))) == [values[index] for index in indices]
+        assert list(map(int, fetch(dataset, np.array(indices, dtype=np.int64)))) == [values[index] for index in indices]
+
+
+@given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(0, 90), shuffle=st.booleans())
+def test_a_data_set_of_epochs_is_its_order(length: int, seed: int, num_samples: int, shuffle: bool) -> None:
+    dataset = MultiEpochDatasetResampler(Pairs(length), num_samples=num_samples, shuffle=shuffle, seed=seed)
+    order = EpochOrder(length=length, seed=seed, num_samples=num_samples, shuffle=shuffle)
+    expected = [index_at(order, place)[1:] for place in range(num_samples)]
+    assert list(dataset) == dataset.__getitems__(list(range(num_samples))) == expected
+    assert (dataset.num_samples, dataset.num_epochs) == (num_samples, -(-num_samples // length))
+
+
+@given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(0, 90))
+def test_a_data_set_of_draws_is_its_order(length: int, seed: int, num_samples: int) -> None:
+    dataset = PRNGResampleDataset(range(length), seed, num_samples)
+    order = ResampleOrder(length=length, seed=seed)
+    expected = [index_at(order, place).idx for place in range(num_samples)]
+    assert list(dataset) == dataset.__getitems__(list(range(num_samples))) == expected
+
+
+@given(
+    length=st.integers(1, 9),
+    seeds=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    ends=st.tuples(*[st.integers(0, 40)] * 2),
+)
+def test_the_first_difference_is_the_first(length: int, seeds: tuple[int, int], ends: tuple[int, int]) -> None:
+    one, two = (EpochOrder(length=length, seed=seed, num_samples=end) for seed, end in zip(seeds, ends, strict=True))
+    both = range(min(ends))
+    differing = [place for place in both if index_at(one, place) != index_at(two, place)]
+    expected = differing[0] if differing else (min(ends) if ends[0] != ends[1] else None)
+    assert first_difference(one, two) == first_difference(two, one) == expected
