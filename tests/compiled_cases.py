@@ -69,6 +69,7 @@ def one_graph_for_orders(orders: Sequence[Order]) -> None:
 def hashing() -> None:
     seeds, data = torch.arange(5)[:, None].clone(), torch.arange(7)
     one_graph(lambda s, d: fold_in(s, "tag", d), [(seeds, data), (seeds + 5, data + 1)])
+    one_graph(lambda s, e, d: fold_in(s, "tag", e, d), [(42, 3, data), (2**63 - 1, 2**62, data + 1), (17, 9, data + 5)])
 
 
 def draws() -> None:

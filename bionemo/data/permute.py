@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from bionemo.core.utils.blocks import in_blocks
-from bionemo.core.utils.checks import AnyInt, check_index, check_int, check_seed
+from bionemo.core.utils.checks import AnyInt, check_index, check_int, check_seed, in_graph
 from bionemo.data.feistel import (
     MAX_LENGTH,
     Plan,
@@ -30,10 +30,10 @@ def _check_plan(length: int, seed: int) -> Plan:
     return make_plan(check_int(length, name="length", low=1, high=MAX_LENGTH), check_seed(seed))
 
 
-def _traced_plan(length: int, seed: int, device: torch.device) -> Plan:
+def _traced_plan(length: int, seed: int, index: Tensor) -> Plan:
     """Return the plan of a graph, whose geometry and keys are worked out in it: then it serves other lengths too."""
-    sizes, start = (torch.scalar_tensor(number, dtype=torch.int64, device=device) for number in (length, seed))
-    return Plan(geometry(sizes), keys_of(make_words(num_rounds(length), start)))
+    words = make_words(num_rounds(length), in_graph(seed, like=index))
+    return Plan(geometry(in_graph(length, like=index)), keys_of(words))
 
 
 def _run(kernel: Callable[..., Any], index: AnyInt | Tensor, length: AnyInt, seed: AnyInt) -> Any:
@@ -41,7 +41,7 @@ def _run(kernel: Callable[..., Any], index: AnyInt | Tensor, length: AnyInt, see
     if type(length) is not int or type(seed) is not int:  # a bool or float must not pass for a cached int
         length, seed = check_int(length, name="length", low=1, high=MAX_LENGTH), check_seed(seed)
     if torch.compiler.is_compiling() and isinstance(index, Tensor):
-        return kernel(check_index(index, stop=None, name="index"), _traced_plan(length, seed, index.device))
+        return kernel(check_index(index, stop=None, name="index"), _traced_plan(length, seed, index))
     plan = _check_plan(length, seed)
     index = check_index(index, stop=length, name="index")
     return kernel(index, plan) if isinstance(index, int) else in_blocks(partial(kernel, plan=plan), index)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.core.utils.checks import IntArray, is_concrete
+from bionemo.core.utils.checks import IntArray, in_graph, is_concrete
 
 __all__ = ["BLOCK", "by_run", "in_blocks", "take"]
 
@@ -24,7 +24,7 @@ def in_blocks(kernel: Callable[..., Any], /, *words: Any) -> Any:
     """Return what an elementwise kernel answers for ints and int64 tensors that broadcast.
 
     Tensors in the memory of the CPU are handed to it as int64 arrays, block by block; ints, and tensors elsewhere, in
-    `torch.compile` or in `vmap`, as they are.
+    `torch.compile` or in `vmap`, as they are, but that in a graph an int beside a tensor becomes one.
 
     Law: `in_blocks(kernel, *words)` equals `kernel(*words)`.
 
@@ -38,7 +38,11 @@ def in_blocks(kernel: Callable[..., Any], /, *words: Any) -> Any:
         (6, tensor([0, 2, 4]))
     """
     tensors = [word for word in words if isinstance(word, Tensor)]
-    if not tensors or not all([is_concrete(tensor) for tensor in tensors]):  # noqa: C419 - dynamo follows a list
+    if not tensors:
+        return kernel(*words)
+    if not all([is_concrete(tensor) for tensor in tensors]):  # noqa: C419 - dynamo follows a list
+        if torch.compiler.is_compiling():
+            words = tuple(word if isinstance(word, Tensor) else in_graph(word, like=tensors[0]) for word in words)
         return kernel(*words)
     shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
     flat = [word.expand(shape).reshape(-1).numpy() if isinstance(word, Tensor) else word for word in words]

@@ -7,7 +7,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["MAX_INT", "AnyInt", "IntArray", "check_index", "check_int", "check_int64", "check_seed", "is_concrete"]
+__all__ = [
+    "MAX_INT",
+    "AnyInt",
+    "IntArray",
+    "check_index",
+    "check_int",
+    "check_int64",
+    "check_seed",
+    "in_graph",
+    "is_concrete",
+]
 
 MAX_INT: Final = 2**63 - 1
 """Largest int64: seeds, positions and counters lie in 0..MAX_INT."""
@@ -34,6 +44,20 @@ def is_concrete(tensor: Tensor, /) -> bool:
         return False
     is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - torch has no public question
     return type(tensor) is Tensor and tensor.device.type == "cpu" and not is_wrapped
+
+
+def in_graph(number: int, /, like: Tensor) -> Tensor:
+    """Return an int as an int64 tensor without axes, for the graph that another int64 tensor goes through.
+
+    A compiled graph must not reckon with ints that vary: the compiler takes what bitwise operations make of them for
+    floats, and writes out what it need not read anew at each use, whole hashes of them. So this reads an element.
+
+    Example:
+        >>> import torch
+        >>> in_graph(3, like=torch.arange(3))
+        tensor(3)
+    """
+    return (like.reshape(-1)[:1].sum() & 0) + number
 
 
 def _as_int(value: AnyInt, name: str) -> int:

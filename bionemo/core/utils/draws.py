@@ -1,6 +1,5 @@
 """Counter-based draws: the number at a counter of a seed's stream, without the numbers before it."""
 
-from functools import partial
 from typing import Any, Final, overload
 
 import torch
@@ -125,7 +124,7 @@ def uniforms_at(
     return (bits.to(dtype) if isinstance(bits, Tensor) else bits) * 2.0**-mantissa
 
 
-def _integer(seed: Any, counter: Any, *, length: int) -> Any:
+def _integer(seed: Any, counter: Any, length: Any) -> Any:
     return scale_to(fold_word(seed, counter), length)
 
 
@@ -161,5 +160,5 @@ def integers_at(
         tensor([7, 3, 3, 5, 7, 4])
     """
     length = check_int(length, name="length", low=1, high=MAX_RANGE)
-    drawn: int | Tensor = in_blocks(partial(_integer, length=length), *_checked(seed, counter))
+    drawn: int | Tensor = in_blocks(_integer, *_checked(seed, counter), length)
     return drawn

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, IntArray, check_int, check_int64, check_seed
+from bionemo.core.utils.checks import AnyInt, IntArray, check_int, check_int64, check_seed, in_graph
 
 __all__ = ["fold_in", "fold_word", "mix"]
 
@@ -124,6 +124,9 @@ def fold_in(seed: AnyInt | Int[Tensor, "..."], /, *data: AnyInt | str | Int[Tens
         3357695411936279130
     """
     state: Any = check_int64(seed, name="seed") if isinstance(seed, Tensor) else check_seed(seed)
+    tensors = [datum for datum in data if isinstance(datum, Tensor)]
+    if isinstance(state, int) and tensors and torch.compiler.is_compiling():
+        state = in_graph(state, like=tensors[0])
     for datum in data:
         if isinstance(datum, str):
             word: int | Tensor = (_hash_text if torch.compiler.is_compiling() else _hash_text_once)(datum)

@@ -26,21 +26,20 @@ def _read_batches(
     pipeline: Pipeline[Any], read: Read, *, rank: int, world_size: int, start: int
 ) -> Iterator[tuple[int, Any]]:
     """Yield a rank's parts of the batches from a position on, each with the position behind the whole batch."""
-    bounds = [(start, range(start, start))]
-    while bounds:
-        start, bounds, num_positions = bounds[-1][0], [], 0
-        while num_positions < CHUNK and len(bounds) < CHUNK and (stop := batch_stop(pipeline, start)) > start:
-            bounds.append((stop, rank_positions(start, stop, rank=rank, world_size=world_size)))
-            num_positions += len(bounds[-1][1])
-            start = stop
-        places = np.concatenate([np.arange(part.start, part.stop) for _, part in bounds] or [np.arange(0)])
-        sources, epochs, idxs = columns_at(pipeline.order, places)
-        first = 0
-        for stop, positions in bounds:
-            behind = first + len(positions)
-            index = SampleIndex(sources[first:behind], epochs[first:behind], idxs[first:behind])
-            yield stop, call_within_node(read, pipeline, positions, index)
-            first = behind
+    while (stop := batch_stop(pipeline, start)) > start:
+        # A stretch of batches of one size, whose indices are computed at once: a short batch is one of its own.
+        size = stop - start
+        part = rank_positions(0, size, rank=rank, world_size=world_size)
+        is_full = size == pipeline.batch_size
+        count = min(max(CHUNK // max(len(part), 1), 1), (last_position(pipeline) - start) // size) if is_full else 1
+        starts = start + size * np.arange(count)
+        sources, epochs, idxs = columns_at(pipeline.order, np.add.outer(starts, np.array(part, dtype=np.int64)).ravel())
+        for number in range(count):
+            positions = range(start + part.start, start + part.stop)
+            places = slice(number * len(part), (number + 1) * len(part))
+            index = SampleIndex(sources[places], epochs[places], idxs[places])
+            start += size
+            yield start, call_within_node(read, pipeline, positions, index)
 
 
 class PipelineLoader(Generic[Batch]):
