@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow histories bench-index bench-loader env lint types unit format clean
+.PHONY: demo test slow histories bench-index bench-loader bench-batch env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -28,7 +28,7 @@ types: env
 unit: env
 	$(BIN)/python -m pytest --durations=10
 
-# Larger samples of the permutation's statistics, and machine code of every map: some minutes.
+# Larger samples of the permutation's statistics, and machine code of every map: a quarter to half an hour.
 slow: env
 	$(BIN)/python -m pytest --durations=20 -m slow
 
@@ -42,6 +42,9 @@ bench-index: env
 
 bench-loader: env
 	$(BIN)/python -m benchmarks.loader
+
+bench-batch: env
+	$(BIN)/python -m benchmarks.batch
 
 format: env
 	$(BIN)/ruff format .

@@ -80,6 +80,12 @@ def bionemo_resampler() -> Peer:
     return _peer(name, lambda: _module("bionemo-core==2.4.5", path).PRNGResampleDataset)
 
 
+def bionemo_pad() -> Peer:
+    """Return bionemo-core 2.4.5's `pad_token_ids`."""
+    path = "bionemo/core/utils/batching_utils.py"
+    return _peer("bionemo-core 2.4.5 pad_token_ids", lambda: _module("bionemo-core==2.4.5", path).pad_token_ids)
+
+
 def grain_shuffle() -> Peer:
     """Return grain's compiled `index_shuffle(index, last, seed, rounds)`."""
     path = "grain/_src/python/experimental/index_shuffle/python/index_shuffle_module.*so"

@@ -1,8 +1,9 @@
 """Orders of every kind for hypothesis."""
 
+import numpy as np
 from hypothesis import strategies as st
 
-from bionemo.data import BlockOrder, EpochOrder, MixtureOrder, Order, ResampleOrder, WeightedOrder
+from bionemo.data import BlockOrder, EpochOrder, LengthOrder, MixtureOrder, Order, ResampleOrder, WeightedOrder
 from bionemo.data.feistel import MAX_LENGTH
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -62,13 +63,52 @@ def has_no_equal_leaves(orders: list[Order]) -> bool:
     return len(set(found)) == len(found)
 
 
+@st.composite
+def length_orders(draw: st.DrawFn, bases: st.SearchStrategy[Order]) -> LengthOrder:
+    """Return orders sorted by length, over bases of short data sets."""
+    base = draw(bases)
+    dtype = draw(st.sampled_from([np.int64, np.uint8]))
+    lengths = tuple(
+        np.array(draw(st.lists(st.integers(0, 20), min_size=n, max_size=n)), dtype=dtype) for n in base.source_lengths
+    )
+    sizes = st.integers(1, 50)
+    return LengthOrder(order=base, lengths=lengths, window=draw(sizes), batch_size=draw(sizes), seed=draw(SEEDS))
+
+
+def short_orders() -> st.SearchStrategy[Order]:
+    """Return invertible orders of short data sets."""
+    lengths, sizes = st.integers(1, 30), st.integers(1, 9)
+    return st.one_of(
+        st.builds(EpochOrder, length=lengths, seed=SEEDS, num_samples=NUM_SAMPLES),
+        st.builds(
+            BlockOrder, length=lengths, block_size=sizes, blocks_per_window=sizes, seed=SEEDS, num_samples=NUM_SAMPLES
+        ),
+    )
+
+
 def invertible_orders() -> st.SearchStrategy[Order]:
-    singles = st.one_of(epoch_orders(), block_orders())
-    return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
+    short = short_orders()
+    return st.one_of(
+        traced_invertible_orders(),
+        length_orders(st.one_of(short, mixture_orders(short))),
+        mixture_orders(length_orders(short)),
+    )
 
 
 def orders() -> st.SearchStrategy[Order]:
     """Return orders of every kind."""
+    resampled = st.builds(ResampleOrder, length=st.integers(1, 30), seed=SEEDS, num_samples=NUM_SAMPLES)
+    return st.one_of(traced_orders(), invertible_orders(), length_orders(resampled))
+
+
+def traced_invertible_orders() -> st.SearchStrategy[Order]:
+    """Return invertible orders that `vmap` can follow."""
+    singles = st.one_of(epoch_orders(), block_orders())
+    return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
+
+
+def traced_orders() -> st.SearchStrategy[Order]:
+    """Return orders that `vmap` can follow."""
     singles = st.one_of(epoch_orders(), block_orders(), resample_orders(), weighted_orders())
     return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
 

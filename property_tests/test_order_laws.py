@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bionemo.data import (
     BlockOrder,
     EpochOrder,
+    LengthOrder,
     MixtureOrder,
     Order,
     SampleIndex,
@@ -44,7 +45,7 @@ def test_tensors_of_any_shape_give_what_integers_give_and_stay_unchanged(order: 
     assert as_indices(SampleIndex(*(part[1] for part in folded))) == indices[::-1]
 
 
-@given(order=strategies.orders(), data=st.data())
+@given(order=strategies.traced_orders(), data=st.data())
 def test_vmap_gives_what_each_element_gives(order: Order, data: st.DataObject) -> None:
     positions = data.draw(strategies.positions_in(order).filter(len))
     rows = torch.tensor([positions, positions[::-1]], dtype=torch.int64)
@@ -52,7 +53,7 @@ def test_vmap_gives_what_each_element_gives(order: Order, data: st.DataObject) -
     assert all(torch.equal(part, whole) for part, whole in zip(found, expected, strict=True))
 
 
-@given(order=strategies.invertible_orders(), data=st.data())
+@given(order=strategies.traced_invertible_orders(), data=st.data())
 def test_vmap_inverts_as_well(order: Order, data: st.DataObject) -> None:
     positions = torch.tensor(data.draw(strategies.positions_in(order).filter(len)), dtype=torch.int64)
     index = index_at(order, positions)
@@ -104,6 +105,11 @@ def test_each_epoch_holds_every_sample_once(length: int, seed: int, epoch: int, 
             ),
         )
     )
+    if data.draw(st.booleans()):
+        lengths = data.draw(st.lists(st.integers(0, 9), min_size=length, max_size=length))
+        order = LengthOrder(
+            order=order, lengths=lengths, window=data.draw(sizes), batch_size=data.draw(sizes), seed=seed
+        )
     index = index_at(order, torch.arange(epoch * length, (epoch + 1) * length))
     assert torch.equal(index.idx.sort().values, torch.arange(length))
     assert (index.epoch == epoch).all()
@@ -139,7 +145,30 @@ def test_a_window_holds_whole_blocks_and_each_block_is_in_one_window(
     assert start == length
 
 
-@given(mixture=strategies.mixture_orders(strategies.orders()), data=st.data())
+@given(base=st.one_of(strategies.short_orders(), strategies.mixture_orders(strategies.short_orders())), data=st.data())
+def test_windows_hold_the_samples_of_their_base_in_batches_of_neighbours_by_length(base, data) -> None:
+    order = data.draw(strategies.length_orders(st.just(base)))
+    stop = 100 if base.num_samples is None else min(base.num_samples, 100)
+    found, expected = (as_indices(index_at(some, torch.arange(stop))) for some in (order, base))
+    start, size = 0, order.batch_size
+    while start < stop:
+        epoch_end = (start // base.length + 1) * base.length if hasattr(base, "length") else 2**63
+        end = min(start + order.window, epoch_end, 2**63 if base.num_samples is None else base.num_samples)
+        if end > stop:
+            break
+        assert sorted(found[start:end]) == sorted(expected[start:end])
+        lengths = [int(order.lengths[index.source].array[index.idx]) for index in found[start:end]]
+        pieces, place = [], 0
+        while place < len(lengths):  # cut where a batch of the whole order starts
+            behind = min(place + size - (start + place) % size, len(lengths))
+            pieces.append(lengths[place:behind])
+            place = behind
+        assert all(piece == sorted(piece) for piece in pieces)
+        assert sum(sorted(pieces), []) == sorted(lengths)  # no piece reaches into another's lengths
+        start = end
+
+
+@given(mixture=strategies.mixture_orders(strategies.traced_orders()), data=st.data())
 def test_each_source_of_a_mixture_comes_in_its_own_sequence(mixture: MixtureOrder, data: st.DataObject) -> None:
     stop = 200 if mixture.num_samples is None else min(mixture.num_samples, 200)
     found = as_indices(index_at(mixture, torch.arange(stop)))

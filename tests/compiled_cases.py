@@ -22,6 +22,8 @@ from bionemo.data import (
     Order,
     ResampleOrder,
     WeightedOrder,
+    causal_labels,
+    corrupt_spans,
     index_at,
     mask_tokens,
     position_of,
@@ -140,6 +142,20 @@ def masking() -> None:
     mask, seeds = ids % 7 > 0, torch.arange(6)
     function = lambda *inputs: mask_tokens(*inputs[:2], seeds=inputs[2], mask_id=1, random_ids=range(10, 30))  # noqa: E731
     agree(compiled(function)(ids, mask, seeds), function(ids, mask, seeds))
+
+    def by_span(ids: torch.Tensor, mask: torch.Tensor, seeds: torch.Tensor) -> Any:
+        whole = {"spans": ids // 3, "at_least_one": True}
+        return mask_tokens(ids, mask, seeds=seeds, mask_id=1, random_ids=range(10, 30), **whole)
+
+    agree(compiled(by_span)(ids, mask, seeds), by_span(ids, mask, seeds))
+
+
+def targets() -> None:
+    ids = torch.arange(600).reshape(6, 100) % 20 + 10
+    mask, seeds = ids % 7 > 0, torch.arange(6)
+    agree([compiled(causal_labels)(ids, mask)], [causal_labels(ids, mask)])
+    cut = lambda *inputs: corrupt_spans(*inputs[:2], seeds=inputs[2], sentinel_ids=range(40, 60))  # noqa: E731
+    one_graph(cut, [(ids.clone(), mask, seeds), (ids[:4, :50].clone(), mask[:4, :50].clone(), seeds[:4].clone())])
 
 
 if __name__ == "__main__":

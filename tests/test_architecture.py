@@ -144,6 +144,7 @@ def test_importing_loads_no_more_than_its_floor(module: str, unwanted: set[str])
 def test_importing_moves_no_global_random_state_and_makes_no_file(tmp_path: Path) -> None:
     script = """
 import random, numpy, torch
+import lightning  # where rich is installed, it imports that, which draws from the random module
 before = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 import bionemo.adapters.lightning, bionemo.data.pipes, bionemo.examples.protein_mlm
 assert before == (random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CASES = ["hashing", "draws", "permutation", "epochs", "blocks", "resampling", "mixtures", "masking"]
+CASES = ["hashing", "draws", "permutation", "epochs", "blocks", "resampling", "mixtures", "masking", "targets"]
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 needs_compiler = pytest.mark.skipif(
     COMPILER is None, reason="torch.compile needs a C++ compiler, and there is none on the path"

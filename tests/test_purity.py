@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from bionemo.core.utils.random_utils import get_seed_from_rng, make_generator, split
-from bionemo.data import EpochOrder, Pipeline, Source, batch_at, mask_tokens
+from bionemo.data import EpochOrder, Pipeline, Source, batch_at, mask_tokens, random_crop
 from bionemo.data.pipes import loader
 from bionemo.examples.protein_pipelines import collate, hide, make_pipelines
-from bionemo.examples.proteins import Protein, crop, encode
+from bionemo.examples.proteins import Protein, encode
 
 
 def states() -> tuple:
@@ -25,7 +25,7 @@ def everything() -> list:
     pipelines = make_pipelines(proteins, batch_size=4, max_length=9, generator=first)
     by_hand = Pipeline(
         order=EpochOrder(length=20, seed=1, num_samples=30),
-        sources=Source([encode(protein.sequence) for protein in proteins], transform=partial(crop, max_length=5)),
+        sources=Source([encode(protein.sequence) for protein in proteins], transform=partial(random_crop, length=5)),
         batch_size=4,
         seed=2,
         collate=collate,

@@ -5,7 +5,12 @@ from bionemo.data.batches import batch_from as batch_from
 from bionemo.data.batches import num_batches as num_batches
 from bionemo.data.batches import sample_at as sample_at
 from bionemo.data.block_order import BlockOrder as BlockOrder
+from bionemo.data.collate import Ragged as Ragged
+from bionemo.data.collate import Scalar as Scalar
+from bionemo.data.collate import collate_fields as collate_fields
 from bionemo.data.epoch_order import EpochOrder as EpochOrder
+from bionemo.data.length_order import LengthOrder as LengthOrder
+from bionemo.data.length_order import padding_share as padding_share
 from bionemo.data.lookup import explain as explain
 from bionemo.data.lookup import first_difference as first_difference
 from bionemo.data.lookup import where as where
@@ -38,13 +43,21 @@ from bionemo.data.restore import from_json as from_json
 from bionemo.data.restore import large_arrays as large_arrays
 from bionemo.data.speed import Throughput as Throughput
 from bionemo.data.speed import throughput as throughput
+from bionemo.data.targets import CorruptedSpans as CorruptedSpans
+from bionemo.data.targets import causal_labels as causal_labels
+from bionemo.data.targets import corrupt_spans as corrupt_spans
+from bionemo.data.transforms import random_crop as random_crop
+from bionemo.data.transforms import random_reverse_complement as random_reverse_complement
+from bionemo.data.transforms import reverse_complement as reverse_complement
 
 __all__ = [
     "BlockOrder",
+    "CorruptedSpans",
     "EpochIndex",
     "EpochOrder",
     "IdentityMultiEpochDatasetWrapper",
     "IntegerWeights",
+    "LengthOrder",
     "MaskedTokens",
     "MixtureOrder",
     "MultiEpochDataset",
@@ -53,14 +66,19 @@ __all__ = [
     "Order",
     "PRNGResampleDataset",
     "Pipeline",
+    "Ragged",
     "ResampleOrder",
     "SampleIndex",
+    "Scalar",
     "SizedDataset",
     "Source",
     "Throughput",
     "WeightedOrder",
     "batch_at",
     "batch_from",
+    "causal_labels",
+    "collate_fields",
+    "corrupt_spans",
     "explain",
     "first_difference",
     "from_json",
@@ -71,9 +89,13 @@ __all__ = [
     "mask_tokens",
     "num_batches",
     "order_id",
+    "padding_share",
     "pipeline_record",
     "position_of",
+    "random_crop",
+    "random_reverse_complement",
     "record_differences",
+    "reverse_complement",
     "sample_at",
     "throughput",
     "to_json",

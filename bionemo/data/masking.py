@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
-from jaxtyping import Bool, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from bionemo.core.model.loss import IGNORED_LABEL
+from bionemo.core.utils.checks import is_concrete
 from bionemo.core.utils.hashing import fold_in
 
 __all__ = ["MaskedTokens", "mask_tokens"]
@@ -37,9 +38,11 @@ def mask_tokens(
     mask_id: int,
     random_ids: Sequence[int],
     special_ids: Sequence[int] = (),
-    mask_prob: float = 0.15,
+    mask_prob: float | Float[Tensor, "batch length"] = 0.15,
     replace_prob: float = 0.8,
     random_prob: float = 0.1,
+    spans: Int[Tensor, "batch length"] | None = None,
+    at_least_one: bool = False,
 ) -> MaskedTokens:
     """Return a block of tokens corrupted for masked-language modelling, and the labels to learn.
 
@@ -48,7 +51,7 @@ def mask_tokens(
 
     Laws: a row's choices depend on its seed and on each token's place among the row's real tokens, and on nothing else:
     a row alone, in any batch and with any padding, left or right, is corrupted alike; where `labels` is -100, `ids` is
-    unchanged.
+    unchanged; of a span, all tokens that aren't special are chosen, or none.
 
     Args:
         ids: padded tokens.
@@ -58,9 +61,15 @@ def mask_tokens(
         random_ids: the tokens that a random replacement is drawn from, each as probable as the others to within
             one part in `random_prob * 2**32 / len(random_ids)`.
         special_ids: tokens that are never chosen.
-        mask_prob: share of the tokens that are chosen, in steps of 2**-31.
+        mask_prob: share of the tokens that are chosen, in steps of 2**-31: one number, or one for each residue. (For
+            one a kind of residue, index a table: `table[ids]`.)
         replace_prob: share of the chosen that are hidden.
         random_prob: share of the chosen that are replaced at random.
+        spans: the number of the span that each token belongs to, from 0 on, such as its codon or helix; the tokens of
+            one span are chosen together, with probability `mask_prob`. What becomes of each is its own. None lets
+            each token stand for itself.
+        at_least_one: choose, in a row where chance chose none, the token (or span) that came nearest to it. Rows
+            without a token that could be chosen stay as they are.
 
     Returns:
         `ids`, and `labels` with the original token where one was chosen and -100 elsewhere; the shape, dtype and device
@@ -68,7 +77,9 @@ def mask_tokens(
 
     Raises:
         ValueError: if a probability isn't in 0..1, the two shares exceed 1 together, there is no token to draw a
-            replacement from, a token doesn't fit the dtype of `ids`, or the shapes don't match.
+            replacement from, a token doesn't fit the dtype of `ids`, the shapes don't match, or there are spans and a
+            probability for each residue. Tensors inside `torch.compile` and `vmap`, or on an accelerator, are checked
+            for their shapes alone.
 
     Source: J. Devlin et al., "BERT: Pre-training of deep bidirectional transformers" (2019), section 3.1: 15%, and of
     these 80-10-10.
@@ -85,27 +96,15 @@ def mask_tokens(
         tensor([[-100, -100,    5,    6, -100,    8],
                 [-100,   10,   11,   12, -100, -100]])
     """
-    for name, share in (("mask_prob", mask_prob), ("replace_prob", replace_prob), ("random_prob", random_prob)):
-        _check_share(name, share)
-    _check_share("replace_prob + random_prob", replace_prob + random_prob)
-    if seeds.shape != ids.shape[:1] or mask.shape != ids.shape:
-        message = (
-            f"ids and mask must have one shape, and seeds one a row, got ids {tuple(ids.shape)}, "
-            f"mask {tuple(mask.shape)} and seeds {tuple(seeds.shape)}."
-        )
-        raise ValueError(message)
-    limits = torch.iinfo(ids.dtype)
-    if not all(limits.min <= token <= limits.max for token in (mask_id, *random_ids)):
-        message = f"mask_id and random_ids must fit the ids' {ids.dtype}, got {mask_id} and {tuple(random_ids)}."
-        raise ValueError(message)
-    if random_prob and not len(random_ids):
-        message = "random_ids must hold at least one token where random_prob is not 0, got none."
-        raise ValueError(message)
+    _check_shares(mask_prob, replace_prob, random_prob, spans)
+    _check_shapes(ids, mask, seeds=seeds, mask_prob=mask_prob, spans=spans)
+    _check_tokens(ids.dtype, mask_id, random_ids, random_prob)
     # One 63-bit hash a token: its upper 31 bits choose, its lower 32 say what becomes of the chosen.
     words = fold_in(seeds[:, None], "mask", (mask.cumsum(1) - 1).clamp(min=0))
-    upper, lower = words >> 32, words & (_BITS_32 - 1)
+    lower = words & (_BITS_32 - 1)
+    upper = (words if spans is None else fold_in(seeds[:, None], "span", spans.where(mask, 0))) >> 32
     special = torch.isin(ids, torch.tensor(special_ids, dtype=ids.dtype, device=ids.device))
-    chosen = mask & ~special & (upper < round(mask_prob * _BITS_31))
+    chosen = _choose(upper, mask & ~special, mask_prob, at_least_one=at_least_one)
     hide_below = round(replace_prob * _BITS_32)
     random_below = round((replace_prob + random_prob) * _BITS_32)
     choices = torch.tensor(random_ids or [mask_id], dtype=ids.dtype, device=ids.device)
@@ -114,3 +113,58 @@ def mask_tokens(
     replacement = choices[place // max(random_below - hide_below, 1)]
     corrupted = torch.where(lower < hide_below, mask_id, torch.where(lower < random_below, replacement, ids))
     return MaskedTokens(torch.where(chosen, corrupted, ids), torch.where(chosen, ids.long(), IGNORED_LABEL))
+
+
+def _choose(
+    words: Int[Tensor, "batch length"],
+    eligible: Bool[Tensor, "batch length"],
+    probability: float | Float[Tensor, "batch length"],
+    *,
+    at_least_one: bool,
+) -> Bool[Tensor, "batch length"]:
+    """Return which tokens are chosen by their 31-bit words: those below a bound."""
+    bounds = (torch.as_tensor(probability, dtype=torch.float64, device=words.device) * _BITS_31).round().long()
+    chosen = eligible & (words < bounds)
+    if not at_least_one or not words.shape[1]:
+        return chosen
+    could = eligible & (bounds > 0)
+    distance = torch.where(could, words / bounds.clamp(min=1).double(), torch.inf)
+    return chosen | (could & (distance == distance.amin(1, keepdim=True)))
+
+
+def _check_shares(
+    mask_prob: float | Tensor, replace_prob: float, random_prob: float, spans: Int[Tensor, "batch length"] | None
+) -> None:
+    if isinstance(mask_prob, Tensor):
+        if spans is not None:
+            message = "mask_prob must be one number where spans are given, got a tensor: a span has one chance."
+            raise ValueError(message)
+        if is_concrete(mask_prob) and mask_prob.numel():
+            for bound in (mask_prob.min(), mask_prob.max()):
+                _check_share("mask_prob", float(bound))
+    else:
+        _check_share("mask_prob", mask_prob)
+    _check_share("replace_prob", replace_prob)
+    _check_share("random_prob", random_prob)
+    _check_share("replace_prob + random_prob", replace_prob + random_prob)
+
+
+def _check_shapes(ids: Tensor, mask: Tensor, *, seeds: Tensor, **others: object) -> None:
+    blocks = {"mask": mask} | {name: other for name, other in others.items() if isinstance(other, Tensor)}
+    if seeds.shape != ids.shape[:1] or any(block.shape != ids.shape for block in blocks.values()):
+        found = ", ".join(f"{name} {tuple(block.shape)}" for name, block in blocks.items())
+        message = (
+            f"ids and {', '.join(blocks)} must have one shape, and seeds one a row, got ids {tuple(ids.shape)}, "
+            f"{found} and seeds {tuple(seeds.shape)}."
+        )
+        raise ValueError(message)
+
+
+def _check_tokens(dtype: torch.dtype, mask_id: int, random_ids: Sequence[int], random_prob: float) -> None:
+    limits = torch.iinfo(dtype)
+    if not all(limits.min <= token <= limits.max for token in (mask_id, *random_ids)):
+        message = f"mask_id and random_ids must fit the ids' {dtype}, got {mask_id} and {tuple(random_ids)}."
+        raise ValueError(message)
+    if random_prob and not len(random_ids):
+        message = "random_ids must hold at least one token where random_prob is not 0, got none."
+        raise ValueError(message)

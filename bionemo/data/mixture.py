@@ -222,7 +222,7 @@ class MixtureOrder(OrderBase):
 def _without_end(order: Order) -> Order:
     """Return an order without its end, which doesn't change what it draws."""
     fields = given_fields(order) if isinstance(order, OrderBase) else {}
-    return type(order)(**fields | {"num_samples": None}) if fields else order
+    return type(order)(**fields | {"num_samples": None}) if "num_samples" in fields else order
 
 
 def _leaves(orders: Sequence[Order]) -> list[Order]:

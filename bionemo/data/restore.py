@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bionemo.core.utils.frozen_array import FrozenArray
 from bionemo.data.block_order import BlockOrder
 from bionemo.data.epoch_order import EpochOrder
+from bionemo.data.length_order import LengthOrder
 from bionemo.data.mixture import MixtureOrder
 from bionemo.data.order import ALGORITHM_VERSION, Order
 from bionemo.data.record import SMALL_ARRAY, to_record, type_name
@@ -18,7 +19,7 @@ from bionemo.data.resamplers import ResampleOrder, WeightedOrder
 
 __all__ = ["from_json", "from_record", "large_arrays"]
 
-_KINDS = (BlockOrder, EpochOrder, MixtureOrder, ResampleOrder, WeightedOrder)
+_KINDS = (BlockOrder, EpochOrder, LengthOrder, MixtureOrder, ResampleOrder, WeightedOrder)
 
 
 def large_arrays(order: Order, /) -> dict[str, NDArray[Any]]:

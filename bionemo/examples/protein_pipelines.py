@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bionemo.core.utils.batching_utils import pad_token_ids
 from bionemo.core.utils.random_utils import seed_from_generator, split
-from bionemo.data import EpochOrder, Pipeline, Source, mask_tokens
+from bionemo.data import EpochOrder, Pipeline, Source, mask_tokens, random_crop
 from bionemo.data.permute import permute
 from bionemo.examples.proteins import (
     AMBIGUOUS_IDS,
@@ -23,7 +23,6 @@ from bionemo.examples.proteins import (
     PAD_ID,
     VOCABULARY,
     Protein,
-    crop,
     encode,
 )
 
@@ -90,7 +89,7 @@ def make_pipelines(
     num_held_out = len(rows) // 10 if len(rows) >= _FEWEST_TO_HOLD_OUT else 0
     held_out = {permute(place, len(rows), split_seed) for place in range(num_held_out)}
     kept = [row for place, row in enumerate(rows) if place not in held_out]
-    transform = partial(crop, max_length=max_length)
+    transform = partial(random_crop, length=max_length)
     train = Pipeline(
         order=EpochOrder(length=len(kept), seed=order_seed),
         sources=Source(kept, transform=transform),

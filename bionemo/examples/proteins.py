@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from bionemo.examples.bad_input import BadInputError
@@ -26,7 +25,6 @@ __all__ = [
     "PAD_ID",
     "VOCABULARY",
     "Protein",
-    "crop",
     "embedded_proteins",
     "encode",
     "read_proteins",
@@ -175,16 +173,3 @@ def encode(sequence: str, /) -> npt.NDArray[np.int64]:
     """
     residues = _ID_OF_BYTE[np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)]
     return np.concatenate([[CLS_ID], residues, [EOS_ID]])
-
-
-def crop(ids: npt.NDArray[np.int64], /, *, max_length: int, generator: torch.Generator) -> npt.NDArray[np.int64]:
-    """Return a window of at most `max_length` tokens, each as probable as the others; a row that fits comes whole.
-
-    Example:
-        >>> crop(np.arange(9), max_length=3, generator=torch.Generator().manual_seed(0))
-        array([4, 5, 6])
-    """
-    if len(ids) <= max_length:
-        return ids
-    start = int(torch.randint(len(ids) - max_length + 1, (), generator=generator, device=generator.device))
-    return ids[start : start + max_length]

@@ -18,17 +18,21 @@ from bionemo.core.utils.random_utils import (
 from bionemo.data import (
     BlockOrder,
     EpochOrder,
+    LengthOrder,
     MixtureOrder,
     ResampleOrder,
     WeightedOrder,
+    corrupt_spans,
     index_at,
     mask_tokens,
     order_id,
+    random_crop,
+    random_reverse_complement,
 )
 from bionemo.data.order import ALGORITHM_VERSION
 from bionemo.data.permute import permute
 
-ANSWERS = {2: "0432cceb44b0229b838afc9e81d6ac79cc5f898afda39a67f58807e4816af7b2"}
+ANSWERS = {2: "4f59e774c8c6e9e1cfbb2d13f7f82f0c2d26bcad856da323369ffdf9773913e0"}
 """By version: the sha256 of all answers below. An order whose indices change needs another version and a line here."""
 
 SEEDS = (0, 42, 2**63 - 1)
@@ -42,7 +46,9 @@ def orders(seed: int) -> list:
     weighted = WeightedOrder(weights=[0.5, 0, 2, 1e-3, 7], seed=seed)
     mixture = MixtureOrder(orders=(epoch, resample, weighted), weights=(5, 3, 2), changes=((20, (1, 1, 1)),))
     small = BlockOrder(length=13, block_size=4, blocks_per_window=2, seed=seed)
-    return [epoch, EpochOrder(length=13, seed=seed, shuffle=False), block, small, resample, weighted, mixture]
+    by_length = LengthOrder(order=epoch, lengths=range(13), window=8, batch_size=2, seed=seed)
+    in_sequence = EpochOrder(length=13, seed=seed, shuffle=False)
+    return [epoch, in_sequence, block, small, resample, weighted, mixture, by_length]
 
 
 def answers() -> list:
@@ -64,6 +70,16 @@ def answers() -> list:
         ids = torch.arange(10, 50).reshape(2, 20)
         masked = mask_tokens(ids, ids % 7 > 0, seeds=torch.tensor([seed, 1]), mask_id=1, random_ids=range(10, 50))
         found.append([part.tolist() for part in masked])
+        options = {"mask_id": 1, "random_ids": range(10, 50), "at_least_one": True}
+        by_span = mask_tokens(ids, ids > 0, seeds=torch.tensor([seed, 1]), spans=ids // 3, **options)
+        found.append([part.tolist() for part in by_span])
+        corrupted = corrupt_spans(ids, ids > 0, seeds=torch.tensor([seed, 1]), sentinel_ids=range(100, 110))
+        found.append([part.tolist() for part in corrupted])
+        found.append([random_crop(range(100), length=9, generator=generator).start for _ in range(5)])
+        strands = [
+            random_reverse_complement([0, 0], complement=[1, 0], generator=generator, prob=0.3) for _ in range(20)
+        ]
+        found.append(strands)
     return found
 
 
@@ -82,4 +98,5 @@ def test_the_version_is_part_of_every_order_id() -> None:
         "672371e2",
         "8d616429",
         "b81fcfea",
+        "6637b889",
     ]

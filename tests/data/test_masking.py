@@ -159,3 +159,73 @@ def test_bad_options_are_named(options: dict, message: str) -> None:
 def test_shapes_and_tokens_that_do_not_fit_are_named(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mask_tokens(**{"ids": IDS, "mask": MASK, "seeds": SEEDS, **OPTIONS, **options})
+
+
+def test_each_residue_is_chosen_with_its_own_probability() -> None:
+    """Each in twenty kinds, held against its share by chi-square; one in a million fails."""
+    table = torch.linspace(0, 0.95, 20)
+    ids = torch.arange(20).repeat(300, 25)
+    masked = mask_tokens(
+        ids,
+        torch.ones_like(ids, dtype=torch.bool),
+        seeds=torch.arange(300),
+        mask_prob=table[ids],
+        mask_id=1,
+        random_ids=range(20),
+    )
+    counts = np.bincount(ids[masked.labels != -100], minlength=20)
+    number = ids.numel() / 20
+    assert counts[0] == 0
+    share = table.double().numpy()[1:]
+    statistic = (((counts[1:] - number * share) ** 2) / (number * share * (1 - share))).sum()
+    assert stats.chi2.sf(statistic, 19) > 1e-6
+
+
+def test_spans_are_chosen_with_the_probability_asked_for() -> None:
+    """One in a million fails."""
+    ids = torch.full((200, 300), 10)
+    spans = (torch.arange(300) // 3).expand(200, 300)
+    everything = torch.ones_like(ids, dtype=torch.bool)
+    masked = mask_tokens(ids, everything, seeds=torch.arange(200), spans=spans, mask_prob=0.3, **OPTIONS)
+    by_span = (masked.labels != -100).reshape(200, 100, 3)
+    assert torch.equal(by_span.all(2), by_span.any(2))
+    assert stats.binomtest(int(by_span.all(2).sum()), 20_000, 0.3).pvalue > 1e-6
+    hidden = (masked.ids == 1).reshape(200, 100, 3)[by_span.all(2)]
+    assert (hidden.any(1) & ~hidden.all(1)).any()  # what becomes of each token is its own
+
+
+def test_a_row_has_at_least_one_where_asked() -> None:
+    everything = torch.ones_like(IDS, dtype=torch.bool)
+    options = OPTIONS | {"mask_prob": 0.001, "seeds": SEEDS}
+    without = (mask_tokens(IDS, everything, **options).labels != -100).sum(1)
+    chosen = (mask_tokens(IDS, everything, at_least_one=True, **options).labels != -100).sum(1)
+    assert (without == 0).any()
+    assert torch.equal(chosen, without.clamp(min=1))
+    places = (mask_tokens(IDS, everything, at_least_one=True, **options).labels != -100).int().argmax(1)
+    assert len(places.unique()) > 40  # anywhere in the row
+    nothing = mask_tokens(IDS, torch.zeros_like(everything), at_least_one=True, **options)
+    assert (nothing.labels == -100).all()
+    never = mask_tokens(IDS, everything, at_least_one=True, **options | {"mask_prob": 0.0})
+    assert (never.labels == -100).all()
+    empty = mask_tokens(IDS[:, :0], MASK[:, :0], at_least_one=True, **options)
+    assert empty.ids.shape == (64, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask_prob": torch.full(IDS.shape, 1.5)}, r"mask_prob must be in 0..1, got mask_prob=1.5"),
+        ({"mask_prob": torch.full(IDS.shape, torch.nan)}, "mask_prob must be in"),
+        ({"mask_prob": torch.ones(IDS.shape), "spans": torch.zeros_like(IDS)}, "mask_prob must be one number where"),
+        ({"spans": torch.full(IDS.shape, -1)}, "must not be negative, got -1"),
+    ],
+)
+def test_tables_and_spans_that_do_not_fit_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS | options)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_table_of_another_shape_is_named() -> None:
+    with pytest.raises(ValueError, match=r"mask_prob \(64,\) and seeds"):
+        mask_tokens(IDS, MASK, seeds=SEEDS, mask_prob=torch.ones(64), **OPTIONS)

@@ -177,7 +177,7 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path, capsys) -> Non
     [
         (["--seed", "7"], ["seed (was 42, is 7)", "pipeline.order.seed (was "]),
         (["--batch-size", "3"], ["pipeline.batch_size (was 2, is 3)"]),
-        (["--max-length", "15"], ["crop(max_length=16)', is '"]),
+        (["--max-length", "15"], ["random_crop(length=16)', is '"]),
     ],
 )
 def test_another_order_is_refused_with_the_fields_that_differ(

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bionemo.core.utils.random_utils import make_generator
 from bionemo.examples.bad_input import BadInputError
-from bionemo.examples.proteins import VOCABULARY, Protein, crop, embedded_proteins, encode, read_proteins
+from bionemo.examples.proteins import VOCABULARY, Protein, embedded_proteins, encode, read_proteins
 
 
 def write(folder: Path, content: str | bytes, name: str = "a.fasta") -> Path:
@@ -112,15 +111,6 @@ def test_tokens_spell_the_sequence() -> None:
     assert [VOCABULARY[token] for token in ids] == ["<cls>", *sequence, "<eos>"]
     assert encode(sequence.lower()).tolist() == ids.tolist()
     assert len(set(VOCABULARY)) == len(VOCABULARY) == 30
-
-
-def test_a_crop_is_a_window_drawn_alike() -> None:
-    ids = np.arange(10)
-    starts = [int(crop(ids, max_length=7, generator=make_generator(seed, "crop"))[0]) for seed in range(2000)]
-    assert np.bincount(starts, minlength=4).min() > 400
-    again = crop(ids, max_length=7, generator=make_generator(0, "crop"))
-    assert again.tolist() == list(range(starts[0], starts[0] + 7))
-    assert crop(ids, max_length=10, generator=make_generator(1)) is ids
 
 
 @pytest.mark.parametrize("content", [b">a\nMK\n", gzip.compress(b">a\nMK\n")])

@@ -1,27 +1,26 @@
-"""From ragged rows to one padded block and its mask."""
+"""From ragged rows to one padded block and its mask, and back."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Int, Integer
+from jaxtyping import Bool, Int, Integer, Shaped
 from torch import Tensor
 
 from bionemo.core.utils.checks import MAX_INT, AnyInt, check_int
+from bionemo.core.utils.rows import Row, Rows, Side, check_fits, check_side, lay_out, read_rows, torch_dtype
 
-__all__ = ["length_mask", "pad_token_ids"]
-
-Row = Sequence[AnyInt] | npt.NDArray[np.integer[Any]] | Integer[Tensor, " _"]
-"""The tokens of one sequence."""
-
-_SIGNED: Final[dict[np.dtype[Any], np.dtype[Any]]] = {
-    np.dtype(np.uint16): np.dtype(np.int32),
-    np.dtype(np.uint32): np.dtype(np.int64),
-    np.dtype(np.uint64): np.dtype(np.int64),
-}
-"""Unsigned types that torch stores and can't compute with, and what holds their values instead."""
+__all__ = [
+    "length_mask",
+    "pad_token_ids",
+    "pad_token_ids_into",
+    "padded_length",
+    "row_mask",
+    "truncate_token_ids",
+    "unpad_token_ids",
+]
 
 
 def length_mask(lengths: Int[Tensor, " batch"], /, length: int) -> Bool[Tensor, "batch length"]:
@@ -44,45 +43,56 @@ def length_mask(lengths: Int[Tensor, " batch"], /, length: int) -> Bool[Tensor, 
     return torch.arange(length, device=lengths.device) < lengths[:, None]
 
 
-def _tokens(row: Row, number: int) -> npt.NDArray[np.integer[Any]]:
-    """Return a row as a 1-D array of a signed or 8-bit integer type."""
-    tokens: npt.NDArray[Any] = row.detach().cpu().numpy() if isinstance(row, Tensor) else np.asarray(row)
-    if tokens.ndim != 1:
-        message = (
-            f"each row of token_ids must be one-dimensional, got shape {tokens.shape} in row {number}. "
-            "Pass a sequence of integers for each row."
-        )
-        raise ValueError(message)
-    is_sequence = not isinstance(row, np.ndarray | Tensor)
-    if is_sequence and not tokens.size:
-        return np.empty(0, dtype=np.int64)
-    if tokens.dtype.kind not in "iu":
-        message = f"each row of token_ids must hold integers that fit int64, got dtype {tokens.dtype} in row {number}."
-        raise TypeError(message)
-    signed = np.dtype(np.int64) if is_sequence else _SIGNED.get(tokens.dtype, tokens.dtype)
-    if tokens.dtype == np.uint64 and tokens.size:
-        _check_fits(int(tokens.max()), signed, f"row {number} of token_ids")
-    return tokens.astype(signed, copy=False)
+def row_mask(lengths: Sequence[int], width: int, /, *, padding_side: Side = "right") -> npt.NDArray[np.bool_]:
+    """Return which places of a block of rows of some lengths are real.
+
+    Example:
+        >>> row_mask([2, 0], 3, padding_side="left")
+        array([[False,  True,  True],
+               [False, False, False]])
+    """
+    narrow = np.int16 if width <= np.iinfo(np.int16).max else np.int64  # four times as fast
+    places: npt.NDArray[Any] = np.arange(width, dtype=narrow)
+    ends: npt.NDArray[Any] = np.array(lengths, dtype=narrow)[:, None]
+    mask: npt.NDArray[np.bool_] = places < ends if padding_side == "right" else places >= width - ends
+    return mask
 
 
-def _check_fits(value: int, dtype: np.dtype[Any], name: str) -> None:
-    limits = np.iinfo(dtype)
-    if not limits.min <= value <= limits.max:
-        message = f"{name} must fit {dtype} ({limits.min}..{limits.max}), got {value}. Ask for a wider type by dtype=."
-        raise ValueError(message)
+def padded_length(
+    lengths: Sequence[int],
+    padding_len: AnyInt | None = None,
+    pad_size_divisible_by: AnyInt = 1,
+    *,
+    name: str = "token_ids",
+) -> int:
+    """Return the width of the block that rows of some lengths are padded to.
 
+    Args:
+        lengths: of the rows.
+        padding_len: what is asked for; by default the longest row's.
+        pad_size_divisible_by: the width is rounded up to a multiple of this.
+        name: of the rows, for errors.
 
-def _padded_length(lengths: npt.NDArray[np.int64], padding_len: int | None, divisor: int) -> int:
-    longest = int(lengths.max(initial=0))
+    Raises:
+        ValueError: if a row is longer than `padding_len`, or a size isn't positive.
+
+    Example:
+        >>> padded_length([5, 3], None, 4)
+        8
+    """
+    divisor = check_int(pad_size_divisible_by, name="pad_size_divisible_by", low=1)
+    longest = max(lengths, default=0)
     if padding_len is None:
-        padding_len = longest
-    elif padding_len < longest:
+        return -(-longest // divisor) * divisor
+    width = check_int(padding_len, name="padding_len", low=1)
+    if width < longest:
         message = (
-            f"padding_len must be at least the longest row, got padding_len={padding_len} "
-            f"and {longest} tokens in row {int(lengths.argmax())}. Crop the row first or raise padding_len."
+            f"padding_len must be at least the longest row, got padding_len={width} "
+            f"and {longest} tokens in row {lengths.index(longest)} of {name}. "
+            "Raise it, or cut the rows by truncate_token_ids."
         )
         raise ValueError(message)
-    return -(-padding_len // divisor) * divisor
+    return -(-width // divisor) * divisor
 
 
 def pad_token_ids(
@@ -93,21 +103,23 @@ def pad_token_ids(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    padding_side: Side = "right",
 ) -> tuple[Integer[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
-    """Return rows of tokens as one right-padded block, and the mask of its real tokens.
+    """Return rows of tokens as one padded block, and the mask of its real tokens.
 
-    Laws: `ids[mask]` is the rows one after the other; `mask.sum(1)` is their lengths; the answer doesn't depend on what
-    holds the rows; nothing is cut.
+    Laws: `unpad_token_ids(*pad_token_ids(rows))` is the rows; `mask.sum(1)` is their lengths; the answer doesn't depend
+    on what holds the rows; nothing is cut.
 
     Args:
         token_ids: rows of any lengths, also empty: sequences of ints, integer arrays or one-dimensional integer
             tensors, also mixed.
-        padding_value: what stands behind the end of a row.
+        padding_value: what stands where no token does.
         padding_len: width of the block, in tokens; by default the longest row's length.
         pad_size_divisible_by: the width is rounded up to a multiple of this.
         dtype: integer type of the ids; by default the widest of the rows that aren't empty (int64 for sequences of ints
             and where there is no token; unsigned types above 8 bits become the signed type that holds them).
         device: where both results go; the CPU by default.
+        padding_side: the end of a row that is filled up.
 
     Returns:
         `ids` and `mask` (bool, True = real token), both of shape (rows, width); without rows of shape (0, padding_len
@@ -127,26 +139,128 @@ def pad_token_ids(
         tensor([[ True,  True,  True],
                 [ True, False, False]])
     """
-    padding_value = check_int(padding_value, name="padding_value", low=-MAX_INT - 1)
-    pad_size_divisible_by = check_int(pad_size_divisible_by, name="pad_size_divisible_by", low=1)
-    if padding_len is not None:
-        padding_len = check_int(padding_len, name="padding_len", low=1)
     if dtype is not None and (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool):
         message = f"dtype must be an integer type, got dtype={dtype}. Token ids are integers."
         raise TypeError(message)
-    rows = [_tokens(row, number) for number, row in enumerate(token_ids)]
-    lengths = np.array([row.size for row in rows], dtype=np.int64)
-    width = _padded_length(lengths, padding_len, pad_size_divisible_by)
-    filled = [row for row in rows if row.size]
-    natural = np.result_type(*filled) if filled else np.dtype(np.int64)
-    target = natural if dtype is None else torch.empty(0, dtype=dtype).numpy().dtype
-    _check_fits(padding_value, target, "padding_value")
-    if target != natural:
-        for number, row in enumerate(rows):
-            for bound in (row.min(), row.max()) if row.size else ():
-                _check_fits(int(bound), target, f"row {number} of token_ids")
-    mask = np.arange(width) < lengths[:, None]
-    ids = np.full(mask.shape, padding_value, dtype=target)
-    if filled:
-        ids[mask] = np.concatenate(filled)
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+    rows = read_rows(token_ids, name="token_ids")
+    width = padded_length(rows.lengths, padding_len, pad_size_divisible_by)
+    if dtype is None:
+        dtype = torch_dtype(rows.dtype) if rows.dtype.kind in "iu" else torch.int64
+    ids = torch.empty((len(rows.parts), width), dtype=dtype, device="cpu")
+    _fill(rows, ids, padding_value, padding_side)
+    mask = torch.from_numpy(row_mask(rows.lengths, width, padding_side=padding_side))
+    return (ids, mask) if device is None else (ids.to(device), mask.to(device))
+
+
+def _fill(rows: Rows, ids: Tensor, padding_value: AnyInt, padding_side: Side) -> None:
+    check_side(padding_side, name="padding_side")
+    value = check_int(padding_value, name="padding_value", low=-MAX_INT - 1)
+    block = ids.numpy()
+    check_fits(value, block.dtype, name="padding_value")
+    ids.fill_(value)
+    lay_out(rows, block, side=padding_side, name="token_ids")
+
+
+def pad_token_ids_into(
+    ids_buffer: Integer[Tensor, "..."],
+    mask_buffer: Bool[Tensor, "..."],
+    token_ids: Sequence[Row],
+    padding_value: AnyInt = 0,
+    *,
+    padding_len: AnyInt | None = None,
+    pad_size_divisible_by: AnyInt = 1,
+    padding_side: Side = "right",
+) -> tuple[Integer[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
+    """Write rows of tokens, padded, into memory that is there already: pinned memory, from batch to batch.
+
+    Law: the answer equals that of `pad_token_ids` with the buffer's dtype.
+
+    Args:
+        ids_buffer: contiguous, on the CPU, of an integer dtype, any shape with room for the block; written from its
+            start. What it held there is lost, also if a token turns out not to fit.
+        mask_buffer: likewise, of bools.
+        token_ids: as in `pad_token_ids`, and so are the others.
+        padding_value: what stands where no token does.
+        padding_len: width of the block.
+        pad_size_divisible_by: the width is rounded up to a multiple of this.
+        padding_side: the end of a row that is filled up.
+
+    Returns:
+        `ids` and `mask`, of shape (rows, width): contiguous views of the buffers, good until these are written again.
+
+    Raises:
+        ValueError: if a buffer is too small, not contiguous or not on the CPU, and as `pad_token_ids`.
+        TypeError: as `pad_token_ids`.
+
+    Example:
+        >>> buffers = torch.empty(512, dtype=torch.int32), torch.empty(512, dtype=torch.bool)
+        >>> ids, mask = pad_token_ids_into(*buffers, [[5, 6, 7], [8]], padding_value=1)
+        >>> ids.tolist(), ids.data_ptr() == buffers[0].data_ptr()
+        ([[5, 6, 7], [8, 1, 1]], True)
+    """
+    rows = read_rows(token_ids, name="token_ids")
+    shape = len(rows.parts), padded_length(rows.lengths, padding_len, pad_size_divisible_by)
+    ids, mask = _room(ids_buffer, shape, "ids_buffer"), _room(mask_buffer, shape, "mask_buffer")
+    _fill(rows, ids, padding_value, padding_side)
+    np.copyto(mask.numpy(), row_mask(rows.lengths, shape[1], padding_side=padding_side))
+    return ids, mask
+
+
+def _room(buffer: Tensor, shape: tuple[int, int], name: str) -> Tensor:
+    size = shape[0] * shape[1]
+    if not buffer.is_contiguous() or not buffer.is_cpu or buffer.numel() < size:
+        message = (
+            f"{name} must be contiguous, on the CPU and of at least {shape[0]} * {shape[1]} elements, got "
+            f"{buffer.numel()} on {buffer.device}, {'' if buffer.is_contiguous() else 'not '}contiguous."
+        )
+        raise ValueError(message)
+    return buffer.view(-1)[:size].view(shape)
+
+
+def unpad_token_ids(
+    ids: Shaped[Tensor, "batch length"], mask: Bool[Tensor, "batch length"], /
+) -> list[Shaped[Tensor, " _"]]:
+    """Return the real tokens of each row of a padded block.
+
+    Law: the inverse of `pad_token_ids`, on either side, and for tokens of any dtype.
+
+    Args:
+        ids: a padded block: tokens, or labels or numbers that stand beside them.
+        mask: True = real token.
+
+    Returns:
+        A one-dimensional tensor a row, of the dtype and device of `ids`, in memory of their own.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> unpad_token_ids(*pad_token_ids([[5, 6, 7], [], [8]]))
+        [tensor([5, 6, 7]), tensor([], dtype=torch.int64), tensor([8])]
+    """
+    if ids.shape != mask.shape:
+        message = f"ids and mask must have one shape, got {tuple(ids.shape)} and {tuple(mask.shape)}."
+        raise ValueError(message)
+    return list(torch.split(ids[mask], mask.sum(1).tolist())) if len(ids) else []
+
+
+def truncate_token_ids(token_ids: Sequence[Row], length: AnyInt, /, *, side: Side = "right") -> list[Row]:
+    """Return rows cut to a length; shorter ones stay as they are.
+
+    Law: the rows' containers and dtypes stay; padding never cuts, so that this is the one way to lose tokens.
+
+    Args:
+        token_ids: rows, as for `pad_token_ids`.
+        length: most tokens in a row, at least 1.
+        side: the end that is cut off.
+
+    Raises:
+        ValueError: if `length` isn't positive, or `side` is another.
+
+    Example:
+        >>> truncate_token_ids([[5, 6, 7], [8]], 2), truncate_token_ids([[5, 6, 7], [8]], 2, side="left")
+        ([[5, 6], [8]], [[6, 7], [8]])
+    """
+    check_side(side, name="side")
+    length = check_int(length, name="length", low=1)
+    return [row[:length] if side == "right" else row[max(len(row) - length, 0) :] for row in token_ids]

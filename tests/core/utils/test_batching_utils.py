@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.utils.batching_utils import length_mask, pad_token_ids
+from bionemo.core.utils.batching_utils import (
+    length_mask,
+    pad_token_ids,
+    pad_token_ids_into,
+    truncate_token_ids,
+    unpad_token_ids,
+)
 
 
 def test_rows_are_padded_on_the_right() -> None:
@@ -130,3 +136,108 @@ def test_numpy_numbers_do_not_overflow() -> None:
 def test_a_padding_value_that_is_no_integer_is_refused() -> None:
     with pytest.raises(TypeError, match="padding_value must be an integer, got padding_value=1.7"):
         pad_token_ids([[1]], 1.7)
+
+
+def test_rows_are_padded_on_the_left_where_asked() -> None:
+    ids, mask = pad_token_ids([[1, 2, 3], [], [4]], 9, 4, padding_side="left")
+    assert ids.tolist() == [[9, 1, 2, 3], [9, 9, 9, 9], [9, 9, 9, 4]]
+    assert mask.tolist() == [[False, True, True, True], [False] * 4, [False, False, False, True]]
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_a_wide_block_has_its_mask(padding_side) -> None:
+    ids, mask = pad_token_ids([list(range(1, 40_001)), [7]], padding_side=padding_side)
+    assert mask.sum(1).tolist() == [40_000, 1]
+    assert torch.equal(mask, ids > 0)
+
+
+def test_a_row_of_each_kind_of_sequence() -> None:
+    rows = [[1, 2], (3,), range(4, 6), np.arange(6, 8), torch.arange(8, 10), [torch.tensor(10), np.int8(11)], b"\x0c"]
+    ids, mask = pad_token_ids([*rows[:6], list(rows[6])])
+    assert [row.tolist() for row in unpad_token_ids(ids, mask)] == [[1, 2], [3], [4, 5], [6, 7], [8, 9], [10, 11], [12]]
+
+
+@pytest.mark.parametrize(
+    "rows", [[["a"], [True, False]], [[True]], [[None]], [[{}]], ["abc"], [[[1]]], [np.array([1j])]]
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_rows_that_hold_no_integers_are_refused(rows: list) -> None:
+    with pytest.raises((TypeError, ValueError), match="each row of token_ids must"):
+        pad_token_ids(rows)
+
+
+def test_tensors_with_a_gradient_are_no_integers() -> None:
+    with pytest.raises(TypeError, match="got dtype float32 in row 0"):
+        pad_token_ids([torch.ones(3, requires_grad=True)])
+
+
+def test_a_side_that_is_none_is_refused() -> None:
+    with pytest.raises((ValueError, TypeError), match="padding_side"):
+        pad_token_ids([[1]], padding_side="middle")
+
+
+def test_it_writes_into_the_memory_that_it_is_given() -> None:
+    ids_buffer, mask_buffer = torch.full((4, 5), -1, dtype=torch.int16), torch.ones(20, dtype=torch.bool)
+    for rows in ([[1, 2, 3], [4]], [[5] * 6, [], [6]]):
+        ids, mask = pad_token_ids_into(ids_buffer, mask_buffer, rows, 9, pad_size_divisible_by=2, padding_side="left")
+        expected = pad_token_ids(rows, 9, None, 2, dtype=torch.int16, padding_side="left")
+        assert torch.equal(ids, expected[0])
+        assert torch.equal(mask, expected[1])
+        assert (ids.data_ptr(), mask.data_ptr()) == (ids_buffer.data_ptr(), mask_buffer.data_ptr())
+        assert ids.is_contiguous()
+        assert mask.is_contiguous()
+    assert ids_buffer.flatten()[18:].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("ids_buffer", "mask_buffer", "message"),
+    [
+        (
+            torch.empty(5, dtype=torch.int64),
+            torch.empty(6, dtype=torch.bool),
+            r"ids_buffer must .* 2 \* 3 elements, got 5",
+        ),
+        (torch.empty(6, dtype=torch.int64), torch.empty(5, dtype=torch.bool), r"mask_buffer must .* got 5"),
+        (torch.empty(6, 2, dtype=torch.int64).T, torch.empty(6, dtype=torch.bool), "not contiguous"),
+        (torch.empty(6, dtype=torch.int64, device="meta"), torch.empty(6, dtype=torch.bool), "on meta"),
+    ],
+)
+def test_a_buffer_without_room_is_named(ids_buffer, mask_buffer, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        pad_token_ids_into(ids_buffer, mask_buffer, [[1, 2, 3], [4]])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs a CUDA device")
+def test_a_buffer_in_pinned_memory_stays_pinned() -> None:
+    buffers = torch.empty(6, dtype=torch.int64, pin_memory=True), torch.empty(6, dtype=torch.bool, pin_memory=True)
+    ids, mask = pad_token_ids_into(*buffers, [[1, 2, 3], [4]])
+    assert ids.is_pinned()
+    assert mask.is_pinned()
+    assert ids.to("cuda", non_blocking=True).cpu().tolist() == [[1, 2, 3], [4, 0, 0]]
+
+
+def test_unpadding_gives_memory_of_its_own() -> None:
+    ids, mask = pad_token_ids([[1, 2], [3]])
+    rows = unpad_token_ids(ids, mask)
+    rows[0][0] = 7
+    assert ids[0, 0] == 1
+    assert unpad_token_ids(*pad_token_ids([])) == []
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_mask_of_another_shape_is_named() -> None:
+    with pytest.raises(ValueError, match=r"one shape, got \(2, 2\) and \(2, 1\)"):
+        unpad_token_ids(torch.ones(2, 2), torch.ones(2, 1, dtype=torch.bool))
+
+
+def test_truncation_keeps_what_holds_the_rows() -> None:
+    rows = [[1, 2, 3], np.arange(4), torch.arange(2)]
+    right, left = (truncate_token_ids(rows, 2, side=side) for side in ("right", "left"))
+    assert right[0] == [1, 2]
+    assert left[0] == [2, 3]
+    assert right[1].tolist() == [0, 1]
+    assert left[1].tolist() == [2, 3]
+    assert left[2].tolist() == [0, 1]
+    with pytest.raises(ValueError, match="length must be in 1.*got length=0"):
+        truncate_token_ids(rows, 0)

@@ -1,0 +1,207 @@
+"""Ragged rows of numbers, whatever holds them, and the block that they are laid out in."""
+
+from array import array
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Num
+from torch import Tensor
+
+__all__ = ["Row", "Rows", "Side", "check_fits", "check_side", "lay_out", "numpy_dtype", "read_rows", "torch_dtype"]
+
+Row: TypeAlias = Sequence[Any] | npt.NDArray[Any] | Num[Tensor, " _"]
+"""The numbers of one sequence."""
+
+Side: TypeAlias = Literal["left", "right"]
+"""The end of a row."""
+
+_INT64: Final = np.dtype(np.int64)
+_WIDER: Final[dict[np.dtype[Any], np.dtype[Any]]] = {
+    np.dtype(np.uint16): np.dtype(np.int32),
+    np.dtype(np.uint32): _INT64,
+    np.dtype(np.uint64): _INT64,
+}
+"""Unsigned types that torch stores and can't compute with, and what holds their values instead."""
+
+_FAST: Final = {"i": "q", "u": "q", "f": "d"}
+"""The type in which a list is read in one pass, by the kind of the block."""
+_TAKES: Final = {"i": "iu", "u": "iu", "f": "iuf", "b": "b"}
+"""Kinds of numbers that a block of a kind takes."""
+
+
+class Rows(NamedTuple):
+    """Ragged rows, ready to be laid out."""
+
+    parts: list[Any]
+    """One-dimensional arrays; lists and tuples as they were given, so that no second copy of them is held."""
+    lengths: list[int]
+    dtype: np.dtype[Any]
+    """The widest of the rows that hold something; int64 for sequences, and where nothing is held."""
+
+
+def numpy_dtype(dtype: torch.dtype, /) -> np.dtype[Any]:
+    """Return NumPy's name for a dtype.
+
+    Raises:
+        TypeError: if it is no dtype, or one that NumPy doesn't have.
+
+    Example:
+        >>> numpy_dtype(torch.int16)
+        dtype('int16')
+    """
+    try:
+        return torch.empty(0, dtype=dtype).numpy().dtype
+    except TypeError as error:
+        message = f"dtype must be a torch.dtype that NumPy has too, got dtype={dtype}. Convert the batch for another."
+        raise TypeError(message) from error
+
+
+def torch_dtype(dtype: np.dtype[Any], /) -> torch.dtype:
+    """Return torch's name for a dtype.
+
+    Example:
+        >>> torch_dtype(np.dtype(np.int16))
+        torch.int16
+    """
+    return torch.from_numpy(np.empty(0, dtype=dtype)).dtype
+
+
+def check_side(side: str, /, *, name: str) -> None:
+    """Check that a side is "left" or "right".
+
+    Raises:
+        ValueError: if it is another.
+
+    Example:
+        >>> check_side("left", name="padding_side")
+    """
+    if side not in {"left", "right"}:
+        message = f'{name} must be "left" or "right", got {name}={side!r}.'
+        raise ValueError(message)
+
+
+def check_fits(value: float, dtype: np.dtype[Any], /, *, name: str) -> None:
+    """Check that a number can be stored in a dtype.
+
+    Raises:
+        ValueError: if it can't.
+
+    Example:
+        >>> check_fits(127, np.dtype(np.int8), name="padding_value")
+    """
+    if dtype.kind not in "iu":
+        return
+    limits = np.iinfo(dtype)
+    if not limits.min <= value <= limits.max:
+        message = f"{name} must fit {dtype} ({limits.min}..{limits.max}), got {value}. Ask for a wider type by dtype=."
+        raise ValueError(message)
+
+
+def read_rows(rows: Sequence[Any], /, *, name: str) -> Rows:
+    """Return rows as they can be laid out, and how long and wide they are.
+
+    Args:
+        rows: sequences of numbers, arrays or tensors, also mixed.
+        name: of the argument, for errors.
+
+    Raises:
+        ValueError: if a row isn't one-dimensional.
+
+    Example:
+        >>> read_rows([[5, 6], np.array([7], dtype=np.int8)], name="token_ids").lengths
+        [2, 1]
+    """
+    parts: list[Any] = []
+    dtypes: set[np.dtype[Any]] = set()
+    last: object = None
+    for number, row in enumerate(rows):
+        kind = type(row)
+        if kind is list or kind is tuple:
+            parts.append(row)
+            if row:
+                dtypes.add(_INT64)
+            continue
+        part = row.numpy() if kind is Tensor and row.is_cpu and not row.requires_grad else _as_array(row)
+        if part.ndim != 1:
+            raise _not_one_dimensional(part.shape, number, name)
+        parts.append(part)
+        if part.dtype is not last and len(part):
+            last = part.dtype if isinstance(row, np.ndarray | Tensor) else _INT64
+            dtypes.add(last)
+    numbers = [_WIDER.get(dtype, dtype) for dtype in dtypes if dtype.kind in "iufb"]
+    widest = numbers[0] if len(numbers) == 1 else np.result_type(*numbers or (_INT64,))
+    return Rows(parts, list(map(len, parts)), widest)
+
+
+def _not_one_dimensional(shape: tuple[int, ...], number: int, name: str) -> ValueError:
+    return ValueError(
+        f"each row of {name} must be one-dimensional, got shape {shape} in row {number}. "
+        "Pass a sequence of numbers for each row."
+    )
+
+
+def _as_array(row: Row) -> npt.NDArray[Any]:
+    """Return what a row holds as an array, an empty sequence as one of ints."""
+    if isinstance(row, Tensor):
+        held: npt.NDArray[Any] = row.detach().cpu().numpy()
+        return held
+    found = np.asarray(row)
+    return found if found.size or isinstance(row, np.ndarray) else found.astype(np.int64)
+
+
+def lay_out(rows: Rows, block: npt.NDArray[Any], /, *, side: Side, name: str) -> None:
+    """Write rows into a block, each from its left end, or up to its right end (padding on the left).
+
+    Args:
+        rows: what `read_rows` gave.
+        block: two-dimensional, at least as wide as the longest row; a place that no row reaches is left as it is.
+        side: where the padding is.
+        name: of the rows' argument, for errors.
+
+    Raises:
+        TypeError: if a row holds another kind of numbers than the block.
+        ValueError: if a number doesn't fit the block's dtype.
+
+    Example:
+        >>> block = np.zeros((2, 3), dtype=np.int64)
+        >>> lay_out(read_rows([[5, 6], [7]], name="token_ids"), block, side="left", name="token_ids")
+        >>> block
+        array([[0, 5, 6],
+               [0, 0, 7]])
+    """
+    width, dtype = block.shape[1], block.dtype
+    for number, (part, length) in enumerate(zip(rows.parts, rows.lengths, strict=True)):
+        first = width - length if side == "left" else 0
+        is_ready = type(part) is np.ndarray and part.dtype is dtype
+        block[number, first : first + length] = part if is_ready else _numbers(part, dtype, number, name)
+
+
+def _numbers(part: Any, dtype: np.dtype[Any], number: int, name: str) -> Any:
+    """Return a row's numbers in something that a block of a dtype takes without a loss."""
+    found = part if isinstance(part, np.ndarray) else _read_list(part, dtype)
+    if found.ndim != 1:
+        raise _not_one_dimensional(found.shape, number, name)
+    if found.dtype.kind not in _TAKES[dtype.kind]:
+        wanted = f"integers that fit {dtype}" if dtype.kind in "iu" else f"numbers that {dtype} holds"
+        message = f"each row of {name} must hold {wanted}, got dtype {found.dtype} in row {number}."
+        raise TypeError(message)
+    if dtype.kind in "iu" and len(found) and not np.can_cast(found.dtype, dtype):
+        for bound in (found.min(), found.max()):
+            check_fits(int(bound), dtype, name=f"row {number} of {name}")
+    return found
+
+
+def _read_list(row: list[Any] | tuple[Any, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a list's numbers in an array: fast where they are what a block of a dtype takes."""
+    if not row:
+        return np.empty(0, dtype=dtype)
+    kind = dtype.kind
+    if kind in _FAST and type(row[0]) is not bool:
+        try:
+            return np.frombuffer(array(_FAST[kind], row), dtype=_FAST[kind])
+        except (TypeError, OverflowError):
+            pass  # the slower way shows what they are
+    return np.asarray(row)

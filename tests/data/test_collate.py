@@ -1,0 +1,127 @@
+"""Batches of samples that are mappings of ragged fields."""
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.core.utils.batching_utils import unpad_token_ids
+from bionemo.data import EpochOrder, Pipeline, Ragged, Scalar, batch_at, collate_fields
+
+FIELDS = {
+    "ids": Ragged(torch.int64, padding_value=1),
+    "labels": Ragged(torch.int64, padding_value=-100),
+    "charge": Ragged(torch.float32, padding_value=-1.5),
+    "is_buried": Ragged(torch.bool),
+    "y": Scalar(torch.float64),
+    "is_good": Scalar(torch.bool),
+}
+SAMPLES = [
+    {
+        "ids": [5, 6],
+        "labels": (7, 8),
+        "charge": np.array([0.5, 1.5]),
+        "is_buried": [True, False],
+        "y": 3,
+        "is_good": True,
+    },
+    {
+        "ids": torch.tensor([9]),
+        "labels": [-100],
+        "charge": [2],
+        "is_buried": np.array([True]),
+        "y": torch.tensor(0.25),
+        "is_good": np.False_,
+        "name": "not asked for",
+    },
+    {"ids": [], "labels": [], "charge": [], "is_buried": [], "y": np.float32(1.5), "is_good": torch.tensor(True)},
+]
+
+
+def test_each_field_is_padded_with_its_own_value_and_all_share_the_mask() -> None:
+    batch = collate_fields(SAMPLES, fields=FIELDS)
+    assert list(batch) == [*FIELDS, "mask"]
+    assert batch["ids"].tolist() == [[5, 6], [9, 1], [1, 1]]
+    assert batch["labels"].tolist() == [[7, 8], [-100, -100], [-100, -100]]
+    assert batch["charge"].tolist() == [[0.5, 1.5], [2, -1.5], [-1.5, -1.5]]
+    assert batch["is_buried"].tolist() == [[True, False], [True, False], [False, False]]
+    assert batch["y"].tolist() == [3, 0.25, 1.5]
+    assert batch["is_good"].tolist() == [True, False, True]
+    assert batch["mask"].tolist() == [[True, True], [True, False], [False, False]]
+    assert [part.dtype for part in batch.values()] == [*(field.dtype for field in FIELDS.values()), torch.bool]
+
+
+def test_a_batch_of_no_samples_has_the_keys_types_and_axes_of_any_other() -> None:
+    whole = collate_fields(SAMPLES, fields=FIELDS)
+    for options, width in (({}, 0), ({"padding_len": 5, "pad_size_divisible_by": 4}, 8)):
+        empty = collate_fields([], fields=FIELDS, **options)
+        assert list(empty) == list(whole)
+        for name, part in empty.items():
+            assert part.dtype == whole[name].dtype
+            assert part.shape == ((0,) if whole[name].ndim == 1 else (0, width))
+
+
+def test_the_width_the_side_and_the_mask_are_as_asked_for() -> None:
+    batch = collate_fields(
+        SAMPLES,
+        fields={"ids": Ragged(torch.int32)},
+        padding_len=3,
+        pad_size_divisible_by=2,
+        padding_side="left",
+        mask_name="attention_mask",
+        mask_dtype=torch.int64,
+    )
+    assert batch["ids"].tolist() == [[0, 0, 5, 6], [0, 0, 0, 9], [0, 0, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    assert batch["attention_mask"].dtype == torch.int64
+    assert [row.tolist() for row in unpad_token_ids(batch["ids"], batch["attention_mask"].bool())] == [[5, 6], [9], []]
+
+
+def test_scalars_alone_have_no_mask() -> None:
+    assert list(collate_fields(SAMPLES, fields={"y": Scalar(torch.float32)})) == ["y"]
+
+
+def test_a_pipeline_takes_it() -> None:
+    collate = pickle.loads(pickle.dumps(partial(collate_fields, fields=FIELDS)))
+    order = EpochOrder(length=3, seed=7, num_samples=3)
+    pipeline = Pipeline(order=order, sources=SAMPLES, batch_size=2, seed=42, collate=collate)
+    assert batch_at(pipeline, 1)["ids"].shape[0] == 1
+    assert batch_at(pipeline, 1, rank=0, world_size=2)["ids"].shape == (0, 0)  # a rank without a share
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"labels": [7]}, ValueError, "one length, got 2 in ids and 1 in labels in sample 0"),
+        ({"ids": [2.5, 1]}, TypeError, "each row of ids must hold integers that fit int64, got dtype float64 in row 0"),
+        ({"ids": [2**70, 1]}, (TypeError, ValueError), "row of ids|row 0 of ids"),
+        ({"charge": ["a", "b"]}, TypeError, "each row of charge must hold numbers that float32 holds"),
+        ({"is_buried": [1, 0]}, TypeError, "each row of is_buried must"),
+        ({"ids": [[5, 6]]}, ValueError, "one length|one-dimensional"),
+        ({"y": "high"}, TypeError, "each row of y must hold numbers"),
+        ({"y": [3]}, ValueError, "each row of y must be one-dimensional"),
+    ],
+)
+def test_what_does_not_fit_is_named(change: dict, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        collate_fields([SAMPLES[0] | change, *SAMPLES[1:]], fields=FIELDS)
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    with pytest.raises(KeyError, match="got none called charge in sample 1"):
+        collate_fields([SAMPLES[0], {"ids": [1], "labels": [1]}], fields=FIELDS)
+
+
+def test_options_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ValueError, match="padding_len=1 and 2 tokens in row 0 of ids"):
+        collate_fields(SAMPLES, fields=FIELDS, padding_len=1)
+    with pytest.raises(ValueError, match="mask_name must not be that of a field, got mask_name='ids'"):
+        collate_fields(SAMPLES, fields=FIELDS, mask_name="ids")
+    with pytest.raises(ValueError, match="padding_value must fit int8"):
+        Ragged(torch.int8, padding_value=200)
+    with pytest.raises(TypeError, match=r"padding_value must be an integer for torch.int64, got padding_value=0.5"):
+        Ragged(torch.int64, padding_value=0.5)
+    with pytest.raises(TypeError, match=r"dtype must be a torch.dtype that NumPy has too, got dtype=torch.bfloat16"):
+        Scalar(torch.bfloat16)

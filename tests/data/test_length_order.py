@@ -1,0 +1,132 @@
+"""Samples of like length next to one another."""
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.data import (
+    EpochOrder,
+    LengthOrder,
+    MixtureOrder,
+    Pipeline,
+    ResampleOrder,
+    SampleIndex,
+    index_at,
+    padding_share,
+    position_of,
+)
+from bionemo.data.pipes import loader
+
+LENGTHS = np.random.default_rng(0).integers(50, 1025, 10_000)
+BASE = EpochOrder(length=10_000, seed=7)
+ORDER = LengthOrder(order=BASE, lengths=LENGTHS, window=2048, batch_size=32, seed=42)
+
+
+def test_batches_hold_less_padding() -> None:
+    before = padding_share(BASE, LENGTHS, batch_size=32, num_batches=300)
+    after = padding_share(ORDER, LENGTHS, batch_size=32, num_batches=300)
+    assert 0.4 < before < 0.5
+    assert after < 0.03
+
+
+def test_batches_are_shuffled() -> None:
+    longest = LENGTHS[index_at(ORDER, torch.arange(2048)).idx.numpy()].reshape(64, 32).max(1)
+    assert (np.diff(longest) > 0).sum() < 45  # sorted they would all rise
+    again = index_at(ORDER, torch.arange(10_000, 12_048)).idx.reshape(64, 32)
+    first = index_at(ORDER, torch.arange(2048)).idx.reshape(64, 32)
+    assert not torch.equal(first.sort(dim=1).values, again.sort(dim=1).values)
+
+
+@pytest.mark.parametrize("position", [0, 2047, 2048, 9_999, 10_000, 10**12 + 7, 2**63 - 1])
+def test_far_positions_cost_a_window(position: int) -> None:
+    index = index_at(ORDER, position)
+    assert index.epoch == position // 10_000
+    assert position_of(ORDER, index) == position
+    assert index_at(ORDER, torch.tensor([position])).idx.tolist() == [index.idx]
+
+
+def test_a_mixture_within_and_around() -> None:
+    parts = [EpochOrder(length=5, seed=1), EpochOrder(length=4, seed=2)]
+    within = LengthOrder(
+        order=MixtureOrder(orders=parts, weights=(1, 2)),
+        lengths=([9, 8, 7, 6, 5], torch.tensor([4, 3, 2, 1])),
+        window=6,
+        batch_size=2,
+        seed=3,
+    )
+    assert within.source_lengths == (5, 4)
+    around = MixtureOrder(
+        orders=[LengthOrder(order=part, lengths=range(part.length), window=3, batch_size=2, seed=3) for part in parts],
+        weights=(1, 2),
+    )
+    for order in (within, around):
+        index = index_at(order, torch.arange(60))
+        assert torch.equal(position_of(order, index), torch.arange(60))
+        assert index_at(order, 59) == SampleIndex(*(int(part[59]) for part in index))
+
+
+def test_draws_with_replacement_have_windows_too() -> None:
+    base = ResampleOrder(length=100, seed=1, num_samples=1000)
+    order = LengthOrder(order=base, lengths=range(100), window=500, batch_size=10, seed=3)
+    found, expected = (index_at(some, torch.arange(1000)).idx for some in (order, base))
+    assert torch.equal(found[:500].sort().values, expected[:500].sort().values)
+    with pytest.raises(TypeError, match="ResampleOrder has no inverse"):
+        position_of(order, SampleIndex(0, 0, 5))
+
+
+def test_a_loader_reads_it_and_goes_on() -> None:
+    order = LengthOrder(
+        order=EpochOrder(length=100, seed=7, num_samples=200), lengths=range(100), window=30, batch_size=4, seed=1
+    )
+    pipeline = Pipeline(order=order, sources=range(100), batch_size=4, seed=42, collate=list)
+    whole = [sample for batch in loader(pipeline) for sample in batch]
+    assert sorted(whole[:100]) == sorted(whole[100:]) == list(range(100))
+    batches = loader(pipeline)
+    begun = [sample for _, batch in zip(range(7), batches, strict=False) for sample in batch]
+    resumed = loader(pipeline)
+    resumed.load_state_dict(batches.state_dict())
+    assert begun + [sample for batch in resumed for sample in batch] == whole
+
+
+def test_the_share_of_padding() -> None:
+    order = EpochOrder(length=4, seed=1, num_samples=4, shuffle=False)
+    assert padding_share(order, [1, 3, 2, 2], batch_size=2) == pytest.approx(1 - 8 / 10)
+    assert padding_share(order, [0, 0, 0, 0], batch_size=2) == 0
+    assert padding_share(order, [1, 3, 2, 2], batch_size=2, num_batches=0) == 0
+    assert padding_share(order, [1, 3, 2, 2], batch_size=5) == 0
+    with pytest.raises(ValueError, match="num_batches must be given for an order without end"):
+        padding_share(BASE, LENGTHS, batch_size=2)
+    with pytest.raises(IndexError, match="position"):
+        padding_share(order, [1, 3, 2, 2], batch_size=2, num_batches=3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"lengths": [1, 2]}, ValueError, r"lengths must be one for each sample of each source, got \(2,\) for \(3,\)"),
+        ({"lengths": ([1, 2, 3], [1])}, ValueError, r"got \(3, 1\) for \(3,\)"),
+        ({"lengths": [1.5, 2, 3]}, TypeError, "lengths must be one-dimensional integers"),
+        ({"lengths": [[1, 2, 3]]}, TypeError, "lengths must be one-dimensional integers"),
+        ({"window": 0}, ValueError, "window must be in 1.*got window=0"),
+        ({"batch_size": -1}, ValueError, "batch_size must be in 1.*got batch_size=-1"),
+        ({"seed": -1}, ValueError, "seed must be in 0"),
+    ],
+)
+def test_fields_that_do_not_fit_are_named(fields: dict, error: type[Exception], message: str) -> None:
+    given = {"order": EpochOrder(length=3, seed=1), "lengths": [1, 2, 3], "window": 2, "batch_size": 2, "seed": 1}
+    with pytest.raises(error, match=message):
+        LengthOrder(**given | fields)
+
+
+def test_where_windows_can_not_be_sorted_it_says_so() -> None:
+    with pytest.raises(TypeError, match="must be an int or a tensor on the CPU"):
+        torch.vmap(ORDER.index_at)(torch.arange(3))
+    with pytest.raises(TypeError, match="must be an int or a tensor on the CPU"):
+        index_at(ORDER, torch.arange(3, device="meta"))
+    with pytest.raises(IndexError, match="position"):
+        index_at(
+            LengthOrder(
+                order=EpochOrder(length=3, seed=1, num_samples=3), lengths=[1, 2, 3], window=2, batch_size=2, seed=1
+            ),
+            3,
+        )
