@@ -1,5 +1,6 @@
 """Orders of every kind for hypothesis."""
 
+import attrs
 import numpy as np
 from hypothesis import strategies as st
 
@@ -55,11 +56,13 @@ def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureO
 
 def leaves(order: Order) -> list[Order]:
     """Return the orders of the sources, one for each."""
+    if isinstance(order, LengthOrder):
+        return leaves(order.order)
     return [leaf for part in order.orders for leaf in leaves(part)] if isinstance(order, MixtureOrder) else [order]
 
 
 def has_no_equal_leaves(orders: list[Order]) -> bool:
-    found = [leaf for order in orders for leaf in leaves(order)]
+    found = [attrs.evolve(leaf, num_samples=None) for order in orders for leaf in leaves(order)]
     return len(set(found)) == len(found)
 
 
@@ -90,7 +93,7 @@ def invertible_orders() -> st.SearchStrategy[Order]:
     short = short_orders()
     return st.one_of(
         traced_invertible_orders(),
-        length_orders(st.one_of(short, mixture_orders(short))),
+        length_orders(st.one_of(short, mixture_orders(short), length_orders(short))),
         mixture_orders(length_orders(short)),
     )
 

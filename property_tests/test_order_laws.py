@@ -152,7 +152,8 @@ def test_windows_hold_the_samples_of_their_base_in_batches_of_neighbours_by_leng
     found, expected = (as_indices(index_at(some, torch.arange(stop))) for some in (order, base))
     start, size = 0, order.batch_size
     while start < stop:
-        epoch_end = (start // base.length + 1) * base.length if hasattr(base, "length") else 2**63
+        epochs = isinstance(base, EpochOrder | BlockOrder)
+        epoch_end = (start // base.length + 1) * base.length if epochs else 2**63
         end = min(start + order.window, epoch_end, 2**63 if base.num_samples is None else base.num_samples)
         if end > stop:
             break

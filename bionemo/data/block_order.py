@@ -109,6 +109,11 @@ class BlockOrder(OrderBase):
     seed: int = attrs.field(converter=check_seed)
     num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
 
+    @property
+    def epoch_length(self) -> int:
+        """Positions in an epoch: each sample once."""
+        return self.length
+
     def __attrs_post_init__(self) -> None:
         self._numbers  # noqa: B018 - made before a graph could read it
 

@@ -1,28 +1,42 @@
 """From samples that are mappings of ragged fields to one batch with one mask."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor
 
 from bionemo.core.utils.batching_utils import padded_length, row_mask
 from bionemo.core.utils.checks import AnyInt
-from bionemo.core.utils.rows import Side, check_fits, check_side, lay_out, numpy_dtype, read_rows
+from bionemo.core.utils.rows import Side, check_side, lay_out, numpy_dtype, read_rows
 
 __all__ = ["Ragged", "Scalar", "collate_fields"]
 
 
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _check_dtype(_: object, __: "attrs.Attribute[Any]", dtype: torch.dtype) -> None:
-    numpy_dtype(dtype)
+    if numpy_dtype(dtype).kind not in "iufb":
+        message = f"dtype must be of integers, floats or bools, got dtype={dtype}."
+        raise TypeError(message)
 
 
 def _check_padding_value(self: "Ragged", _: "attrs.Attribute[Any]", value: float) -> None:
-    if not self.dtype.is_floating_point and self.dtype is not torch.bool and not isinstance(value, int):
-        message = f"padding_value must be an integer for {self.dtype}, got padding_value={value!r}."
+    is_bool, is_float = self.dtype is torch.bool, self.dtype.is_floating_point
+    fits = isinstance(value, int | float if is_float else int) and isinstance(value, bool) == is_bool
+    if not fits:
+        wanted = "a bool" if is_bool else "a number" if is_float else "an integer"
+        message = f"padding_value must be {wanted} for {self.dtype}, got padding_value={value!r}."
         raise TypeError(message)
-    check_fits(value, numpy_dtype(self.dtype), name="padding_value")
+    lay_out(read_rows([[value]], name="padding_value"), np.empty((1, 1), numpy_dtype(self.dtype)), **_ONE)
+
+
+_ONE: Final[dict[str, Any]] = {"side": "right", "name": "padding_value"}
 
 
 @attrs.frozen
@@ -30,12 +44,12 @@ class Ragged:
     """A field with one number a token: ids, labels, per-token floats.
 
     Args:
-        dtype: of the batch: integers, floats or bools. Whatever a sample holds must fit it.
-        padding_value: what stands where no token does.
+        dtype: of the batch: integers, floats or bools. Whatever a sample holds must fit it; floats are rounded to it.
+        padding_value: what stands where no token does; by default 0, or False.
 
     Raises:
         ValueError: if the padding value doesn't fit the dtype.
-        TypeError: if it is a float and the dtype an integer one, or NumPy has no such dtype (bfloat16).
+        TypeError: if it is of another kind than the dtype, or NumPy has no such dtype (bfloat16).
 
     Example:
         >>> Ragged(torch.int64, padding_value=-100)
@@ -43,7 +57,11 @@ class Ragged:
     """
 
     dtype: torch.dtype = attrs.field(validator=_check_dtype)
-    padding_value: int | float = attrs.field(default=0, kw_only=True, validator=_check_padding_value)
+    padding_value: int | float | bool = attrs.field(kw_only=True, converter=_plain, validator=_check_padding_value)
+
+    @padding_value.default
+    def _zero(self) -> int | bool:
+        return False if self.dtype is torch.bool else 0
 
 
 @attrs.frozen
@@ -62,7 +80,7 @@ class Scalar:
 
 
 def collate_fields(
-    samples: Sequence[Mapping[str, Any]],
+    samples: Iterable[Mapping[str, Any]],
     /,
     *,
     fields: Mapping[str, Ragged | Scalar],
@@ -114,6 +132,7 @@ def collate_fields(
     if mask_name in fields:
         message = f"mask_name must not be that of a field, got mask_name={mask_name!r}."
         raise ValueError(message)
+    samples = list(samples)
     _check_keys(samples, fields)
     rows = {
         name: read_rows([sample[name] for sample in samples], name=name)

@@ -68,6 +68,11 @@ class EpochOrder(OrderBase):
     num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
     shuffle: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
 
+    @property
+    def epoch_length(self) -> int:
+        """Positions in an epoch: each sample once."""
+        return self.length
+
     def __attrs_post_init__(self) -> None:
         self._numbers  # noqa: B018 - made before a graph could read it
 

@@ -31,7 +31,17 @@ def _check_batch_size(batch_size: AnyInt) -> int:
 def _frozen_lengths(lengths: Any) -> tuple[FrozenArray, ...]:
     """Return the lengths of the samples of each source as values."""
     parts = lengths if isinstance(lengths, tuple) and lengths and not np.isscalar(lengths[0]) else (lengths,)
-    return tuple(part if isinstance(part, FrozenArray) else FrozenArray(np.asarray(part)) for part in parts)
+    try:
+        return tuple(part if isinstance(part, FrozenArray) else FrozenArray(np.asarray(part)) for part in parts)
+    except ValueError as error:  # rows of unequal lengths
+        message = f"lengths must be one-dimensional integers, or a tuple of such for several sources, got {lengths!r}."
+        raise TypeError(message) from error
+
+
+def _check_order(_: object, __: "attrs.Attribute[Any]", order: object) -> None:
+    if not isinstance(order, Order):
+        message = f"order must be an order, with num_samples, num_sources and index_at, got {order!r}."
+        raise TypeError(message)
 
 
 class _Window(NamedTuple):
@@ -48,10 +58,12 @@ class LengthOrder(OrderBase):
 
     The positions of the base order are taken in windows of neighbours. In each the samples are sorted by length and
     cut into batches, and the batches are shuffled. So a batch holds samples of like length, and which they are differs
-    from epoch to epoch, as the windows of a shuffled order do.
+    from epoch to epoch, as the windows of a shuffled order do. Where a window begins or ends within a batch, that batch
+    is of two windows: choose a multiple of the batch size.
 
-    Laws: the positions of a window hold exactly the samples of the base order's; windows end with its epochs, so that
-    an epoch still holds every sample once; `position_of` inverts `index_at` where the base order has an inverse.
+    Laws: the positions of a window hold exactly the samples of the base order's; windows end with its epochs
+    (`epoch_length`), so that an epoch still holds every sample once; `position_of` inverts `index_at` where the base
+    order has an inverse.
 
     A lookup takes the work of its window (some 0.1 us a sample, most of it sorting), many at once that of theirs: ask
     for many, as loaders do. The answer is worked out on the host: not inside `torch.compile` or `vmap`.
@@ -66,7 +78,7 @@ class LengthOrder(OrderBase):
 
     Raises:
         ValueError: if a number is out of range, or there isn't a length for each sample.
-        TypeError: if the lengths are no integers.
+        TypeError: if the lengths are no integers, or `order` is no order.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -74,10 +86,10 @@ class LengthOrder(OrderBase):
         >>> base = EpochOrder(length=6, seed=7, num_samples=6)
         >>> order = LengthOrder(order=base, lengths=lengths, window=6, batch_size=2, seed=4)
         >>> [lengths[order.index_at(position).idx] for position in range(6)]
-        [50, 60, 10, 20, 30, 40]
+        [30, 40, 10, 20, 50, 60]
     """
 
-    order: Order
+    order: Order = attrs.field(validator=_check_order)
     lengths: tuple[FrozenArray, ...] = attrs.field(converter=_frozen_lengths)
     window: int = attrs.field(converter=_check_window)
     batch_size: int = attrs.field(converter=_check_batch_size)
@@ -85,16 +97,7 @@ class LengthOrder(OrderBase):
 
     @lengths.validator
     def _check_lengths(self, _: "attrs.Attribute[Any]", lengths: tuple[FrozenArray, ...]) -> None:
-        if any(part.array.ndim != 1 or part.array.dtype.kind not in "iu" for part in lengths):
-            message = f"lengths must be one-dimensional integers for each source, got {lengths}."
-            raise TypeError(message)
-        found = tuple(map(len, lengths))
-        expected = getattr(self.order, "source_lengths", (None,) * self.order.num_sources)
-        if len(found) != len(expected) or any(
-            of_order not in {None, length} for length, of_order in zip(found, expected, strict=True)
-        ):
-            message = f"lengths must be one for each sample of each source, got {found} for {expected}."
-            raise ValueError(message)
+        _check_lengths(self.order, lengths)
 
     @property
     def num_samples(self) -> int | None:  # type: ignore[override]
@@ -105,6 +108,12 @@ class LengthOrder(OrderBase):
     def num_sources(self) -> int:
         """How many data sets the order draws from."""
         return self.order.num_sources
+
+    @property
+    def epoch_length(self) -> int | None:
+        """Positions in an epoch of the base order, which windows keep whole; None where it has none."""
+        found: int | None = getattr(self.order, "epoch_length", None)
+        return found
 
     @property
     def source_lengths(self) -> tuple[int | None, ...]:
@@ -134,31 +143,60 @@ class LengthOrder(OrderBase):
         return found
 
 
+def _check_lengths(order: Order, lengths: tuple[FrozenArray, ...]) -> None:
+    """Check that there is a length for each sample of each source of an order.
+
+    Raises:
+        ValueError: if there isn't, or one is negative or doesn't fit int64.
+        TypeError: if they are no one-dimensional integers.
+    """
+    if any(part.array.ndim != 1 or part.array.dtype.kind not in "iu" for part in lengths):
+        message = f"lengths must be one-dimensional integers for each source, got {lengths}."
+        raise TypeError(message)
+    found = tuple(map(len, lengths))
+    expected = getattr(order, "source_lengths", None) or (None,) * order.num_sources
+    if len(found) != len(expected) or any(
+        of_order not in {None, length} for length, of_order in zip(found, expected, strict=True)
+    ):
+        message = f"lengths must be one for each sample of each source, got {found} for {expected}."
+        raise ValueError(message)
+    for part in lengths:
+        for bound in (int(part.array.min()), int(part.array.max())) if len(part) else ():
+            check_int(bound, name="lengths")
+
+
 def _first_of_window(order: LengthOrder, position: Any) -> Any:
     """Return where the window of a position starts; windows start anew with each epoch of the base order."""
-    epoch_length = getattr(order.order, "length", None)
-    epoch = 0 if epoch_length is None else position // epoch_length * epoch_length
+    epoch = 0 if order.epoch_length is None else position // order.epoch_length * order.epoch_length
     return epoch + (position - epoch) // order.window * order.window
 
 
 def _sort_window(order: LengthOrder, start: int) -> _Window:
     """Return what stands in a window: sorted by length, in shuffled batches."""
-    epoch_length = getattr(order.order, "length", None)
+    epoch_length = order.epoch_length
     size = order.window if epoch_length is None else min(order.window, epoch_length - start % epoch_length)
     size = min(size, (MAX_INT + 1 if order.num_samples is None else order.num_samples) - start)
     index = SampleIndex(*(part.numpy() for part in index_at(order.order, torch.arange(size, device="cpu") + start)))
-    rank = np.arange(size)
-    # A batch starts at a multiple of its size. What lies in front of the first and behind the last is no whole one.
-    first = min(-start % order.batch_size, size)
-    num_whole = (size - first) // order.batch_size
-    if num_whole > 1:
-        shuffled = permute(torch.arange(num_whole, device="cpu"), num_whole, fold_in(order.seed, "length", start))
-        whole = first + np.add.outer(shuffled.numpy() * order.batch_size, np.arange(order.batch_size)).ravel()
-        rank[first : first + len(whole)] = whole
-    place = np.argsort(_lengths_of(order.lengths, index), kind="stable")[rank]
+    place = np.argsort(_lengths_of(order.lengths, index), kind="stable")[_ranks(order, start, size)]
     slot_of = np.empty_like(place)
     slot_of[place] = np.arange(size)
     return _Window(start, SampleIndex(*(part[place] for part in index)), slot_of)
+
+
+def _ranks(order: LengthOrder, start: int, size: int) -> IntArray:
+    """Return which rank by length stands at each place of a window.
+
+    The places are cut where a batch starts, at the multiples of its size, and each piece takes a stretch of the ranks
+    by chance, the short ones at the ends of the window like the others.
+    """
+    first = -start % order.batch_size
+    cuts = np.array([0, *range(first, size, order.batch_size), size])
+    sizes = np.diff(cuts)
+    pieces = permute(torch.arange(len(sizes), device="cpu"), len(sizes), fold_in(order.seed, "length", start)).numpy()
+    begin = np.empty_like(sizes)
+    begin[pieces] = np.cumsum(sizes[pieces]) - sizes[pieces]
+    ranks: IntArray = np.repeat(begin - cuts[:-1], sizes) + np.arange(size)
+    return ranks
 
 
 def _lengths_of(lengths: Sequence[FrozenArray], index: SampleIndex) -> IntArray:
@@ -210,7 +248,8 @@ def padding_share(order: Order, lengths: Any, *, batch_size: AnyInt, num_batches
 
     Raises:
         IndexError: if the order hasn't so many.
-        ValueError: if `num_batches` is needed and not given.
+        ValueError: if `num_batches` is needed and not given, or there isn't a length for each sample.
+        TypeError: if the lengths are no integers.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -228,7 +267,9 @@ def padding_share(order: Order, lengths: Any, *, batch_size: AnyInt, num_batches
         num_batches = order.num_samples // batch_size
     num_batches = check_int(num_batches, name="num_batches")
     index = index_at(order, torch.arange(num_batches * batch_size, device="cpu"))
-    found = _lengths_of(_frozen_lengths(lengths), SampleIndex(*(part.numpy() for part in index)))
+    frozen = _frozen_lengths(lengths)
+    _check_lengths(order, frozen)
+    found = _lengths_of(frozen, SampleIndex(*(part.numpy() for part in index)))
     rows = found.reshape(num_batches, batch_size)
     cells = int(rows.max(1, initial=0).sum()) * batch_size
     return 1 - int(rows.sum()) / cells if cells else 0.0

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from bionemo.core.model.loss import IGNORED_LABEL
-from bionemo.core.utils.checks import is_concrete
+from bionemo.core.utils.checks import check_blocks, check_int64, check_token, is_concrete
 from bionemo.core.utils.hashing import fold_in
 
 __all__ = ["MaskedTokens", "mask_tokens"]
@@ -54,7 +54,7 @@ def mask_tokens(
     unchanged; of a span, all tokens that aren't special are chosen, or none.
 
     Args:
-        ids: padded tokens.
+        ids: padded tokens, of a signed or 8-bit integer dtype.
         mask: True = real token.
         seeds: one a row, 0..2**63-1; another seed, another corruption.
         mask_id: the token that hides another.
@@ -67,7 +67,7 @@ def mask_tokens(
         random_prob: share of the chosen that are replaced at random.
         spans: the number of the span that each token belongs to, from 0 on, such as its codon or helix; the tokens of
             one span are chosen together, with probability `mask_prob`. What becomes of each is its own. None lets
-            each token stand for itself.
+            each token stand for itself (by another stream than spans of one token).
         at_least_one: choose, in a row where chance chose none, the token (or span) that came nearest to it. Rows
             without a token that could be chosen stay as they are.
 
@@ -78,8 +78,9 @@ def mask_tokens(
     Raises:
         ValueError: if a probability isn't in 0..1, the two shares exceed 1 together, there is no token to draw a
             replacement from, a token doesn't fit the dtype of `ids`, the shapes don't match, or there are spans and a
-            probability for each residue. Tensors inside `torch.compile` and `vmap`, or on an accelerator, are checked
-            for their shapes alone.
+            probability for each residue.
+        TypeError: if the mask isn't of bools, or a token or a span's number is no integer.
+            Tensors inside `torch.compile` and `vmap`, or on an accelerator, are checked for shapes and dtypes alone.
 
     Source: J. Devlin et al., "BERT: Pre-training of deep bidirectional transformers" (2019), section 3.1: 15%, and of
     these 80-10-10.
@@ -97,22 +98,30 @@ def mask_tokens(
                 [-100,   10,   11,   12, -100, -100]])
     """
     _check_shares(mask_prob, replace_prob, random_prob, spans)
-    _check_shapes(ids, mask, seeds=seeds, mask_prob=mask_prob, spans=spans)
-    _check_tokens(ids.dtype, mask_id, random_ids, random_prob)
+    check_blocks(ids, mask, seeds=seeds, mask_prob=mask_prob, spans=spans)
+    mask_id = check_token(mask_id, ids.dtype, name="mask_id")
+    choices = _as_tokens([*random_ids] or [mask_id], ids, "random_ids")
+    if random_prob and not len(random_ids):
+        message = "random_ids must hold at least one token where random_prob is not 0, got none."
+        raise ValueError(message)
     # One 63-bit hash a token: its upper 31 bits choose, its lower 32 say what becomes of the chosen.
     words = fold_in(seeds[:, None], "mask", (mask.cumsum(1) - 1).clamp(min=0))
     lower = words & (_BITS_32 - 1)
-    upper = (words if spans is None else fold_in(seeds[:, None], "span", spans.where(mask, 0))) >> 32
-    special = torch.isin(ids, torch.tensor(special_ids, dtype=ids.dtype, device=ids.device))
+    upper = (words if spans is None else fold_in(seeds[:, None], "span", _of_real_tokens(spans, mask))) >> 32
+    special = torch.isin(ids, _as_tokens(special_ids, ids, "special_ids"))
     chosen = _choose(upper, mask & ~special, mask_prob, at_least_one=at_least_one)
     hide_below = round(replace_prob * _BITS_32)
     random_below = round((replace_prob + random_prob) * _BITS_32)
-    choices = torch.tensor(random_ids or [mask_id], dtype=ids.dtype, device=ids.device)
     # Within its share the lower word is uniform, and so draws the replacement as well.
     place = (lower - hide_below).clamp(0, max(random_below - hide_below - 1, 0)) * len(choices)
     replacement = choices[place // max(random_below - hide_below, 1)]
     corrupted = torch.where(lower < hide_below, mask_id, torch.where(lower < random_below, replacement, ids))
     return MaskedTokens(torch.where(chosen, corrupted, ids), torch.where(chosen, ids.long(), IGNORED_LABEL))
+
+
+def _of_real_tokens(spans: Int[Tensor, "batch length"], mask: Bool[Tensor, "batch length"]) -> Tensor:
+    """Return the spans' numbers, 0 at padding: what stands there is nobody's business."""
+    return check_int64(spans.where(mask, 0), name="spans")
 
 
 def _choose(
@@ -149,22 +158,7 @@ def _check_shares(
     _check_share("replace_prob + random_prob", replace_prob + random_prob)
 
 
-def _check_shapes(ids: Tensor, mask: Tensor, *, seeds: Tensor, **others: object) -> None:
-    blocks = {"mask": mask} | {name: other for name, other in others.items() if isinstance(other, Tensor)}
-    if seeds.shape != ids.shape[:1] or any(block.shape != ids.shape for block in blocks.values()):
-        found = ", ".join(f"{name} {tuple(block.shape)}" for name, block in blocks.items())
-        message = (
-            f"ids and {', '.join(blocks)} must have one shape, and seeds one a row, got ids {tuple(ids.shape)}, "
-            f"{found} and seeds {tuple(seeds.shape)}."
-        )
-        raise ValueError(message)
-
-
-def _check_tokens(dtype: torch.dtype, mask_id: int, random_ids: Sequence[int], random_prob: float) -> None:
-    limits = torch.iinfo(dtype)
-    if not all(limits.min <= token <= limits.max for token in (mask_id, *random_ids)):
-        message = f"mask_id and random_ids must fit the ids' {dtype}, got {mask_id} and {tuple(random_ids)}."
-        raise ValueError(message)
-    if random_prob and not len(random_ids):
-        message = "random_ids must hold at least one token where random_prob is not 0, got none."
-        raise ValueError(message)
+def _as_tokens(tokens: Sequence[int], ids: Tensor, name: str) -> Tensor:
+    """Return tokens as a tensor of the kind of ids."""
+    checked = [check_token(token, ids.dtype, name=name) for token in tokens]
+    return torch.tensor(checked, dtype=ids.dtype, device=ids.device)

@@ -13,6 +13,7 @@ from torch import Tensor
 from bionemo.core.utils.blocks import in_blocks
 from bionemo.core.utils.checks import AnyInt, check_index, check_int, is_concrete
 from bionemo.data.feistel import MAX_LENGTH
+from bionemo.data.length_order import LengthOrder
 from bionemo.data.order import Order, SampleIndex, position_of
 from bionemo.data.order_base import OrderBase, check_num_samples
 from bionemo.data.proportions import MAX_TOTAL, integer_weights
@@ -226,10 +227,14 @@ def _without_end(order: Order) -> Order:
 
 
 def _leaves(orders: Sequence[Order]) -> list[Order]:
-    """Return the orders that are no mixtures, also those within mixtures."""
-    return [
-        leaf for order in orders for leaf in (_leaves(order.orders) if isinstance(order, MixtureOrder) else [order])
-    ]
+    """Return the orders that draw from the sources, also those within mixtures and within sorted orders."""
+    found: list[Order] = []
+    for order in orders:
+        if isinstance(order, MixtureOrder | LengthOrder):
+            found.extend(_leaves(order.orders if isinstance(order, MixtureOrder) else (order.order,)))
+        else:
+            found.append(order)
+    return found
 
 
 def _by_group(function: Callable[..., Any], group: Tensor, /, *words: Any) -> Any:

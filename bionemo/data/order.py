@@ -48,8 +48,8 @@ class Order(Protocol):
     """A frozen record that says which sample stands at each position of a training run.
 
     Any attrs record with these members is an order; nothing has to be registered. One that can be inverted has
-    `position_of(index)` besides, and one that knows how long its data sets must be has `source_lengths`, a tuple of
-    an int, or None where it doesn't know, for each.
+    `position_of(index)` besides; one that knows how long its data sets must be has `source_lengths`, a tuple of an int,
+    or None where it doesn't know, for each; one whose epochs begin at the multiples of a number has `epoch_length`.
     """
 
     @property

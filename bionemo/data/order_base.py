@@ -54,6 +54,11 @@ class OrderBase:
         return 1
 
     @property
+    def epoch_length(self) -> int | None:
+        """Positions in an epoch, where each multiple of it begins a new one; None where there are no such epochs."""
+        return None
+
+    @property
     def source_lengths(self) -> tuple[int | None, ...]:
         """The lengths that the data sets must have; None where an order doesn't say."""
         return (self.length,)

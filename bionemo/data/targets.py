@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 from bionemo.core.model.loss import IGNORED_LABEL
-from bionemo.core.utils.checks import is_concrete
+from bionemo.core.utils.checks import check_blocks, check_token, is_concrete
 from bionemo.core.utils.hashing import fold_in
 
 __all__ = ["CorruptedSpans", "causal_labels", "corrupt_spans"]
@@ -30,11 +30,16 @@ def causal_labels(
     Returns:
         int64 labels; -100 at padding and at the last token of each row.
 
+    Raises:
+        ValueError: if the shapes differ.
+        TypeError: if the mask isn't of bools.
+
     Example:
         >>> ids = torch.tensor([[5, 6, 7, 0]])
         >>> causal_labels(ids, ids > 0)
         tensor([[   6,    7, -100, -100]])
     """
+    check_blocks(ids, mask)
     labels = torch.full_like(ids, IGNORED_LABEL, dtype=torch.int64)
     labels[:, :-1] = torch.where(mask[:, :-1] & mask[:, 1:], ids[:, 1:].long(), IGNORED_LABEL)
     return labels
@@ -64,14 +69,15 @@ def corrupt_spans(
     """Return rows in which random spans are replaced by a sentinel each, and the spans, to be written out by a model.
 
     Of a row of `n` tokens, `round(n * noise_density)` are cut out, at least 1 and at most `n - 1`, in
-    `round(that / mean_span_length)` spans, at least 1. All ways to part the tokens so are alike. A row begins with a
-    token that stays and ends with a span; rows of fewer than 2 tokens stay whole, without a target.
+    `round(that / mean_span_length)` spans, at least 1 and at most as many as tokens stay. All ways to part the tokens
+    so are alike. A row begins with a token that stays and ends with a span; rows of fewer than 2 tokens stay whole,
+    without a target.
 
     Laws: a row's spans depend on its seed and its number of tokens alone: they are the same in any batch and with any
     padding, left or right; the spans put back in place of their sentinels give the row.
 
     Args:
-        ids: padded tokens, in which no sentinel occurs.
+        ids: padded tokens, of a signed or 8-bit integer dtype, in which no sentinel occurs.
         mask: True = real token.
         seeds: one a row, 0..2**63-1.
         sentinel_ids: the sentinel of the first span, of the second, and so on.
@@ -86,6 +92,7 @@ def corrupt_spans(
         ValueError: if a number is out of range, the shapes don't match, or there are fewer sentinels than spans in the
             longest row (in a row of the whole width, where the mask can't be looked at: in `vmap` or on an
             accelerator; inside `torch.compile` they aren't counted).
+        TypeError: if the mask isn't of bools, or a token is no integer.
 
     Source: C. Raffel et al., "Exploring the limits of transfer learning with a unified text-to-text transformer"
     (2020), section 3.1.4: 15% in spans of 3.
@@ -102,19 +109,16 @@ def corrupt_spans(
     if not mean_span_length >= 1:
         message = f"mean_span_length must be at least 1, got mean_span_length={mean_span_length}."
         raise ValueError(message)
-    if seeds.shape != ids.shape[:1] or mask.shape != ids.shape:
-        message = (
-            f"ids and mask must have one shape, and seeds one a row, got ids {tuple(ids.shape)}, "
-            f"mask {tuple(mask.shape)} and seeds {tuple(seeds.shape)}."
-        )
-        raise ValueError(message)
+    check_blocks(ids, mask, seeds=seeds)
+    padding_value = check_token(padding_value, ids.dtype, name="padding_value")
+    sentinel_ids = [check_token(token, ids.dtype, name="sentinel_ids") for token in sentinel_ids]
     width = ids.shape[1]
     columns = torch.arange(width, device=ids.device)
     lengths = mask.sum(1)
     num_noise, num_spans = _num_noise_and_spans(lengths, noise_density, mean_span_length)
     if not torch.compiler.is_compiling():
         possible = lengths if is_concrete(mask) else torch.arange(width + 1, device="cpu")
-        _check_sentinels(sentinel_ids, ids.dtype, _num_noise_and_spans(possible, noise_density, mean_span_length)[1])
+        _check_sentinels(sentinel_ids, _num_noise_and_spans(possible, noise_density, mean_span_length)[1])
 
     row = _compact(ids, mask, padding_value)
     real = columns < lengths[:, None]
@@ -125,8 +129,8 @@ def corrupt_spans(
     segment = torch.searchsorted(ends, columns.expand_as(ids).contiguous(), right=True).clamp(max=2 * width - 1)
     is_noise = real & (segment % 2 == 1)
     is_start = is_noise & ((ends - turns).gather(1, segment) == columns)
-    sentinels = torch.tensor(sentinel_ids, dtype=ids.dtype, device=ids.device)
-    sentinel = sentinels[(segment // 2).clamp(max=len(sentinel_ids) - 1)]
+    sentinels = torch.tensor([*sentinel_ids, padding_value], dtype=ids.dtype, device=ids.device)
+    sentinel = sentinels[(segment // 2).clamp(max=len(sentinel_ids))]
 
     is_left = real & (~is_noise | is_start)
     # In a target each span's tokens stand behind its sentinel: twice as many cells, of which every second is one.
@@ -172,12 +176,8 @@ def _segments(
     return torch.zeros_like(words).scatter_add(1, boundary.cumsum(1), inside.long())
 
 
-def _check_sentinels(sentinel_ids: Sequence[int], dtype: torch.dtype, num_spans: Int[Tensor, " batch"]) -> None:
-    limits = torch.iinfo(dtype)
-    if not all(limits.min <= token <= limits.max for token in sentinel_ids):
-        message = f"sentinel_ids must fit the ids' {dtype}, got {tuple(sentinel_ids)}."
-        raise ValueError(message)
-    needed = max([1, *num_spans.tolist()])
+def _check_sentinels(sentinel_ids: Sequence[int], num_spans: Int[Tensor, " batch"]) -> None:
+    needed = max(num_spans.tolist(), default=0)
     if len(sentinel_ids) < needed:
         message = f"sentinel_ids must be one for each span, got {len(sentinel_ids)} for {needed} spans."
         raise ValueError(message)

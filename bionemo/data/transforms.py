@@ -57,33 +57,40 @@ def reverse_complement(row: Row, *, complement: Sequence[int]) -> Row:
 
     Raises:
         IndexError: if a token is not in `0..len(complement)-1`.
+        TypeError: if a token or a complement is no integer.
+        ValueError: if a complement is negative or doesn't fit the dtype of the row.
 
     Example:
         >>> reverse_complement([0, 0, 1, 3], complement=[3, 2, 1, 0])  # AACT, with A C G T as 0 1 2 3
         [0, 2, 3, 3]
     """
-    if not isinstance(row, np.ndarray | Tensor):
-        tokens = np.asarray(row, dtype=np.int64)
-        listed: list[int] = _complement(tokens[::-1], complement).tolist()
-        return listed
     if isinstance(row, Tensor):
-        table = _complement(row.flip(0).cpu().numpy(), complement)
-        return torch.from_numpy(table).to(row.device)
-    return _complement(row[::-1], complement)
+        return torch.from_numpy(_complement(row.flip(0).cpu().numpy(), complement)).to(row.device)
+    if isinstance(row, np.ndarray):
+        return _complement(row[::-1], complement)
+    listed: list[int] = _complement(
+        np.asarray([check_int(token, name="row") for token in row][::-1], dtype=np.int64), complement
+    ).tolist()
+    return listed
 
 
 def _complement(tokens: NDArray[Any], complement: Sequence[int]) -> NDArray[Any]:
+    if tokens.dtype.kind not in "iu":
+        message = f"row must hold integers, got dtype {tokens.dtype}."
+        raise TypeError(message)
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(complement):
         message = (
             f"tokens must be in 0..{len(complement) - 1}, the places of complement, got {tokens.min()}..{tokens.max()}."
         )
         raise IndexError(message)
-    other: NDArray[Any] = np.asarray(complement).astype(tokens.dtype)[tokens]
+    limit = np.iinfo(tokens.dtype).max
+    table = np.array([check_int(token, name="complement", high=int(limit)) for token in complement], dtype=tokens.dtype)
+    other: NDArray[Any] = table[tokens]
     return other
 
 
 def random_reverse_complement(
-    row: Row, *, complement: Sequence[int], generator: torch.Generator, prob: float = 0.5
+    row: Row, *, complement: Sequence[int], prob: float = 0.5, generator: torch.Generator
 ) -> Row:
     """Return a strand of DNA, or what the other strand reads, by chance.
 
@@ -94,7 +101,7 @@ def random_reverse_complement(
         prob: of the other strand, 0..1.
 
     Returns:
-        The row itself, or its reverse complement.
+        The row, or its reverse complement: an array, a tensor, or a list of anything else.
 
     Raises:
         ValueError: if `prob` isn't in 0..1.
@@ -110,4 +117,6 @@ def random_reverse_complement(
         message = f"prob must be in 0..1, got prob={prob}."
         raise ValueError(message)
     is_other = uniforms_at(seed_from_generator(generator), 0) < prob
-    return reverse_complement(row, complement=complement) if is_other else row
+    if is_other:
+        return reverse_complement(row, complement=complement)
+    return row if isinstance(row, np.ndarray | Tensor) else list(row)

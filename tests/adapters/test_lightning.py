@@ -1,99 +1,24 @@
 """The Lightning adapter, under real trainers."""
 
-from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import nn
+from lightning.pytorch import Callback
 
-from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule, TrainableModule
-from bionemo.core.model.config import BionemoTrainableModelConfig
-from bionemo.core.model.loss import TokenCrossEntropy, mean_loss, token_cross_entropy
-from bionemo.core.utils.random_utils import make_generator
-from bionemo.data import EpochOrder, Pipeline, batch_at
+from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule
+from bionemo.core.model.loss import mean_loss, token_cross_entropy
+from bionemo.core.utils.dtype import get_autocast_dtype
+from bionemo.data import EpochOrder, batch_at
+from tests.adapters import trainers
+from tests.adapters.trainers import TRAIN, VALIDATION, Recorder, make_module, make_trainer, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed")
 
 
-class Tiny(nn.Module):
-    """Guesses a token from itself, with dropout."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Embedding(8, 6), nn.Dropout(0.5), nn.Linear(6, 8))
-
-    def forward(self, batch):
-        return self.layers(batch["ids"])
-
-
-@attrs.frozen
-class TinyConfig(BionemoTrainableModelConfig[Tiny, TokenCrossEntropy]):
-    def configure_model(self) -> Tiny:
-        return Tiny()
-
-    def get_loss_reduction_class(self) -> type[TokenCrossEntropy]:
-        return TokenCrossEntropy
-
-
-def stack(rows: list) -> dict[str, torch.Tensor]:
-    ids = torch.tensor(rows, dtype=torch.int64).reshape(len(rows), 5)
-    return {"ids": ids, "labels": ids.where(ids < 5, -100)}
-
-
-ROWS = torch.randint(8, (23, 5), generator=torch.Generator().manual_seed(0)).tolist()
-TRAIN = Pipeline(order=EpochOrder(length=23, seed=1), sources=ROWS, batch_size=4, seed=2, collate=stack)
-VALIDATION = attrs.evolve(TRAIN, order=EpochOrder(length=23, seed=1, num_samples=23, shuffle=False))
-
-
-class Recorder(Callback):
-    """Notes what each step trained on."""
-
-    def __init__(self) -> None:
-        self.batches: dict[int, list] = {}
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-        self.batches[trainer.global_step] = batch["ids"].tolist()
-
-
-def make_trainer(folder: Path, *callbacks: Callback, **options) -> Trainer:
-    return Trainer(
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        plugins=[AtomicCheckpointIO()],
-        callbacks=[*callbacks, ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **options,
-    )
-
-
-def make_module() -> TrainableModule:
-    return TrainableModule(
-        TinyConfig(),
-        optimizer=partial(torch.optim.AdamW, lr=0.01),
-        schedule=partial(torch.optim.lr_scheduler.StepLR, step_size=3),
-        generator=make_generator(3),
-        seed=4,
-    )
-
-
-def run(folder: Path, *, steps: int, checkpoint: Path | None = None) -> tuple[TrainableModule, Recorder, Trainer]:
-    torch.rand(7)  # a resumed process stands elsewhere in its global stream
-    module, recorder = make_module(), Recorder()
-    data = PipelineDataModule(train=TRAIN, validation=VALIDATION, batches_per_epoch=5)
-    trainer = make_trainer(folder, recorder, max_steps=steps)
-    trainer.fit(module, data, ckpt_path=checkpoint)
-    return module, recorder, trainer
-
-
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> tuple[Path, TrainableModule, Recorder, Trainer]:
+def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
     return folder, *run(folder, steps=13)
 
@@ -146,7 +71,7 @@ def test_a_checkpoint_is_of_plain_values(uninterrupted) -> None:
 
 def test_a_checkpoint_of_another_order_is_refused(uninterrupted, tmp_path: Path, monkeypatch) -> None:
     folder, *_ = uninterrupted
-    monkeypatch.setitem(globals(), "TRAIN", attrs.evolve(TRAIN, order=EpochOrder(length=23, seed=9)))
+    monkeypatch.setattr(trainers, "TRAIN", attrs.evolve(TRAIN, order=EpochOrder(length=23, seed=9)))
     with pytest.raises(ValueError, match=r"order.seed \(was 1, is 9\)"):
         run(tmp_path, steps=13, checkpoint=folder / "step=7.ckpt")
 
@@ -193,3 +118,148 @@ def test_checkpoints_go_to_local_files_alone(tmp_path: Path) -> None:
         AtomicCheckpointIO().save_checkpoint({}, tmp_path / "a", storage_options=3)
     with pytest.raises(ValueError, match="path must be that of a local file, got path='memory://a/b'"):
         AtomicCheckpointIO().save_checkpoint({}, "memory://a/b")
+
+
+MATRIX = {
+    "accumulated": {"accumulate_grad_batches": 2},
+    "accumulated over the end of an epoch": {"accumulate_grad_batches": 3},
+    "validated within an epoch": {"val_check_interval": 2, "batches_per_epoch": 4},
+    "cut epochs": {"limit_train_batches": 3},
+    "two validations": {"num_validations": 2},
+    "two workers": {"num_workers": 2},
+    "all at once": {
+        "accumulate_grad_batches": 2,
+        "val_check_interval": 2,
+        "limit_train_batches": 4,
+        "num_validations": 2,
+        "num_workers": 1,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=MATRIX)
+def of_matrix(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("matrix")
+    return MATRIX[request.param], folder, *run(folder, steps=8, **MATRIX[request.param])
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 4, 5])
+def test_every_way_to_train_resumes_exactly(of_matrix, tmp_path: Path, stopped_at: int) -> None:
+    options, folder, module, recorder, _ = of_matrix
+    resumed, after, _ = run(tmp_path, steps=8, checkpoint=folder / f"step={stopped_at}.ckpt", **options)
+    first = min(after.batches)
+    assert after.batches == {step: batch for step, batch in recorder.batches.items() if step >= first}
+    assert recorder.batches == {step: batch_at(TRAIN, step)["ids"].tolist() for step in range(len(recorder.batches))}
+    later = {step for step in recorder.validations if step >= first}
+    assert later <= set(after.validations) <= set(recorder.validations)
+    assert all(recorder.validations[step] == found for step, found in after.validations.items())
+    for name, weights in module.state_dict().items():
+        assert torch.equal(weights, resumed.state_dict()[name]), name
+
+
+def test_validation_names_each_of_several(tmp_path: Path) -> None:
+    _, _, trainer = run(tmp_path, steps=5, num_validations=2)
+    found = trainer.callback_metrics
+    assert {"val_loss_one", "val_loss_two", "val_accuracy_one", "val_accuracy_two"} <= set(found)
+    assert found["val_loss_one"] == found["val_loss_two"]
+
+
+def test_accumulated_batches_weigh_as_their_tokens(tmp_path: Path) -> None:
+    """Two batches of 4 train as one of 8 does, though one has more tokens than the other."""
+    small, _, _ = run(tmp_path / "small", steps=4, dropout=0.0, accumulate_grad_batches=2, batches_per_epoch=8)
+    large, _, _ = run(tmp_path / "large", steps=4, dropout=0.0, batch_size=8, batches_per_epoch=4)
+    for name, weights in large.state_dict().items():
+        torch.testing.assert_close(small.state_dict()[name], weights, rtol=1e-12, atol=1e-12)
+
+
+def test_a_validation_in_between_changes_nothing(uninterrupted, tmp_path: Path) -> None:
+    _, module, _, _ = uninterrupted
+    data = PipelineDataModule(
+        train=TRAIN, validation=VALIDATION, test=VALIDATION, predict=VALIDATION, batches_per_epoch=5
+    )
+    again, seen = make_module(), {}
+    checkpoint = None
+    for stop in (3, 8, 13):
+        recorder = Recorder()
+        trainer = make_trainer(tmp_path / str(stop), recorder, max_steps=stop)
+        trainer.fit(again, data, ckpt_path=checkpoint)
+        checkpoint = tmp_path / str(stop) / f"step={stop}.ckpt"
+        seen |= recorder.batches
+        (found,) = trainer.validate(again, data, verbose=False)
+        (tested,) = trainer.test(again, data, verbose=False)
+        assert tested == {name.replace("val", "test"): value for name, value in found.items()}
+        assert sum(map(len, trainer.predict(again, data))) == 23
+    assert seen == {step: batch_at(TRAIN, step)["ids"].tolist() for step in range(13)}
+    assert all(torch.equal(weights, again.state_dict()[name]) for name, weights in module.state_dict().items())
+
+
+def test_a_checkpoint_between_accumulated_batches_holds_their_gradient(tmp_path: Path) -> None:
+    options = {"steps": 4, "accumulate_grad_batches": 3, "batches_per_epoch": 7}
+    module, recorder, _ = run(tmp_path / "whole", **options, save_batches=True)
+    assert len(recorder.batches) == 10  # the third window ends with the epoch
+    for batch in (0, 1, 2, 6, 7, 8):
+        resumed, after, _ = run(tmp_path / str(batch), **options, checkpoint=tmp_path / "whole" / f"batch={batch}.ckpt")
+        assert after.batches == {step: ids for step, ids in recorder.batches.items() if step > batch}
+        for name, weights in module.state_dict().items():
+            assert torch.equal(weights, resumed.state_dict()[name]), (batch, name)
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 8}, {"batches_per_epoch": 3}, {"limit_train_batches": 2}])
+def test_another_epoch_is_refused_but_at_the_end_of_one(uninterrupted, tmp_path: Path, change: dict) -> None:
+    folder, *_ = uninterrupted
+    with pytest.raises(ValueError, match="may change only where an epoch ends, got .* and a checkpoint at sample 28"):
+        run(tmp_path, steps=13, checkpoint=folder / "step=7.ckpt", **change)
+
+
+def test_another_batch_size_is_taken_up_where_an_epoch_ends(uninterrupted, tmp_path: Path) -> None:
+    folder, *_ = uninterrupted
+    _, recorder, _ = run(tmp_path, steps=16, checkpoint=folder / "step=10.ckpt", batch_size=2, batches_per_epoch=4)
+    larger = attrs.evolve(TRAIN, batch_size=2)
+    assert list(recorder.batches.values()) == [batch_at(larger, 20 + step)["ids"].tolist() for step in range(6)]
+
+
+def test_a_share_of_the_batches_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match="limit_train_batches must be a number of batches, got limit_train_batches=0.5"
+    ):
+        run(tmp_path, steps=3, limit_train_batches=0.5)
+
+
+def test_a_loss_that_is_not_finite_names_the_call_that_replays_it(tmp_path: Path, monkeypatch) -> None:
+    class Spoil(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+            if trainer.global_step == 6:
+                pl_module.model.layers[2].bias.data.fill_(torch.nan)
+
+    message = (
+        r"the loss must be finite, got nan on this rank at step 6 \(rank=0, world_size=1\), of the batch of positions "
+        r"24..27. .*batch_from\(pipeline, 24, rank=0, world_size=1\).*make_generator\(4, \"step\", 6, 0\)"
+    )
+    with pytest.raises(FloatingPointError, match=message):
+        run(tmp_path, steps=9, callbacks=[Spoil()])
+
+
+def test_a_checkpoint_cut_short_is_named(uninterrupted, tmp_path: Path) -> None:
+    folder, *_ = uninterrupted
+    whole = (folder / "step=7.ckpt").read_bytes()
+    for size in (0, 100, len(whole) // 2, len(whole) - 1):
+        cut = tmp_path / f"{size}.ckpt"
+        cut.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=f"got path='.*{size}.ckpt' of {size} bytes, which can't be read"):
+            run(tmp_path / "run", steps=13, checkpoint=cut)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true", "64-true"])
+def test_precisions_agree_with_the_dtypes_of_autocast(tmp_path: Path, precision: str) -> None:
+    seen = []
+
+    class Look(Callback):
+        def on_before_zero_grad(self, trainer, pl_module, optimizer) -> None:
+            with trainer.precision_plugin.forward_context():
+                seen.append(torch.nn.functional.linear(torch.ones(1, 2), torch.ones(1, 2)).dtype)
+
+    module = make_module().float()
+    data = PipelineDataModule(train=TRAIN, batches_per_epoch=5)
+    trainer = make_trainer(tmp_path, Look(), max_steps=1, limit_val_batches=0, precision=precision)
+    trainer.fit(module, data)
+    assert seen == [get_autocast_dtype(precision)]

@@ -79,6 +79,22 @@ def test_the_width_the_side_and_the_mask_are_as_asked_for() -> None:
     assert [row.tolist() for row in unpad_token_ids(batch["ids"], batch["attention_mask"].bool())] == [[5, 6], [9], []]
 
 
+def test_numbers_of_numpy_and_other_devices_make_no_difference() -> None:
+    with torch.device("meta"):
+        field = Ragged(torch.int64, padding_value=np.int64(7))
+        batch = collate_fields(iter(SAMPLES), fields={"ids": field, "labels": field})
+    assert batch["ids"].tolist() == [[5, 6], [9, 7], [7, 7]]
+    assert collate_fields(SAMPLES, fields={"is_buried": Ragged(torch.bool, padding_value=True)})["is_buried"][2].all()
+    infinite = [{"x": [float("inf"), float("nan")]}]
+    assert not collate_fields(infinite, fields={"x": Ragged(torch.float16)})["x"].isfinite().any()
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_side_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match='padding_side must be "left" or "right", got padding_side=.middle'):
+        collate_fields(SAMPLES, fields=FIELDS, padding_side="middle")
+
+
 def test_scalars_alone_have_no_mask() -> None:
     assert list(collate_fields(SAMPLES, fields={"y": Scalar(torch.float32)})) == ["y"]
 
@@ -100,6 +116,9 @@ def test_a_pipeline_takes_it() -> None:
         ({"charge": ["a", "b"]}, TypeError, "each row of charge must hold numbers that float32 holds"),
         ({"is_buried": [1, 0]}, TypeError, "each row of is_buried must"),
         ({"ids": [[5, 6]]}, ValueError, "one length|one-dimensional"),
+        ({"charge": [1e300, 0]}, ValueError, "row 0 of charge must fit float32, got 1e"),
+        ({"charge": [True, False]}, TypeError, "each row of charge must hold numbers that float32 holds"),
+        ({"charge": torch.ones(2, dtype=torch.bfloat16)}, TypeError, "each row of charge must be .*BFloat16"),
         ({"y": "high"}, TypeError, "each row of y must hold numbers"),
         ({"y": [3]}, ValueError, "each row of y must be one-dimensional"),
     ],
@@ -114,6 +133,7 @@ def test_a_field_that_is_missing_is_named() -> None:
         collate_fields([SAMPLES[0], {"ids": [1], "labels": [1]}], fields=FIELDS)
 
 
+@pytest.mark.usefixtures("no_type_checks")
 def test_options_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match="padding_len=1 and 2 tokens in row 0 of ids"):
         collate_fields(SAMPLES, fields=FIELDS, padding_len=1)
@@ -123,5 +143,12 @@ def test_options_that_do_not_fit_are_named() -> None:
         Ragged(torch.int8, padding_value=200)
     with pytest.raises(TypeError, match=r"padding_value must be an integer for torch.int64, got padding_value=0.5"):
         Ragged(torch.int64, padding_value=0.5)
+    with pytest.raises(ValueError, match="padding_value must fit float16, got 100000"):
+        Ragged(torch.float16, padding_value=1e5)
+    for dtype, value in ((torch.int64, True), (torch.float32, "x"), (torch.float32, None), (torch.bool, 1)):
+        with pytest.raises(TypeError, match="padding_value must be"):
+            Ragged(dtype, padding_value=value)
+    with pytest.raises(TypeError, match=r"dtype must be of integers, floats or bools, got dtype=torch.complex64"):
+        Scalar(torch.complex64)
     with pytest.raises(TypeError, match=r"dtype must be a torch.dtype that NumPy has too, got dtype=torch.bfloat16"):
         Scalar(torch.bfloat16)

@@ -65,13 +65,44 @@ def test_a_mixture_within_and_around() -> None:
         assert index_at(order, 59) == SampleIndex(*(int(part[59]) for part in index))
 
 
-def test_draws_with_replacement_have_windows_too() -> None:
+def test_draws_with_replacement_have_windows_longer_than_the_data_set() -> None:
     base = ResampleOrder(length=100, seed=1, num_samples=1000)
-    order = LengthOrder(order=base, lengths=range(100), window=500, batch_size=10, seed=3)
+    order = LengthOrder(order=base, lengths=range(100), window=500, batch_size=500, seed=3)
+    assert (index_at(order, torch.arange(500)).idx.diff() >= 0).all()
     found, expected = (index_at(some, torch.arange(1000)).idx for some in (order, base))
     assert torch.equal(found[:500].sort().values, expected[:500].sort().values)
     with pytest.raises(TypeError, match="ResampleOrder has no inverse"):
         position_of(order, SampleIndex(0, 0, 5))
+
+
+def test_a_sorted_order_of_a_sorted_order_keeps_its_epochs() -> None:
+    inner = LengthOrder(order=EpochOrder(length=5, seed=7), lengths=range(5), window=5, batch_size=1, seed=1)
+    outer = LengthOrder(order=inner, lengths=range(5), window=4, batch_size=1, seed=2)
+    epochs = index_at(outer, torch.arange(15)).idx.reshape(3, 5)
+    assert epochs.sort(dim=1).values.tolist() == [list(range(5))] * 3
+
+
+def test_what_is_left_over_is_no_matter_of_length() -> None:
+    """With tail="drop" the samples that don't fill a batch are left out: short ones and long ones alike."""
+    left_over = []
+    for seed in range(40):
+        base = EpochOrder(length=100, seed=seed, num_samples=100)
+        order = LengthOrder(order=base, lengths=range(100), window=1000, batch_size=32, seed=seed)
+        left_over.append(index_at(order, torch.arange(96, 100)).idx.double().mean().item())
+    assert min(left_over) < 10
+    assert max(left_over) > 90
+    assert 35 < np.mean(left_over) < 65
+
+
+def test_a_mixture_refuses_an_order_twice_also_sorted() -> None:
+    base = EpochOrder(length=5, seed=1)
+    by_length = LengthOrder(order=base, lengths=range(5), window=4, batch_size=2, seed=1)
+    other = LengthOrder(
+        order=EpochOrder(length=5, seed=1, num_samples=60), lengths=range(5), window=4, batch_size=2, seed=1
+    )
+    for pair in ((base, by_length), (by_length, other)):
+        with pytest.raises(ValueError, match="equal|same|twice"):
+            MixtureOrder(orders=pair, weights=(1, 1))
 
 
 def test_a_loader_reads_it_and_goes_on() -> None:
@@ -94,6 +125,12 @@ def test_the_share_of_padding() -> None:
     assert padding_share(order, [0, 0, 0, 0], batch_size=2) == 0
     assert padding_share(order, [1, 3, 2, 2], batch_size=2, num_batches=0) == 0
     assert padding_share(order, [1, 3, 2, 2], batch_size=5) == 0
+    mixed = MixtureOrder(orders=[order, EpochOrder(length=3, seed=1)], weights=(1, 1))
+    for lengths in ([1, 3, 2], ([1, 3, 2, 2], [1, 2, 3], [1])):
+        with pytest.raises(ValueError, match="lengths must be one for each sample of each source"):
+            padding_share(mixed, lengths, batch_size=2, num_batches=1)
+    with pytest.raises(TypeError, match="lengths must be one-dimensional integers"):
+        padding_share(order, [1.9, 3, 2, 2], batch_size=2)
     with pytest.raises(ValueError, match="num_batches must be given for an order without end"):
         padding_share(BASE, LENGTHS, batch_size=2)
     with pytest.raises(IndexError, match="position"):
@@ -105,6 +142,10 @@ def test_the_share_of_padding() -> None:
     [
         ({"lengths": [1, 2]}, ValueError, r"lengths must be one for each sample of each source, got \(2,\) for \(3,\)"),
         ({"lengths": ([1, 2, 3], [1])}, ValueError, r"got \(3, 1\) for \(3,\)"),
+        ({"lengths": [1, 2, 3, 4]}, ValueError, r"got \(4,\) for \(3,\)"),
+        ({"lengths": [1, 2, -3]}, ValueError, "lengths must be in 0.*got lengths=-3"),
+        ({"lengths": [[1, 2, 3], [1]]}, TypeError, "or a tuple of such for several sources"),
+        ({"order": "abc"}, TypeError, "order must be an order, with num_samples, .* got 'abc'"),
         ({"lengths": [1.5, 2, 3]}, TypeError, "lengths must be one-dimensional integers"),
         ({"lengths": [[1, 2, 3]]}, TypeError, "lengths must be one-dimensional integers"),
         ({"window": 0}, ValueError, "window must be in 1.*got window=0"),

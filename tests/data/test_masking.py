@@ -229,3 +229,39 @@ def test_tables_and_spans_that_do_not_fit_are_named(options: dict, message: str)
 def test_a_table_of_another_shape_is_named() -> None:
     with pytest.raises(ValueError, match=r"mask_prob \(64,\) and seeds"):
         mask_tokens(IDS, MASK, seeds=SEEDS, mask_prob=torch.ones(64), **OPTIONS)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_tokens_that_are_no_integers_and_masks_of_integers_are_refused() -> None:
+    for name, value in (("mask_id", 1.5), ("random_ids", [10.7]), ("special_ids", [10.7])):
+        with pytest.raises(TypeError, match=f"{name} must be an integer"):
+            mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS | {name: value})
+    with pytest.raises(ValueError, match="special_ids must fit the ids' torch.uint8, got 300"):
+        mask_tokens(IDS.to(torch.uint8), MASK, seeds=SEEDS, **OPTIONS | {"special_ids": [300]})
+    with pytest.raises(TypeError, match="mask must be of bools"):
+        mask_tokens(IDS, MASK.long(), seeds=SEEDS, **OPTIONS)
+
+
+def test_the_kind_of_a_sequence_of_tokens_makes_no_difference() -> None:
+    expected = mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS)
+    for kind in (list, tuple):
+        found = mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS | {"random_ids": kind(range(10, 30))})
+        assert torch.equal(found.ids, expected.ids)
+
+
+def test_where_chance_chose_some_at_least_one_adds_none() -> None:
+    table = torch.linspace(0.01, 0.2, IDS.shape[1]).expand(IDS.shape)
+    options = OPTIONS | {"seeds": SEEDS, "mask_prob": table * 0.02}
+    everything = torch.ones_like(MASK)
+    without = (mask_tokens(IDS, everything, **options).labels != -100).sum(1)
+    chosen = (mask_tokens(IDS, everything, at_least_one=True, **options).labels != -100).sum(1)
+    assert (without > 1).any()
+    assert torch.equal(chosen, without.clamp(min=1))
+
+
+def test_what_stands_at_padding_is_no_matter() -> None:
+    spans = (torch.arange(200) // 3).expand(64, 200)
+    options = OPTIONS | {"seeds": SEEDS, "mask_prob": 0.3}
+    expected = mask_tokens(IDS, MASK, spans=spans, **options)
+    found = mask_tokens(IDS, MASK, spans=spans.where(MASK, -1), **options)
+    assert torch.equal(found.ids, expected.ids)

@@ -72,6 +72,7 @@ def test_types_stay(dtype) -> None:
     found = corrupt_spans(ids, ids > 0, seeds=torch.tensor([3]), sentinel_ids=SENTINELS, padding_value=7)
     assert (found.ids.dtype, found.target_ids.dtype) == (dtype, dtype)
     assert (found.ids[~found.mask] == 7).all()
+    assert (found.target_ids[~found.target_mask] == 7).all()
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,29 @@ def test_shapes_that_do_not_fit_are_named() -> None:
     ids = torch.arange(6).reshape(2, 3)
     with pytest.raises(ValueError, match=r"got ids \(2, 3\), mask \(2, 3\) and seeds \(3,\)"):
         corrupt_spans(ids, ids > 0, seeds=torch.arange(3), sentinel_ids=[1])
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_tokens_that_are_none_and_masks_of_integers_are_refused() -> None:
+    ids = torch.arange(10, 50, dtype=torch.uint8).reshape(1, 40)
+    given = {"seeds": torch.tensor([1]), "sentinel_ids": [1, 2]}
+    with pytest.raises(ValueError, match="padding_value must fit the ids' torch.uint8, got -1"):
+        corrupt_spans(ids, ids > 0, **given, padding_value=-1)
+    with pytest.raises(TypeError, match=r"sentinel_ids must be an integer, got sentinel_ids=100.9"):
+        corrupt_spans(ids, ids > 0, **given | {"sentinel_ids": [100.9, 2]})
+    for function in (causal_labels, lambda *pair: corrupt_spans(*pair, **given)):
+        with pytest.raises(TypeError, match="mask must be of bools"):
+            function(ids, (ids > 0).long())
+        with pytest.raises(ValueError, match="must have one shape"):
+            function(ids, ids[:, :5] > 0)
+
+
+def test_where_the_mask_can_not_be_looked_at_sentinels_are_counted_for_the_width() -> None:
+    ids = torch.arange(10, 50).reshape(1, 1, 40)
+    run = lambda ids: corrupt_spans(ids, ids > 0, seeds=torch.tensor([1]), sentinel_ids=[1]).ids  # noqa: E731
+    with pytest.raises(ValueError, match="got 1 for 2 spans"):
+        torch.vmap(run)(ids)
+    assert corrupt_spans(ids[0, :0], ids[0, :0] > 0, seeds=torch.arange(0), sentinel_ids=[]).ids.shape == (0, 40)
 
 
 def test_sentinels_are_counted_for_the_rows_that_are_there() -> None:

@@ -70,8 +70,12 @@ def test_the_strand_is_drawn_with_the_probability_asked_for() -> None:
         random_reverse_complement([0], complement=DNA, generator=generator, prob=0.3) == [3] for _ in range(5000)
     )
     assert stats.binomtest(others, 5000, 0.3).pvalue > 1e-6
-    assert random_reverse_complement([0], complement=DNA, generator=generator, prob=0.0) == [0]
-    assert random_reverse_complement([0], complement=DNA, generator=generator, prob=1.0) == [3]
+    generators = draw(), draw()
+    assert random_reverse_complement((0, 1), complement=DNA, generator=generators[0], prob=0.0) == [0, 1]
+    assert random_reverse_complement((0, 1), complement=DNA, generator=generators[1], prob=1.0) == [2, 3]
+    assert torch.equal(generators[0].get_state(), generators[1].get_state())
+    others = sum(random_reverse_complement([0], complement=DNA, generator=generator) == [3] for _ in range(5000))
+    assert stats.binomtest(others, 5000, 0.5).pvalue > 1e-6
 
 
 def test_they_are_transforms_of_a_source() -> None:
@@ -84,6 +88,7 @@ def test_they_are_transforms_of_a_source() -> None:
     assert len({row[0] % 10 for row in small}) > 1
 
 
+@pytest.mark.usefixtures("no_type_checks")
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="length must be in 1.*got length=0"):
         random_crop([1], length=0, generator=draw())
@@ -91,5 +96,13 @@ def test_bad_input_is_named() -> None:
         random_reverse_complement([1], complement=DNA, generator=draw(), prob=1.5)
     with pytest.raises(IndexError, match=r"tokens must be in 0..4, the places of complement, got 0..7"):
         reverse_complement([0, 7], complement=DNA)
+    with pytest.raises(IndexError, match=r"got 0..5"):
+        reverse_complement([0, 5], complement=DNA)
+    with pytest.raises(TypeError, match="row must be an integer, got row=0.7"):
+        reverse_complement([0.7], complement=DNA)
+    with pytest.raises(TypeError, match="row must hold integers, got dtype bool"):
+        reverse_complement(np.array([True]), complement=DNA)
+    with pytest.raises(ValueError, match=r"complement must be in 0..255, got complement=299"):
+        reverse_complement(np.array([0], dtype=np.uint8), complement=list(range(300))[::-1])
     with pytest.raises(IndexError, match=r"got -1..0"):
         reverse_complement(torch.tensor([0, -1]), complement=DNA)

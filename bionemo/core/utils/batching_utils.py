@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int, Integer, Shaped
 from torch import Tensor
 
-from bionemo.core.utils.checks import MAX_INT, AnyInt, check_int
+from bionemo.core.utils.checks import MAX_INT, AnyInt, check_blocks, check_int
 from bionemo.core.utils.rows import Row, Rows, Side, check_fits, check_side, lay_out, read_rows, torch_dtype
 
 __all__ = [
@@ -139,9 +139,8 @@ def pad_token_ids(
         tensor([[ True,  True,  True],
                 [ True, False, False]])
     """
-    if dtype is not None and (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool):
-        message = f"dtype must be an integer type, got dtype={dtype}. Token ids are integers."
-        raise TypeError(message)
+    if dtype is not None:
+        _check_dtype(dtype, "dtype")
     rows = read_rows(token_ids, name="token_ids")
     width = padded_length(rows.lengths, padding_len, pad_size_divisible_by)
     if dtype is None:
@@ -150,6 +149,13 @@ def pad_token_ids(
     _fill(rows, ids, padding_value, padding_side)
     mask = torch.from_numpy(row_mask(rows.lengths, width, padding_side=padding_side))
     return (ids, mask) if device is None else (ids.to(device), mask.to(device))
+
+
+def _check_dtype(dtype: object, name: str) -> None:
+    is_other = not isinstance(dtype, torch.dtype) or dtype.is_floating_point or dtype.is_complex
+    if is_other or dtype == torch.bool:
+        message = f"{name} must be an integer type of torch, got {name}={dtype}. Token ids are integers."
+        raise TypeError(message)
 
 
 def _fill(rows: Rows, ids: Tensor, padding_value: AnyInt, padding_side: Side) -> None:
@@ -179,7 +185,7 @@ def pad_token_ids_into(
         ids_buffer: contiguous, on the CPU, of an integer dtype, any shape with room for the block; written from its
             start. What it held there is lost, also if a token turns out not to fit.
         mask_buffer: likewise, of bools.
-        token_ids: as in `pad_token_ids`, and so are the others.
+        token_ids: as in `pad_token_ids`, and so are the others; none of them in the memory of a buffer.
         padding_value: what stands where no token does.
         padding_len: width of the block.
         pad_size_divisible_by: the width is rounded up to a multiple of this.
@@ -190,7 +196,7 @@ def pad_token_ids_into(
 
     Raises:
         ValueError: if a buffer is too small, not contiguous or not on the CPU, and as `pad_token_ids`.
-        TypeError: as `pad_token_ids`.
+        TypeError: if a buffer is of another kind, and as `pad_token_ids`.
 
     Example:
         >>> buffers = torch.empty(512, dtype=torch.int32), torch.empty(512, dtype=torch.bool)
@@ -198,6 +204,10 @@ def pad_token_ids_into(
         >>> ids.tolist(), ids.data_ptr() == buffers[0].data_ptr()
         ([[5, 6, 7], [8, 1, 1]], True)
     """
+    _check_dtype(ids_buffer.dtype, "ids_buffer's dtype")
+    if mask_buffer.dtype != torch.bool:
+        message = f"mask_buffer must be of bools, got dtype={mask_buffer.dtype}."
+        raise TypeError(message)
     rows = read_rows(token_ids, name="token_ids")
     shape = len(rows.parts), padded_length(rows.lengths, padding_len, pad_size_divisible_by)
     ids, mask = _room(ids_buffer, shape, "ids_buffer"), _room(mask_buffer, shape, "mask_buffer")
@@ -233,14 +243,13 @@ def unpad_token_ids(
 
     Raises:
         ValueError: if the shapes differ.
+        TypeError: if the mask isn't of bools.
 
     Example:
         >>> unpad_token_ids(*pad_token_ids([[5, 6, 7], [], [8]]))
         [tensor([5, 6, 7]), tensor([], dtype=torch.int64), tensor([8])]
     """
-    if ids.shape != mask.shape:
-        message = f"ids and mask must have one shape, got {tuple(ids.shape)} and {tuple(mask.shape)}."
-        raise ValueError(message)
+    check_blocks(ids, mask)
     return list(torch.split(ids[mask], mask.sum(1).tolist())) if len(ids) else []
 
 

@@ -11,10 +11,12 @@ __all__ = [
     "MAX_INT",
     "AnyInt",
     "IntArray",
+    "check_blocks",
     "check_index",
     "check_int",
     "check_int64",
     "check_seed",
+    "check_token",
     "in_graph",
     "is_concrete",
 ]
@@ -156,3 +158,48 @@ def check_index(index: AnyInt | Tensor, /, *, stop: int | None, name: str) -> in
         message = f"{name} must be {allowed}, got {name}={low if low < 0 else high}."
         raise IndexError(message)
     return checked
+
+
+def check_blocks(ids: Tensor, mask: Tensor, /, *, seeds: Tensor | None = None, **others: object) -> None:
+    """Check that a mask, and other tensors beside a block of tokens, belong to it.
+
+    Raises:
+        ValueError: if one has another shape, or the seeds aren't one a row.
+        TypeError: if the mask is none of bools.
+
+    Example:
+        >>> import torch
+        >>> ids = torch.arange(6).reshape(2, 3)
+        >>> check_blocks(ids, ids > 0, seeds=torch.arange(2))
+    """
+    if mask.dtype != torch.bool:
+        message = f"mask must be of bools, True = real token, got dtype={mask.dtype}. Convert it by .bool()."
+        raise TypeError(message)
+    blocks = {"mask": mask} | {name: other for name, other in others.items() if isinstance(other, Tensor)}
+    is_apart = ids.ndim != 2 or any(block.shape != ids.shape for block in blocks.values())  # noqa: PLR2004 - a block
+    if is_apart or (seeds is not None and seeds.shape != ids.shape[:1]):
+        found = ", ".join(f"{name} {tuple(block.shape)}" for name, block in blocks.items())
+        rows = "" if seeds is None else f" and seeds {tuple(seeds.shape)}"
+        message = (
+            f"ids and {', '.join(blocks)} must have one shape of rows and columns"
+            f"{'' if seeds is None else ', and seeds one a row'}, got ids {tuple(ids.shape)}, {found}{rows}."
+        )
+        raise ValueError(message)
+
+
+def check_token(token: AnyInt, dtype: torch.dtype, /, *, name: str) -> int:
+    """Return a token as a Python int, if a dtype holds it.
+
+    Raises:
+        TypeError: if it is no integer.
+        ValueError: if it doesn't fit.
+
+    Example:
+        >>> check_token(3, torch.int8, name="mask_id")
+        3
+    """
+    number, limits = _as_int(token, name), torch.iinfo(dtype)
+    if not limits.min <= number <= limits.max:
+        message = f"{name} must fit the ids' {dtype}, got {number}."
+        raise ValueError(message)
+    return number

@@ -53,7 +53,7 @@ def numpy_dtype(dtype: torch.dtype, /) -> np.dtype[Any]:
         dtype('int16')
     """
     try:
-        return torch.empty(0, dtype=dtype).numpy().dtype
+        return torch.empty(0, dtype=dtype, device="cpu").numpy().dtype
     except TypeError as error:
         message = f"dtype must be a torch.dtype that NumPy has too, got dtype={dtype}. Convert the batch for another."
         raise TypeError(message) from error
@@ -116,7 +116,8 @@ def read_rows(rows: Sequence[Any], /, *, name: str) -> Rows:
     """
     parts: list[Any] = []
     dtypes: set[np.dtype[Any]] = set()
-    last: object = None
+    last: np.dtype[Any] | None = None
+    last_kind: type | None = None
     for number, row in enumerate(rows):
         kind = type(row)
         if kind is list or kind is tuple:
@@ -124,16 +125,19 @@ def read_rows(rows: Sequence[Any], /, *, name: str) -> Rows:
             if row:
                 dtypes.add(_INT64)
             continue
-        part = row.numpy() if kind is Tensor and row.is_cpu and not row.requires_grad else _as_array(row)
+        try:
+            part = row.numpy() if kind is Tensor else _as_array(row, number, name)
+        except (TypeError, RuntimeError):  # elsewhere than on the CPU, with a gradient, or of no dtype of NumPy's
+            part = _as_array(row, number, name)
         if part.ndim != 1:
             raise _not_one_dimensional(part.shape, number, name)
         parts.append(part)
-        if part.dtype is not last and len(part):
-            last = part.dtype if isinstance(row, np.ndarray | Tensor) else _INT64
-            dtypes.add(last)
-    numbers = [_WIDER.get(dtype, dtype) for dtype in dtypes if dtype.kind in "iufb"]
+        if (part.dtype is not last or kind is not last_kind) and len(part):  # most rows are like the one before
+            last, last_kind = part.dtype, kind
+            dtypes.add(last if isinstance(row, np.ndarray | Tensor) else _INT64)
+    numbers = [dtype.newbyteorder("=") for dtype in dtypes if dtype.kind in "iufb"]
     widest = numbers[0] if len(numbers) == 1 else np.result_type(*numbers or (_INT64,))
-    return Rows(parts, list(map(len, parts)), widest)
+    return Rows(parts, list(map(len, parts)), _WIDER.get(widest, widest))
 
 
 def _not_one_dimensional(shape: tuple[int, ...], number: int, name: str) -> ValueError:
@@ -143,13 +147,14 @@ def _not_one_dimensional(shape: tuple[int, ...], number: int, name: str) -> Valu
     )
 
 
-def _as_array(row: Row) -> npt.NDArray[Any]:
+def _as_array(row: Row, number: int, name: str) -> npt.NDArray[Any]:
     """Return what a row holds as an array, an empty sequence as one of ints."""
-    if isinstance(row, Tensor):
-        held: npt.NDArray[Any] = row.detach().cpu().numpy()
-        return held
-    found = np.asarray(row)
-    return found if found.size or isinstance(row, np.ndarray) else found.astype(np.int64)
+    try:
+        found: npt.NDArray[Any] = row.detach().cpu().numpy() if isinstance(row, Tensor) else np.asarray(row)
+    except (TypeError, ValueError, OverflowError) as error:  # bfloat16, rows within a row
+        message = f"each row of {name} must be one sequence of numbers that NumPy has, got row {number}: {error}"
+        raise TypeError(message) from error
+    return found if found.size or isinstance(row, np.ndarray | Tensor) else found.astype(np.int64)
 
 
 def lay_out(rows: Rows, block: npt.NDArray[Any], /, *, side: Side, name: str) -> None:
@@ -180,8 +185,8 @@ def lay_out(rows: Rows, block: npt.NDArray[Any], /, *, side: Side, name: str) ->
 
 
 def _numbers(part: Any, dtype: np.dtype[Any], number: int, name: str) -> Any:
-    """Return a row's numbers in something that a block of a dtype takes without a loss."""
-    found = part if isinstance(part, np.ndarray) else _read_list(part, dtype)
+    """Return a row's numbers in an array that a block of a dtype takes: floats are rounded to it."""
+    found = part if isinstance(part, np.ndarray) else _read_list(part, dtype, number, name)
     if found.ndim != 1:
         raise _not_one_dimensional(found.shape, number, name)
     if found.dtype.kind not in _TAKES[dtype.kind]:
@@ -191,10 +196,17 @@ def _numbers(part: Any, dtype: np.dtype[Any], number: int, name: str) -> Any:
     if dtype.kind in "iu" and len(found) and not np.can_cast(found.dtype, dtype):
         for bound in (found.min(), found.max()):
             check_fits(int(bound), dtype, name=f"row {number} of {name}")
+    if dtype.kind == "f" and len(found) and not np.can_cast(found.dtype, dtype):
+        with np.errstate(over="ignore"):
+            narrow = found.astype(dtype)
+        if (np.isinf(narrow) & np.isfinite(found)).any():
+            message = f"row {number} of {name} must fit {dtype}, got {found[np.isinf(narrow)][0]}."
+            raise ValueError(message)
+        return narrow
     return found
 
 
-def _read_list(row: list[Any] | tuple[Any, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _read_list(row: list[Any] | tuple[Any, ...], dtype: np.dtype[Any], number: int, name: str) -> npt.NDArray[Any]:
     """Return a list's numbers in an array: fast where they are what a block of a dtype takes."""
     if not row:
         return np.empty(0, dtype=dtype)
@@ -202,6 +214,9 @@ def _read_list(row: list[Any] | tuple[Any, ...], dtype: np.dtype[Any]) -> npt.ND
     if kind in _FAST and type(row[0]) is not bool:
         try:
             return np.frombuffer(array(_FAST[kind], row), dtype=_FAST[kind])
-        except (TypeError, OverflowError):
+        except OverflowError as error:
+            message = f"row {number} of {name} must fit {dtype}, got {max(row, key=abs)}."
+            raise ValueError(message) from error
+        except TypeError:
             pass  # the slower way shows what they are
-    return np.asarray(row)
+    return _as_array(row, number, name)

@@ -145,6 +145,12 @@ class PipelineLoader(Generic[Batch]):
         """Whether the order is at its end: nothing will be yielded any more."""
         return batch_stop(self.pipeline, self.consumed_samples) == self.consumed_samples
 
+    @property
+    def last_positions(self) -> range:
+        """The positions of the batch delivered last, of all ranks together; empty where none was in this iteration."""
+        grid = self.pipeline.batch_size
+        return range(max(self._begin, (self.consumed_samples - 1) // grid * grid), self.consumed_samples)
+
     def _next_pause(self) -> int | None:
         """Return the position at which iteration pauses: the end of every `batches_per_epoch`-th step."""
         if self.batches_per_epoch is None:

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from bionemo.core.model.loss import LossSum, TokenCrossEntropy, mean_loss, token_cross_entropy
+from bionemo.core.model.loss import (
+    LossSum,
+    TokenCrossEntropy,
+    add_losses,
+    as_pair,
+    mean_loss,
+    mean_metrics,
+    scale_for_ranks,
+    sum_over_ranks,
+    token_cross_entropy,
+)
 
 
 def test_it_is_torchs_cross_entropy_over_the_labelled_tokens() -> None:
@@ -55,3 +65,38 @@ def test_the_class_serves_training_and_validation() -> None:
 
 def test_a_single_row_of_logits() -> None:
     torch.testing.assert_close(token_cross_entropy(torch.zeros(4), torch.tensor(2)).loss_sum, torch.tensor(4.0).log())
+
+
+def test_the_class_hands_out_what_megatrons_schedules_call() -> None:
+    batch, out = {"labels": torch.tensor([[1, -100]])}, torch.zeros(1, 2, 4)
+    loss_sum, num_tokens, metrics = TokenCrossEntropy().setup(batch)(out)
+    torch.testing.assert_close(loss_sum, torch.tensor(4.0).log())
+    assert (num_tokens.dtype, metrics) == (torch.int64, {})
+    mean, reported = as_pair(LossSum(torch.tensor(6.0, requires_grad=True), torch.tensor(4), {"a": torch.tensor(2)}))
+    assert mean.requires_grad
+    assert not reported["loss"].requires_grad
+    assert {name: float(value) for name, value in reported.items()} == {"loss": 1.5, "a": 0.5}
+
+
+def test_validation_counts_right_guesses() -> None:
+    out = torch.eye(4)[torch.tensor([[1, 2, 3, 0]])]
+    batch = {"labels": torch.tensor([[1, 2, 0, -100]])}
+    loss = TokenCrossEntropy(validation_step=True).forward(batch, out)
+    torch.testing.assert_close(mean_metrics([loss, loss]), {"accuracy": torch.tensor(2 / 3)})
+
+
+def test_metrics_add_up_by_name() -> None:
+    one, two = (LossSum(torch.tensor(1.0), torch.tensor(2), {name: torch.tensor(3)}) for name in ("a", "b"))
+    assert add_losses([one, one]).metrics == {"a": torch.tensor(6)}
+    with pytest.raises(ValueError, match=r"metrics of the same names, got \[\['a'\], \['b'\]\]"):
+        add_losses([one, two])
+
+
+def test_one_process_is_one_rank() -> None:
+    loss = LossSum(torch.tensor(6.0, requires_grad=True), torch.tensor(0), {"a": torch.tensor(2.0)})
+    total = sum_over_ranks(loss)
+    assert not total.loss_sum.requires_grad
+    assert (float(total.loss_sum), float(total.metrics["a"])) == (6.0, 2.0)
+    assert (
+        float(scale_for_ranks(loss, total.num_tokens, world_size=1).detach()) == 6.0
+    )  # no token anywhere divides by one

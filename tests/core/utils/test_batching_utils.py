@@ -96,7 +96,10 @@ def test_the_rows_are_left_as_they_were() -> None:
         (([torch.tensor([True])],), TypeError, "got dtype bool in row 0"),
         (([torch.tensor([])],), TypeError, "got dtype float32 in row 0"),
         (([["a"]],), TypeError, "got dtype <U1 in row 0"),
-        (([[2**63 + 5, -1]],), TypeError, "got dtype (object|float64) in row 0"),
+        (([[2**63 + 5, -1]],), ValueError, f"row 0 of token_ids must fit int64, got {2**63 + 5}"),
+        (([[1], [-(2**70)]],), ValueError, f"row 1 of token_ids must fit int64, got -{2**70}"),
+        (([[[1, 2], [3]]],), (TypeError, ValueError), "each row of token_ids must be one sequence of numbers"),
+        (([torch.ones(2, dtype=torch.bfloat16)],), TypeError, "NumPy has, got row 0: .*BFloat16"),
         (([[2**63]],), ValueError, "row 0 of token_ids must fit int64"),
         (
             ([torch.tensor([1], dtype=torch.int8)], 300),
@@ -116,9 +119,10 @@ def test_tokens_that_do_not_fit_the_type_asked_for_are_refused(dtype: torch.dtyp
         pad_token_ids(rows, dtype=dtype)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64])
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64, np.int64, "int64", int])
 def test_a_type_that_is_no_integer_is_refused(dtype: torch.dtype) -> None:
-    with pytest.raises(TypeError, match=f"dtype must be an integer type, got dtype={dtype}"):
+    with pytest.raises(TypeError, match=f"dtype must be an integer type of torch, got dtype={dtype}"):
         pad_token_ids([[1]], dtype=dtype)
 
 
@@ -145,9 +149,10 @@ def test_rows_are_padded_on_the_left_where_asked() -> None:
 
 
 @pytest.mark.parametrize("padding_side", ["left", "right"])
-def test_a_wide_block_has_its_mask(padding_side) -> None:
-    ids, mask = pad_token_ids([list(range(1, 40_001)), [7]], padding_side=padding_side)
-    assert mask.sum(1).tolist() == [40_000, 1]
+@pytest.mark.parametrize("width", [32_767, 32_768, 40_000])
+def test_a_wide_block_has_its_mask(padding_side, width: int) -> None:
+    ids, mask = pad_token_ids([list(range(1, width + 1)), [7]], padding_side=padding_side)
+    assert mask.sum(1).tolist() == [width, 1]
     assert torch.equal(mask, ids > 0)
 
 
@@ -227,7 +232,7 @@ def test_unpadding_gives_memory_of_its_own() -> None:
 
 @pytest.mark.usefixtures("no_type_checks")
 def test_a_mask_of_another_shape_is_named() -> None:
-    with pytest.raises(ValueError, match=r"one shape, got \(2, 2\) and \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"one shape of rows and columns, got ids \(2, 2\), mask \(2, 1\)"):
         unpad_token_ids(torch.ones(2, 2), torch.ones(2, 1, dtype=torch.bool))
 
 
@@ -241,3 +246,38 @@ def test_truncation_keeps_what_holds_the_rows() -> None:
     assert left[2].tolist() == [0, 1]
     with pytest.raises(ValueError, match="length must be in 1.*got length=0"):
         truncate_token_ids(rows, 0)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("ids_dtype", "mask_dtype", "message"),
+    [
+        (torch.float32, torch.bool, "ids_buffer's dtype must be an integer type"),
+        (torch.bool, torch.bool, "ids_buffer's dtype must be an integer type"),
+        (torch.int64, torch.int64, "mask_buffer must be of bools, got dtype=torch.int64"),
+    ],
+)
+def test_a_buffer_of_another_kind_is_named(ids_dtype, mask_dtype, message) -> None:
+    with pytest.raises(TypeError, match=message):
+        pad_token_ids_into(torch.empty(9, dtype=ids_dtype), torch.empty(9, dtype=mask_dtype), [[1]])
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_mask_of_integers_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"mask must be of bools, True = real token, got dtype=torch.int64"):
+        unpad_token_ids(torch.tensor([[5, 0]]), torch.tensor([[1, 0]]))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [np.array([1, 2], dtype=">i8")],
+        [np.array([1, 2], dtype=">u2"), np.array([3], dtype=">u1")],
+        [np.array([1], dtype=np.uint8), bytearray(b"abc")],
+        [bytearray(b"abc"), np.array([1], dtype=np.uint8)],
+    ],
+)
+def test_bytes_of_any_order_and_rows_in_any_sequence(rows: list) -> None:
+    ids, mask = pad_token_ids(rows)
+    assert [row.tolist() for row in unpad_token_ids(ids, mask)] == [list(row) for row in rows]
+    assert ids.dtype == (torch.int32 if getattr(rows[0], "dtype", None) == ">u2" else torch.int64)

@@ -1,4 +1,7 @@
-"""A package of another distribution in the same namespace: it gets torch and Lightning by bionemo-core."""
+"""A package of another distribution in the same namespace: it gets torch and Lightning by bionemo-core.
+
+It has a model, its configuration, and its data, on nothing but public names, and trains them in three ways.
+"""
 
 import lightning
 import torch

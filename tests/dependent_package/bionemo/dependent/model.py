@@ -1,0 +1,41 @@
+"""A small causal language model of DNA, and its configuration."""
+
+from collections.abc import Mapping
+
+import attrs
+from torch import Tensor, nn
+
+from bionemo.core.model.config import BionemoTrainableModelConfig
+from bionemo.core.model.loss import TokenCrossEntropy
+
+
+class StrandModel(nn.Module):
+    """Reads a strand from left to right, and guesses each next base."""
+
+    def __init__(self, config: "StrandConfig") -> None:
+        super().__init__()
+        self.embed = nn.Embedding(config.vocabulary_size, config.width)
+        self.read = nn.GRU(config.width, config.width, batch_first=True)
+        self.guess = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, config.vocabulary_size))
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits of each next base."""
+        hidden, _ = self.read(self.embed(batch["ids"]))
+        return self.guess(hidden)
+
+
+@attrs.frozen(kw_only=True)
+class StrandConfig(BionemoTrainableModelConfig[StrandModel, TokenCrossEntropy]):
+    """The sizes of a `StrandModel`."""
+
+    vocabulary_size: int = 6
+    width: int = attrs.field(default=16, validator=attrs.validators.ge(1))
+    dropout: float = 0.1
+
+    def configure_model(self) -> StrandModel:
+        """Return a new model."""
+        return StrandModel(self)
+
+    def get_loss_reduction_class(self) -> type[TokenCrossEntropy]:
+        """Return the cross-entropy over the real bases."""
+        return TokenCrossEntropy

@@ -1,0 +1,45 @@
+"""A model package that depends on this one, by its public names alone, trains in every way with the same loss."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent / "dependent_package"
+
+
+def test_it_uses_public_names_alone() -> None:
+    for path in sorted((PACKAGE / "bionemo" / "dependent").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bionemo."):
+                module = __import__(node.module, fromlist=["__all__"]) if "dependent" not in node.module else None
+                assert module is None or {alias.name for alias in node.names} <= set(module.__all__), path
+
+
+def losses(dropout: float, *ways: str) -> dict[str, list[float]]:
+    found = subprocess.run(
+        [sys.executable, "-m", "bionemo.dependent.train", str(dropout), *ways],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def test_ten_steps_have_the_same_loss_in_a_plain_loop_and_under_lightning() -> None:
+    found = losses(0.1, "plain", "lightning")
+    assert len(found["plain"]) == 10
+    assert found["plain"][-1] < found["plain"][0] - 0.1
+    assert found["lightning"] == found["plain"]
+
+
+def test_ten_steps_have_the_same_loss_as_a_pure_function() -> None:
+    """Without dropout: torch draws it in the sequence of the memory, which a transform of a recurrent layer changes."""
+    found = losses(0.0, "plain", "functional")
+    assert found["functional"] == pytest.approx(found["plain"], rel=1e-5)
