@@ -7,6 +7,8 @@ import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
 
+collect_ignore = ["tests/dependent_package"]  # another distribution, which is not installed here
+
 # A machine's speed decides no test. In CI the examples are the same each time; at a developer's they are new ones.
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("many", settings.get_profile("dev"), max_examples=3334)

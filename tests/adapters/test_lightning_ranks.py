@@ -21,6 +21,14 @@ pytestmark = [
 RUNS = {
     "plain": {"steps": 8, "num_workers": 1},
     "accumulated": {"steps": 5, "accumulate_grad_batches": 2, "save_batches": True, "num_validations": 2},
+    "all at once": {
+        "steps": 5,
+        "accumulate_grad_batches": 2,
+        "val_check_interval": 2,
+        "limit_train_batches": 4,
+        "num_validations": 2,
+        "num_workers": 2,
+    },
     "without dropout": {"steps": 8, "dropout": 0.0},
 }
 RESUMED = {
@@ -28,6 +36,8 @@ RESUMED = {
     "plain at the end of an epoch": ("plain", "step=5"),
     "accumulated": ("accumulated", "step=3"),
     "accumulated, between two steps": ("accumulated", "batch=2"),
+    "all at once, within an epoch": ("all at once", "step=3"),
+    "all at once, at the end of one": ("all at once", "step=2"),
 }
 
 

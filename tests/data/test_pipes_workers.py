@@ -122,8 +122,9 @@ def test_a_mixture_and_arrays_are_read_as_they_are() -> None:
         assert batch.tolist() == batch_at(pipeline, step).tolist()
 
 
-def test_an_error_in_a_worker_names_the_sample_and_leaves_no_process() -> None:
-    batches = loader(make(transform=partial(fail_at, bad=3)), num_workers=2, multiprocessing_context="fork")
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_an_error_in_a_worker_names_the_sample_and_leaves_no_process(context: str) -> None:
+    batches = loader(make(transform=partial(fail_at, bad=3)), num_workers=2, multiprocessing_context=context)
     with pytest.raises(
         LookupError, match=r"(?s)no such residue.*while reading position \d+: SampleIndex\(source=0, epoch=0, idx=3\)"
     ):
@@ -132,8 +133,9 @@ def test_an_error_in_a_worker_names_the_sample_and_leaves_no_process() -> None:
     assert batches.consumed_samples % 8 == 0
 
 
-def test_a_worker_that_dies_ends_the_iteration() -> None:
-    batches = loader(make(transform=partial(die_at, bad=3)), num_workers=2, multiprocessing_context="fork")
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_worker_that_dies_ends_the_iteration(context: str) -> None:
+    batches = loader(make(transform=partial(die_at, bad=3)), num_workers=2, multiprocessing_context=context)
     with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)"):
         list(batches)
     assert no_children()
@@ -164,24 +166,31 @@ def test_no_global_random_state_is_moved() -> None:
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
+@pytest.mark.parametrize("context", ["fork", "spawn"])
 @pytest.mark.parametrize("whom", ["main", "all"])
-def test_ctrl_c_leaves_no_process(whom: str) -> None:
-    script = textwrap.dedent(
-        """
-        import sys, time
-        from bionemo.data import EpochOrder, Pipeline, Source
-        from bionemo.data.pipes import loader
-        def slow(sample, *, generator):
-            time.sleep(0.01)
-            return sample
-        sources = Source(list(range(100)), transform=slow)
-        pipeline = Pipeline(order=EpochOrder(length=100, seed=1), sources=sources, batch_size=4, seed=1)
-        for batch in loader(pipeline, num_workers=2, multiprocessing_context="fork"):
-            print("batch", flush=True)
-        """
+def test_ctrl_c_leaves_no_process(whom: str, context: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import time
+            from bionemo.data import EpochOrder, Pipeline, Source
+            from bionemo.data.pipes import loader
+
+            def slow(sample, *, generator):
+                time.sleep(0.01)
+                return sample
+
+            if __name__ == "__main__":
+                sources = Source(list(range(100)), transform=slow)
+                pipeline = Pipeline(order=EpochOrder(length=100, seed=1), sources=sources, batch_size=4, seed=1)
+                for batch in loader(pipeline, num_workers=2, multiprocessing_context="{context}"):
+                    print("batch", flush=True)
+            """
+        )
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script],
+        [sys.executable, script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
