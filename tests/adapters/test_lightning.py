@@ -43,11 +43,8 @@ def test_dropout_is_drawn_from_seed_and_step(uninterrupted, tmp_path: Path) -> N
     before = torch.get_rng_state()
     again, _, _ = run(tmp_path, steps=13)
     assert all(torch.equal(weights, again.state_dict()[name]) for name, weights in module.state_dict().items())
-    (
-        torch.rand(7, generator=(generator := torch.Generator())),
-        generator.set_state(before),
-        torch.rand(7, generator=generator),
-    )
+    generator = torch.Generator().set_state(before)
+    torch.rand(7, generator=generator)  # what `run` draws
     assert torch.equal(torch.get_rng_state(), generator.get_state())
 
 
@@ -204,11 +201,103 @@ def test_a_checkpoint_between_accumulated_batches_holds_their_gradient(tmp_path:
             assert torch.equal(weights, resumed.state_dict()[name]), (batch, name)
 
 
+def test_a_batch_without_tokens_counts_for_nothing(tmp_path: Path) -> None:
+    def without_tokens(rows: list) -> dict[str, torch.Tensor]:
+        batch = trainers.stack(rows)
+        return batch | {"labels": torch.full_like(batch["labels"], -100)}
+
+    def make_pipeline(empty: int):
+        collates = iter([without_tokens, trainers.stack] if empty == 0 else [trainers.stack, without_tokens])
+        return attrs.evolve(TRAIN, collate=lambda rows: next(collates)(rows))  # noqa: PLW0108 - another each time
+
+    pipelines = {empty: make_pipeline(empty) for empty in (0, 1)}
+    alone = attrs.evolve(TRAIN, order=EpochOrder(length=23, seed=1, num_samples=8))
+    for empty, pipeline in pipelines.items():
+        modules = []
+        for train, start, accumulated in ((pipeline, 0, 2), (alone, 4 - 4 * empty, 1)):
+            module = make_module(dropout=0.0)
+            data = PipelineDataModule(train=train, batches_per_epoch=2)
+            options = {"accumulate_grad_batches": accumulated, "limit_val_batches": 0, "max_steps": 1}
+            trainer = make_trainer(tmp_path / f"{empty}{accumulated}", **options)
+            if start:
+                data.train_dataloader().consumed_samples = start
+            trainer.fit(module, data)
+            modules.append(module)
+        for one, two in zip(*(module.parameters() for module in modules), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-14)
+
+
+def test_a_checkpoint_between_batches_is_for_a_fit_with_as_many(tmp_path: Path) -> None:
+    options = {"steps": 4, "accumulate_grad_batches": 3, "batches_per_epoch": 6}
+    run(tmp_path / "whole", **options, save_batches=True)
+    checkpoint = tmp_path / "whole" / "batch=1.ckpt"
+    with pytest.raises(ValueError, match="accumulate_grad_batches must be as it was, got 2 and 3 before"):
+        run(tmp_path / "two", **options | {"accumulate_grad_batches": 2}, checkpoint=checkpoint)
+    fresh, seen = make_module(), make_module()
+    data = PipelineDataModule(train=TRAIN, validation=VALIDATION, batches_per_epoch=6)
+    make_trainer(tmp_path / "validated").validate(seen, data, ckpt_path=checkpoint, verbose=False)
+    fresh.load_state_dict(seen.state_dict())
+    for name, module in (("seen", seen), ("fresh", fresh)):
+        data = PipelineDataModule(train=TRAIN, validation=VALIDATION, batches_per_epoch=6)
+        make_trainer(tmp_path / name, max_steps=1, accumulate_grad_batches=3).fit(module, data)
+    assert all(torch.equal(*pair) for pair in zip(seen.parameters(), fresh.parameters(), strict=True))
+
+
+def test_a_validation_that_broke_off_is_forgotten(tmp_path: Path) -> None:
+    class BreakOff(Callback):
+        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_) -> None:
+            if batch_idx == 2:
+                raise InterruptedError
+
+    module, data = make_module(), PipelineDataModule(train=TRAIN, validation=VALIDATION, batches_per_epoch=5)
+    expected = make_trainer(tmp_path / "a").validate(module, data, verbose=False)
+    with pytest.raises(InterruptedError):
+        make_trainer(tmp_path / "b", BreakOff()).validate(module, data, verbose=False)
+    assert make_trainer(tmp_path / "c").validate(module, data, verbose=False) == expected
+
+
+def test_an_order_that_would_end_between_accumulated_batches_is_refused(tmp_path: Path) -> None:
+    message = "batches_per_epoch must divide the order's 6 batches where some are accumulated, got batches_per_epoch=4"
+    with pytest.raises(ValueError, match=message):
+        make_trainer(tmp_path, accumulate_grad_batches=4, limit_val_batches=0, max_steps=9).fit(
+            make_module(), PipelineDataModule(train=VALIDATION, batches_per_epoch=4)
+        )
+    trainer = make_trainer(tmp_path / "whole", accumulate_grad_batches=4, limit_val_batches=0, max_steps=9)
+    trainer.fit(make_module(), PipelineDataModule(train=VALIDATION))
+    assert trainer.global_step == 2
+
+
+def test_options_that_can_not_be_followed_are_refused(tmp_path: Path) -> None:
+    data = PipelineDataModule(train=TRAIN, validation=VALIDATION, batches_per_epoch=5)
+    with pytest.raises(ValueError, match="overfit_batches must be 0, got overfit_batches=2"):
+        make_trainer(tmp_path, overfit_batches=2, max_steps=9).fit(make_module(), data)
+    for stage in ("test", "predict"):
+        with pytest.raises(ValueError, match=f"{stage} must be given to go through it, got none"):
+            getattr(make_trainer(tmp_path), stage)(make_module(), data)
+
+
+def test_a_dry_run_reads_nothing_away(tmp_path: Path) -> None:
+    data, recorder = PipelineDataModule(train=TRAIN, validation=VALIDATION, batches_per_epoch=5), Recorder()
+    make_trainer(tmp_path / "dry", fast_dev_run=2).fit(make_module(), data)
+    make_trainer(tmp_path / "fit", recorder, max_steps=2, limit_val_batches=0).fit(make_module(), data)
+    assert recorder.batches == {step: batch_at(TRAIN, step)["ids"].tolist() for step in range(2)}
+
+
 @pytest.mark.parametrize("change", [{"batch_size": 8}, {"batches_per_epoch": 3}, {"limit_train_batches": 2}])
 def test_another_epoch_is_refused_but_at_the_end_of_one(uninterrupted, tmp_path: Path, change: dict) -> None:
     folder, *_ = uninterrupted
     with pytest.raises(ValueError, match="may change only where an epoch ends, got .* and a checkpoint at sample 28"):
         run(tmp_path, steps=13, checkpoint=folder / "step=7.ckpt", **change)
+
+
+def test_another_epoch_is_refused_by_a_data_module_of_ones_own_too(uninterrupted, tmp_path: Path, monkeypatch) -> None:
+    class Mine(PipelineDataModule):
+        pass
+
+    folder, *_ = uninterrupted
+    monkeypatch.setattr(trainers, "PipelineDataModule", Mine)
+    with pytest.raises(ValueError, match="may change only where an epoch ends"):
+        run(tmp_path, steps=13, checkpoint=folder / "step=7.ckpt", batch_size=8)
 
 
 def test_another_batch_size_is_taken_up_where_an_epoch_ends(uninterrupted, tmp_path: Path) -> None:

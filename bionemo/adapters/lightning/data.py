@@ -64,7 +64,16 @@ class PipelineDataModule(LightningDataModule):
 
     def _pause(self) -> int | None:
         """Return how many steps a Lightning epoch has; None for the whole order."""
-        limit = 1.0 if self.trainer is None else self.trainer.limit_train_batches
+        if self.trainer is None:
+            return self.batches_per_epoch
+        overfit = getattr(self.trainer, "overfit_batches", 0)
+        if overfit:
+            message = (
+                f"overfit_batches must be 0, got overfit_batches={overfit}: training never goes "
+                "back. Train on an order of a few samples, epoch after epoch."
+            )
+            raise ValueError(message)
+        limit = self.trainer.limit_train_batches
         if isinstance(limit, float) and limit != 1:
             message = f"limit_train_batches must be a number of batches, got limit_train_batches={limit}."
             raise ValueError(message)
@@ -73,52 +82,69 @@ class PipelineDataModule(LightningDataModule):
 
     def train_dataloader(self) -> PipelineLoader[Any]:
         """Return this rank's training batches, from where the last trainer left off."""
-        before = self._train_loader
+        before, pause, (rank, world_size) = self._train_loader, self._pause(), self._place()
         if before is not None:
             before.close()
-        self._train_loader = loader(
+        accumulated = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+        total = num_batches(self.train)
+        if accumulated > 1 and pause is not None and total is not None and total % pause:
+            message = (
+                f"batches_per_epoch must divide the order's {total} batches where some are accumulated, got "
+                f"batches_per_epoch={pause} and accumulate_grad_batches={accumulated}: Lightning would leave the last "
+                "without a step. Leave batches_per_epoch out."
+            )
+            raise ValueError(message)
+        batches = _EpochLoader(
             self.train,
-            *self._place(),
-            batches_per_epoch=self._pause(),
+            rank=rank,
+            world_size=world_size,
+            batches_per_epoch=pause,
+            restart=False,
             start=0 if before is None else before.consumed_samples,
             num_workers=self.num_workers,
         )
-        return self._train_loader
+        if not getattr(self.trainer, "fast_dev_run", False):
+            self._train_loader = batches
+        return batches
 
-    def _evaluated(self, pipelines: Mapping[str, Pipeline[Any]]) -> list[PipelineLoader[Any]]:
+    def _evaluated(self, stage: str, pipelines: Mapping[str, Pipeline[Any]]) -> list[PipelineLoader[Any]]:
+        if not pipelines and stage != "validation":
+            message = f"{stage} must be given to go through it, got none: PipelineDataModule({stage}=...)."
+            raise ValueError(message)
         return [loader(pipeline, *self._place(), restart=True) for pipeline in pipelines.values()]
 
     def val_dataloader(self) -> list[PipelineLoader[Any]]:
         """Return this rank's validation batches, a loader for each pipeline."""
-        return self._evaluated(self.validation)
+        return self._evaluated("validation", self.validation)
 
     def test_dataloader(self) -> list[PipelineLoader[Any]]:
         """Return this rank's test batches, a loader for each pipeline."""
-        return self._evaluated(self.test)
+        return self._evaluated("test", self.test)
 
     def predict_dataloader(self) -> list[PipelineLoader[Any]]:
         """Return the batches that this rank predicts, a loader for each pipeline."""
-        return self._evaluated(self.predict)
+        return self._evaluated("predict", self.predict)
 
     def teardown(self, stage: str) -> None:
         """End the worker processes, if there are any."""
         if self._train_loader is not None:
             self._train_loader.close()
 
+
+class _EpochLoader(PipelineLoader[Any]):
+    """A loader whose state says what an epoch was, too: Lightning counts its batches."""
+
     def state_dict(self) -> dict[str, Any]:
-        """Return what a Lightning epoch is, for `load_state_dict` to compare; the position is in the loader's state."""
-        consumed = 0 if self._train_loader is None else self._train_loader.consumed_samples
-        return {"batch_size": self.train.batch_size, "batches_per_epoch": self._pause(), "consumed_samples": consumed}
+        return super().state_dict() | {"batches_per_epoch": self.batches_per_epoch}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Check that Lightning can go on exactly.
-
-        Raises:
-            ValueError: if an epoch has other steps, and the checkpoint isn't from an end of both.
-        """
-        now = {"batch_size": self.train.batch_size, "batches_per_epoch": self._pause()}
-        saved = {name: state_dict[name] for name in now}
-        consumed = state_dict["consumed_samples"]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        now = {"batch_size": self.pipeline.batch_size, "batches_per_epoch": self.batches_per_epoch}
+        saved = {
+            "batch_size": state["pipeline"]["batch_size"],
+            "batches_per_epoch": state.get("batches_per_epoch", self.batches_per_epoch),
+        }
+        consumed = self.consumed_samples
         if now == saved or all(_is_end_of_epoch(consumed, **numbers) for numbers in (now, saved)):
             return
         message = (

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
@@ -72,7 +73,7 @@ class TrainableModule(LightningModule):
             raise FloatingPointError(self._not_finite(step, loss))
         self.log("train_loss", self.train_loss.reduce([total]), prog_bar=True)
         # Until the step's last batch its number of tokens isn't known: the first batch's stands in for it.
-        self._accumulated.append(total.num_tokens.clamp(min=1))
+        self._accumulated.append(total.num_tokens)
         scaled = scale_for_ranks(loss, self._accumulated[0], self.trainer.world_size)
         return scaled * self.trainer.accumulate_grad_batches  # which Lightning divides by
 
@@ -81,7 +82,7 @@ class TrainableModule(LightningModule):
         first, *others = self._accumulated
         self._accumulated.clear()
         if others:
-            factor = first.double() / torch.stack([first, *others]).sum()
+            factor = first.clamp(min=1).double() / torch.stack([first, *others]).sum().clamp(min=1)
             for parameter in self.parameters():
                 if parameter.grad is not None:
                     parameter.grad *= factor
@@ -94,17 +95,34 @@ class TrainableModule(LightningModule):
                 for name, part in self.named_parameters()
                 if part.grad is not None
             }
-            checkpoint[_ACCUMULATED] = {"num_tokens": list(self._accumulated), "gradients": gradients}
+            checkpoint[_ACCUMULATED] = {
+                "num_tokens": list(self._accumulated),
+                "gradients": gradients,
+                "accumulate_grad_batches": self.trainer.accumulate_grad_batches,
+            }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the gradient of the batches that were accumulated, until training starts."""
-        self._restored = checkpoint.get(_ACCUMULATED)
+        self._restored = checkpoint.get(_ACCUMULATED) if self.trainer.state.fn == TrainerFn.FITTING else None
 
     def on_train_start(self) -> None:
-        """Go on with the gradient of the batches that were accumulated."""
-        restored, self._restored = self._restored, None
-        self._accumulated = [] if restored is None else [count.to(self.device) for count in restored["num_tokens"]]
-        for name, gradient in () if restored is None else restored["gradients"].items():
+        """Go on with the gradient of the batches that were accumulated.
+
+        Raises:
+            ValueError: if another number of batches is accumulated now.
+        """
+        restored, self._restored, self._accumulated = self._restored, None, []
+        if restored is None:
+            return
+        now, before = self.trainer.accumulate_grad_batches, restored["accumulate_grad_batches"]
+        if now != before:
+            message = (
+                f"accumulate_grad_batches must be as it was, got {now} and {before} before, at a checkpoint between "
+                "accumulated batches. Change it at a checkpoint behind an optimizer's step."
+            )
+            raise ValueError(message)
+        self._accumulated = [count.to(self.device) for count in restored["num_tokens"]]
+        for name, gradient in restored["gradients"].items():
             self.get_parameter(name).grad = gradient.to(self.device)
 
     def _not_finite(self, step: int, loss: LossSum) -> str:
@@ -133,9 +151,24 @@ class TrainableModule(LightningModule):
         return self.model(batch)
 
     def on_train_epoch_end(self) -> None:
-        """Stop when the order is at its end: Lightning would go through empty epochs for ever."""
+        """Stop when the order is at its end: Lightning would go through empty epochs for ever.
+
+        Raises:
+            RuntimeError: if accumulated batches are left without an optimizer's step.
+        """
         if getattr(self.trainer.train_dataloader, "is_exhausted", False):
             self.trainer.should_stop = True
+            if self._accumulated:
+                message = f"the order ended behind {len(self._accumulated)} accumulated batches, without a step."
+                raise RuntimeError(message)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what a validation that broke off had counted."""
+        self._evaluated.clear()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what a test that broke off had counted."""
+        self._evaluated.clear()
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all tokens validated, on all ranks together."""

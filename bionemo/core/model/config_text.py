@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeVar
 
 import attrs
 import torch
 import yaml
-from cattrs import BaseValidationError, Converter, transform_error
+from cattrs import BaseValidationError, Converter, StructureHandlerNotFoundError, transform_error
 from cattrs.preconf.json import make_converter
 
 __all__ = ["config_from_json", "config_from_yaml", "config_id", "config_to_json", "config_to_yaml"]
@@ -24,9 +26,13 @@ def _take(*kinds: type) -> Callable[[Any, Any], Any]:
 
     def take(value: Any, kind: Any) -> Any:
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            hint = " (YAML 1.1 reads a number such as 1e-5 as text: write 1.0e-5)" if kind is float else ""
+            is_number = kind is float and isinstance(value, str)
+            hint = " (YAML 1.1 reads a number such as 1e-5 as text: write 1.0e-5)" if is_number else ""
             message = f"must be of type {kind.__name__}, got {value!r} of type {type(value).__name__}{hint}"
             raise TypeError(message)
+        if isinstance(value, float) and not math.isfinite(value):
+            message = f"must be finite, got {value!r}"
+            raise ValueError(message)
         return kind(value)
 
     return take
@@ -40,8 +46,17 @@ def _take_dtype(value: Any, _: Any) -> torch.dtype:
     return found
 
 
+def _in_sequence(values: Iterable[Any]) -> list[Any]:
+    """Return the members of a set in a sequence that is the same in every process."""
+    return sorted(values, key=json.dumps)
+
+
 def _make_converter() -> Converter:
-    converter = make_converter(forbid_extra_keys=True)
+    converter = make_converter(forbid_extra_keys=True, unstruct_collection_overrides={AbstractSet: _in_sequence})
+    # Equal numbers give equal text: 1 in a field of floats, True in one of ints, -0.0, and NumPy's.
+    converter.register_unstructure_hook(float, lambda value: float(value) + 0.0)
+    converter.register_unstructure_hook(int, int)
+    converter.register_unstructure_hook(bool, bool)
     for kind, kinds in ((int, (int,)), (float, (int, float)), (str, (str,)), (bool, (bool,))):
         converter.register_structure_hook(kind, _take(*kinds))
     converter.register_structure_hook(torch.dtype, _take_dtype)
@@ -64,7 +79,18 @@ def _to_plain(config: Any) -> dict[str, Any]:
     if any(field.name == _TYPE for field in attrs.fields(kind)):
         message = f"config must have no field called {_TYPE}, got {kind.__name__}: that is where its class is named."
         raise TypeError(message)
-    plain: dict[str, Any] = {_TYPE: _name(kind)} | _CONVERTER.unstructure(config)
+    try:
+        text = json.dumps(_CONVERTER.unstructure(config), allow_nan=False)
+        is_whole = _CONVERTER.structure(json.loads(text), kind) == config
+    except (TypeError, BaseValidationError, StructureHandlerNotFoundError) as error:
+        message = f"config must hold plain values of the types of its fields, got {config!r}: {error}"
+        raise TypeError(message) from error
+    if not is_whole:
+        message = (
+            f"config must come back from its text as it was, got {config!r}: a field holds more than its type says."
+        )
+        raise TypeError(message)
+    plain: dict[str, Any] = {_TYPE: _name(kind)} | json.loads(text)
     return plain
 
 
@@ -79,6 +105,9 @@ def _from_plain(kind: type[Config], plain: Any) -> Config:
         raise ValueError(message)
     try:
         return _CONVERTER.structure(fields, kind)
+    except StructureHandlerNotFoundError as error:
+        message = f"{kind.__name__} must have fields of plain types and records, got {error}"
+        raise ValueError(message) from error
     except BaseValidationError as error:
         known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
         listed = "; ".join(transform_error(error, format_exception=_said))
@@ -86,7 +115,7 @@ def _from_plain(kind: type[Config], plain: Any) -> Config:
         raise ValueError(message) from error
 
 
-def _said(error: BaseException, _: type | None) -> str:
+def _said(error: BaseException, _: Any) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error).removesuffix(".")
 
 
@@ -99,7 +128,8 @@ def config_to_json(config: Any, /) -> str:
         config: an attrs record of numbers, text, dtypes, sequences, mappings, enumerations and such records.
 
     Raises:
-        TypeError: if it is no attrs record, or holds something else.
+        TypeError: if it is no attrs record, or holds what would not come back: values of other types than its fields
+            say, a record with more fields than the field's class.
         ValueError: if it holds a number that JSON doesn't have: infinite, or none.
 
     Example:
@@ -143,7 +173,8 @@ def config_to_yaml(config: Any, /) -> str:
     Law: `config_from_yaml(type(config), config_to_yaml(config)) == config`.
 
     Raises:
-        TypeError: if it is no attrs record, or holds anything but plain values.
+        TypeError: as `config_to_json`.
+        ValueError: likewise.
 
     Example:
         >>> @attrs.frozen
@@ -153,11 +184,7 @@ def config_to_yaml(config: Any, /) -> str:
         type: bionemo.core.model.config_text.Sizes
         width: 64
     """
-    try:
-        text: str = yaml.safe_dump(_to_plain(config), sort_keys=False)
-    except yaml.YAMLError as error:
-        message = f"config must hold plain values, got {config!r}: {error}"
-        raise TypeError(message) from error
+    text: str = yaml.safe_dump(_to_plain(config), sort_keys=False)
     return text
 
 

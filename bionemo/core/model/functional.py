@@ -28,7 +28,7 @@ def init_params(config: BionemoModelConfig[Any], /, *, generator: torch.Generato
         generator: moves on as in `build_model`.
 
     Returns:
-        Tensors by their name in the module, which don't ask for a gradient.
+        Tensors by their name in the module, which don't ask for a gradient; also those that the module holds fixed.
 
     Raises:
         TypeError: if the configuration builds something else than a `torch.nn.Module`.
@@ -55,8 +55,9 @@ def apply(
     the sequence of the memory, which a transform may change: dropout may then fall on other elements than in the
     module.)
 
-    Law: equal to calling the module that has these parameters. Neither they nor any module changes: what a forward pass
-    writes to buffers (running means) is dropped.
+    Law: equal to calling the module that has these parameters. Neither they nor any buffer change: what a forward pass
+    writes to buffers (running means) is dropped. The buffers are those that the configuration's module starts with; one
+    that is drawn at random, and a forward pass that writes to other attributes, are outside of this law.
 
     Args:
         config: hashable, as a frozen record is; its module is built once and kept for the last 16 configurations.
@@ -90,7 +91,7 @@ def apply(
         >>> torch.vmap(torch.func.grad(loss_fn), in_dims=(0, None))(stacked, inputs)["weight"].shape
         torch.Size([4, 1, 3])
     """
-    model = _skeleton(config, training)
+    model = _skeleton(config, repr(config), training)
     expected = [name for name, _ in model.named_parameters()]
     if set(expected) != set(params):
         message = f"params must be those of the model, {', '.join(expected)}, got {', '.join(params)}. See init_params."
@@ -101,8 +102,8 @@ def apply(
 
 
 @lru_cache(maxsize=16)
-def _skeleton(config: BionemoModelConfig[Any], training: bool) -> nn.Module:  # noqa: FBT001 - a key of the cache
-    """Return a module whose parameters are exchanged at every call."""
+def _skeleton(config: BionemoModelConfig[Any], _shown: str, training: bool) -> nn.Module:  # noqa: FBT001 - keys
+    """Return a module whose parameters are exchanged at every call; 1 and True are equal, and shown apart."""
 
     def build() -> nn.Module:
         model = _checked(build_model(config, generator=make_generator(0, "skeleton")))

@@ -37,7 +37,7 @@ class LossSum(NamedTuple):
     """In the unit of the loss (nats)."""
     num_tokens: Int[Tensor, ""]
     metrics: dict[str, Float[Tensor, ""] | Int[Tensor, ""]] = {}  # noqa: RUF012 - never changed
-    """Other sums over the same tokens, by name: of right guesses, for one."""
+    """Other sums over the same tokens, by name: of right guesses, for one. Never changed in place."""
 
 
 def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[Tensor, "*batch"], /) -> LossSum:
@@ -54,10 +54,20 @@ def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[
         The sum, in the dtype of the logits and at least float32, and the number of labelled tokens; 0 and 0 where there
         is none.
 
+    Raises:
+        ValueError: if the logits aren't one row a label.
+        TypeError: if the labels are no integers.
+
     Example:
         >>> token_cross_entropy(torch.zeros(3, 4), torch.tensor([1, -100, 2])).num_tokens
         tensor(2)
     """
+    if logits.shape[:-1] != labels.shape:
+        message = f"logits must be one row a label, got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}."
+        raise ValueError(message)
+    if labels.is_floating_point():
+        message = f"labels must be integers, got dtype={labels.dtype}."
+        raise TypeError(message)
     loss_sum = torch.nn.functional.cross_entropy(
         logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32)),
         labels.flatten().long(),
@@ -70,7 +80,7 @@ def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[
 def add_losses(losses: Sequence[LossSum], /) -> LossSum:
     """Return the loss of several parts of a batch together.
 
-    Law: equal to the loss of the batch in one piece, to rounding, with equal gradients.
+    Law: equal to the loss of the batch in one piece, to rounding, with equal gradients; summed in at least float32.
 
     Args:
         losses: one a part, with metrics of the same names; those without tokens count for nothing.
@@ -90,8 +100,9 @@ def add_losses(losses: Sequence[LossSum], /) -> LossSum:
     if any(set(loss.metrics) != set(names) for loss in losses):
         message = f"losses must have metrics of the same names, got {[sorted(loss.metrics) for loss in losses]}."
         raise ValueError(message)
+    loss_sums = torch.stack([loss.loss_sum for loss in losses])
     return LossSum(
-        torch.stack([loss.loss_sum for loss in losses]).sum(),
+        loss_sums.to(torch.promote_types(loss_sums.dtype, torch.float32)).sum(),
         torch.stack([loss.num_tokens for loss in losses]).sum(),
         {name: torch.stack([loss.metrics[name] for loss in losses]).sum() for name in names},
     )
@@ -153,11 +164,11 @@ def sum_over_ranks(loss: LossSum, /, group: torch.distributed.ProcessGroup | Non
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return LossSum(loss.loss_sum.detach(), loss.num_tokens, {n: part.detach() for n, part in loss.metrics.items()})
     names = sorted(loss.metrics)
+    parts = (*loss[:2], *(loss.metrics[name] for name in names))
     # One message: counts of tokens are exact in float64 to 2**53.
-    sums = torch.stack([part.detach().double() for part in (*loss[:2], *(loss.metrics[name] for name in names))])
+    sums = torch.stack([part.detach().double() for part in parts])
     torch.distributed.all_reduce(sums, group=group)
-    like = (*loss[:2], *(loss.metrics[name] for name in names))
-    loss_sum, num_tokens, *metrics = (total.to(part.dtype) for total, part in zip(sums, like, strict=True))
+    loss_sum, num_tokens, *metrics = (total.to(part.dtype) for total, part in zip(sums, parts, strict=True))
     return LossSum(loss_sum, num_tokens, dict(zip(names, metrics, strict=True)))
 
 

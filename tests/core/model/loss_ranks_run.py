@@ -29,7 +29,10 @@ def main(folder: str) -> None:
         bounds = [0, *cuts, rows]
         parts = [slice(bounds[2 * rank + micro], bounds[2 * rank + micro + 1]) for micro in range(2)]
         losses = [token_cross_entropy(inputs[part] @ weights, labels[part]) for part in parts]
-        losses = [loss._replace(metrics={"b": loss.num_tokens * 2, "a": loss.loss_sum * 3}) for loss in losses]
+        metrics = [{"b": loss.num_tokens * 2, "a": loss.loss_sum * 3} for loss in losses]
+        if rank:  # the names stand in another sequence
+            metrics = [dict(reversed(part.items())) for part in metrics]
+        losses = [loss._replace(metrics=part) for loss, part in zip(losses, metrics, strict=True)]
         num_empty += int(losses[0].num_tokens + losses[1].num_tokens) == 0
         total = sum_over_ranks(add_losses(losses))
         scaled = sum(scale_for_ranks(loss, total.num_tokens, world_size) for loss in losses)

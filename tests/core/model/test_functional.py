@@ -1,5 +1,6 @@
 """Models as pure functions of their parameters."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import attrs
@@ -108,6 +109,71 @@ def test_nothing_is_kept_of_what_a_forward_pass_writes() -> None:
     model = build_model(config, generator=make_generator(42)).eval()
     assert torch.equal(first, model(INPUTS.float(), scale=2.0))  # its running means are those of a new model
     assert all(torch.equal(before[name], part) for name, part in params.items())
+
+
+class Counting(nn.Module):
+    """A model that counts its calls in a buffer, in any mode."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = 2.0 if scale is True else 3.0
+        self.weight = nn.Parameter(torch.ones(1))
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return inputs * self.weight * self.scale * self.calls
+
+
+@attrs.frozen
+class CountingConfig(BionemoModelConfig[Counting]):
+    scale: float = 3.0
+
+    def configure_model(self) -> Counting:
+        return Counting(self.scale)
+
+
+def test_calls_do_not_see_one_another() -> None:
+    params = init_params(CountingConfig(), generator=make_generator(1))
+    assert [float(apply(CountingConfig(), params, torch.ones(1))) for _ in range(3)] == [3.0, 3.0, 3.0]
+    assert not apply(CountingConfig(), params, torch.ones(1)).requires_grad
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_configurations_that_compare_equal_and_build_other_models_are_kept_apart() -> None:
+    params = init_params(CountingConfig(), generator=make_generator(1))
+    assert CountingConfig(scale=True) == CountingConfig(scale=1)
+    found = [float(apply(CountingConfig(scale=scale), params, torch.ones(1))) for scale in (True, 1)]
+    assert found == [2.0, 3.0]
+
+
+class Slow(nn.Module):
+    """A model that waits between two uses of its weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        first = inputs * self.weight
+        time.sleep(0.01)
+        return first - self.weight
+
+
+@attrs.frozen
+class SlowConfig(BionemoModelConfig[Slow]):
+    def configure_model(self) -> Slow:
+        return Slow()
+
+
+def test_threads_do_not_change_a_module_under_one_another() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(
+                lambda value: apply(SlowConfig(), {"weight": torch.full((1,), float(value))}, torch.ones(1)), range(8)
+            )
+        )
+    assert [float(part) for part in found] == [0.0] * 8
 
 
 def test_threads_do_not_mix_their_parameters() -> None:

@@ -100,3 +100,16 @@ def test_one_process_is_one_rank() -> None:
     assert (
         float(scale_for_ranks(loss, total.num_tokens, world_size=1).detach()) == 6.0
     )  # no token anywhere divides by one
+
+
+def test_small_types_are_added_up_in_float32() -> None:
+    parts = [LossSum(torch.tensor(60_000.0, dtype=torch.float16), torch.tensor(1))] * 3
+    assert float(add_losses(parts).loss_sum) == 3 * float(torch.tensor(60_000.0, dtype=torch.float16))
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_labels_that_do_not_belong_to_the_logits_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"one row a label, got logits \(2, 3, 4\) and labels \(3, 2\)"):
+        token_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(3, 2, dtype=torch.int64))
+    with pytest.raises(TypeError, match="labels must be integers, got dtype=torch.float32"):
+        token_cross_entropy(torch.zeros(3, 4), torch.zeros(3))
