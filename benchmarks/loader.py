@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,12 +22,23 @@ from bionemo.data.pipes import loader
 LENGTH = 200_000
 
 
-class AtOnce(list[int]):
-    """A list that gives many at once."""
+class AtOnce:
+    """Numbers that are given many at once; kept close together, as both sides would wait for scattered objects."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.numbers = array("q", numbers)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> int:
+        """Return the sample at a place."""
+        return self.numbers[index]
 
     def __getitems__(self, indices: list[int]) -> list[int]:
         """Return the samples at some places."""
-        return [self[index] for index in indices]
+        return [self.numbers[index] for index in indices]
 
 
 def as_it_is(samples: list[Any]) -> list[Any]:

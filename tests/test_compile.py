@@ -27,11 +27,11 @@ def test_every_map_makes_one_graph_for_all_lengths_seeds_and_sizes() -> None:
 
 @needs_compiler
 def test_machine_code_gives_the_same_answers() -> None:
-    run_cases("inductor", "hashing", "draws", "resampling", "masking")
+    run_cases("inductor", "hashing", "draws")
 
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["permutation", "epochs", "blocks", "mixtures"])
-def test_machine_code_of_permutations_gives_the_same_answers(case: str) -> None:
+@pytest.mark.parametrize("case", ["permutation", "epochs", "blocks", "mixtures", "resampling", "masking", "targets"])
+def test_machine_code_of_every_map_gives_the_same_answers(case: str) -> None:
     run_cases("inductor", case)

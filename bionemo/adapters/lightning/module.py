@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,15 +12,18 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from bionemo.adapters.lightning.accumulation import (
+    ACCUMULATED,
+    rescale_gradients,
+    restore_gradients,
+    save_gradients,
+)
 from bionemo.core.model.config import BionemoTrainableModelConfig, build_model
 from bionemo.core.model.loss import LossSum, add_losses, mean_metrics, scale_for_ranks, sum_over_ranks
 from bionemo.core.utils.checks import AnyInt, check_seed
 from bionemo.core.utils.random_utils import make_generator, random_torch_context
 
 __all__ = ["TrainableModule"]
-
-_ACCUMULATED: Final = "accumulated"
-"""Where a checkpoint holds the gradient of batches between two steps of the optimizer."""
 
 
 class TrainableModule(LightningModule):
@@ -79,31 +82,17 @@ class TrainableModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Put the number of tokens of all accumulated batches in the place of that of the first."""
-        first, *others = self._accumulated
+        rescale_gradients(self, self._accumulated)
         self._accumulated.clear()
-        if others:
-            factor = first.clamp(min=1).double() / torch.stack([first, *others]).sum().clamp(min=1)
-            for parameter in self.parameters():
-                if parameter.grad is not None:
-                    parameter.grad *= factor
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the gradient between two batches of an optimizer's step: its mean over the ranks, each has its own."""
+        """Save the gradient between two batches of an optimizer's step."""
         if self._accumulated:
-            gradients = {
-                name: self.trainer.strategy.reduce(part.grad.clone(), reduce_op="mean")
-                for name, part in self.named_parameters()
-                if part.grad is not None
-            }
-            checkpoint[_ACCUMULATED] = {
-                "num_tokens": list(self._accumulated),
-                "gradients": gradients,
-                "accumulate_grad_batches": self.trainer.accumulate_grad_batches,
-            }
+            checkpoint[ACCUMULATED] = save_gradients(self, self._accumulated)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the gradient of the batches that were accumulated, until training starts."""
-        self._restored = checkpoint.get(_ACCUMULATED) if self.trainer.state.fn == TrainerFn.FITTING else None
+        self._restored = checkpoint.get(ACCUMULATED) if self.trainer.state.fn == TrainerFn.FITTING else None
 
     def on_train_start(self) -> None:
         """Go on with the gradient of the batches that were accumulated.
@@ -111,19 +100,8 @@ class TrainableModule(LightningModule):
         Raises:
             ValueError: if another number of batches is accumulated now.
         """
-        restored, self._restored, self._accumulated = self._restored, None, []
-        if restored is None:
-            return
-        now, before = self.trainer.accumulate_grad_batches, restored["accumulate_grad_batches"]
-        if now != before:
-            message = (
-                f"accumulate_grad_batches must be as it was, got {now} and {before} before, at a checkpoint between "
-                "accumulated batches. Change it at a checkpoint behind an optimizer's step."
-            )
-            raise ValueError(message)
-        self._accumulated = [count.to(self.device) for count in restored["num_tokens"]]
-        for name, gradient in restored["gradients"].items():
-            self.get_parameter(name).grad = gradient.to(self.device)
+        self._accumulated = [] if self._restored is None else restore_gradients(self, self._restored)
+        self._restored = None
 
     def _not_finite(self, step: int, loss: LossSum) -> str:
         place = f"rank={self.global_rank}, world_size={self.trainer.world_size}"
