@@ -1,11 +1,10 @@
 """The gradient of batches that are accumulated: weighed by their tokens, and kept in a checkpoint between them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["ACCUMULATED", "rescale_gradients", "restore_gradients", "save_gradients"]
 
@@ -13,8 +12,16 @@ ACCUMULATED: Final = "accumulated"
 """Where a checkpoint holds them."""
 
 
-def rescale_gradients(module: LightningModule, num_tokens: Sequence[Tensor], /) -> None:
-    """Put the number of tokens of all batches of a step in the place of the first one's, by which they were divided."""
+def rescale_gradients(module: nn.Module, num_tokens: Sequence[Tensor], /) -> None:
+    """Put the number of tokens of all batches of a step in the place of the first one's, by which they were divided.
+
+    Example:
+        >>> module = nn.Linear(1, 1, bias=False)
+        >>> module.weight.grad = torch.ones(1, 1)
+        >>> rescale_gradients(module, [torch.tensor(2), torch.tensor(6)])
+        >>> module.weight.grad
+        tensor([[0.2500]])
+    """
     first, *others = num_tokens
     if others:
         factor = first.clamp(min=1).double() / torch.stack([first, *others]).sum().clamp(min=1)
@@ -23,32 +30,55 @@ def rescale_gradients(module: LightningModule, num_tokens: Sequence[Tensor], /) 
                 parameter.grad *= factor
 
 
-def save_gradients(module: LightningModule, num_tokens: Sequence[Tensor], /) -> dict[str, Any]:
-    """Return what a checkpoint holds between two batches of a step: the gradients' means over the ranks."""
+def save_gradients(
+    module: nn.Module, num_tokens: Sequence[Tensor], /, *, accumulated: int, mean: Callable[[Tensor], Tensor]
+) -> dict[str, Any]:
+    """Return what a checkpoint holds between two batches of a step.
+
+    Args:
+        module: whose gradients.
+        num_tokens: of each batch so far.
+        accumulated: batches of a step.
+        mean: gives the mean of a tensor over the ranks, each of which has a gradient of its own.
+
+    Example:
+        >>> module = nn.Linear(1, 1, bias=False)
+        >>> module.weight.grad = torch.ones(1, 1)
+        >>> saved = save_gradients(module, [torch.tensor(2)], accumulated=3, mean=lambda gradient: gradient)
+        >>> saved["gradients"]
+        {'weight': tensor([[1.]])}
+    """
     return {
         "num_tokens": list(num_tokens),
-        "accumulate_grad_batches": module.trainer.accumulate_grad_batches,
+        "accumulate_grad_batches": accumulated,
         "gradients": {
-            name: module.trainer.strategy.reduce(part.grad.clone(), reduce_op="mean")
-            for name, part in module.named_parameters()
-            if part.grad is not None
+            name: mean(part.grad.clone()) for name, part in module.named_parameters() if part.grad is not None
         },
     }
 
 
-def restore_gradients(module: LightningModule, saved: Mapping[str, Any], /) -> list[Tensor]:
+def restore_gradients(module: nn.Module, saved: Mapping[str, Any], /, *, accumulated: int) -> list[Tensor]:
     """Give a module the gradients of a checkpoint, and return the numbers of tokens of the batches behind them.
 
     Raises:
         ValueError: if another number of batches is accumulated now.
+
+    Example:
+        >>> module = nn.Linear(1, 1, bias=False)
+        >>> module.weight.grad = torch.ones(1, 1)
+        >>> saved = save_gradients(module, [torch.tensor(2)], accumulated=3, mean=lambda gradient: gradient)
+        >>> restore_gradients(nn.Linear(1, 1, bias=False), saved, accumulated=3)
+        [tensor(2)]
     """
-    now, before = module.trainer.accumulate_grad_batches, saved["accumulate_grad_batches"]
-    if now != before:
+    before = saved["accumulate_grad_batches"]
+    if accumulated != before:
         message = (
-            f"accumulate_grad_batches must be as it was, got {now} and {before} before, at a checkpoint between "
-            "accumulated batches. Change it at a checkpoint behind an optimizer's step."
+            f"accumulate_grad_batches must be as it was, got {accumulated} and {before} before, at a checkpoint "
+            "between accumulated batches. Change it at a checkpoint behind an optimizer's step."
         )
         raise ValueError(message)
     for name, gradient in saved["gradients"].items():
-        module.get_parameter(name).grad = gradient.to(module.device)
-    return [count.to(module.device) for count in saved["num_tokens"]]
+        parameter = module.get_parameter(name)
+        parameter.grad = gradient.to(parameter.device)
+    device = next(module.parameters()).device
+    return [count.to(device) for count in saved["num_tokens"]]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +13,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from bionemo.adapters.lightning.accumulation import (
-    ACCUMULATED,
-    rescale_gradients,
-    restore_gradients,
-    save_gradients,
-)
+from bionemo.adapters.lightning import accumulation
 from bionemo.core.model.config import BionemoTrainableModelConfig, build_model
 from bionemo.core.model.loss import LossSum, add_losses, mean_metrics, scale_for_ranks, sum_over_ranks
 from bionemo.core.utils.checks import AnyInt, check_seed
@@ -82,17 +78,24 @@ class TrainableModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Put the number of tokens of all accumulated batches in the place of that of the first."""
-        rescale_gradients(self, self._accumulated)
+        accumulation.rescale_gradients(self, self._accumulated)
         self._accumulated.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the gradient between two batches of an optimizer's step."""
         if self._accumulated:
-            checkpoint[ACCUMULATED] = save_gradients(self, self._accumulated)
+            checkpoint[accumulation.ACCUMULATED] = accumulation.save_gradients(
+                self,
+                self._accumulated,
+                accumulated=self.trainer.accumulate_grad_batches,
+                mean=partial(self.trainer.strategy.reduce, reduce_op="mean"),
+            )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the gradient of the batches that were accumulated, until training starts."""
-        self._restored = checkpoint.get(ACCUMULATED) if self.trainer.state.fn == TrainerFn.FITTING else None
+        self._restored = (
+            checkpoint.get(accumulation.ACCUMULATED) if self.trainer.state.fn == TrainerFn.FITTING else None
+        )
 
     def on_train_start(self) -> None:
         """Go on with the gradient of the batches that were accumulated.
@@ -100,8 +103,10 @@ class TrainableModule(LightningModule):
         Raises:
             ValueError: if another number of batches is accumulated now.
         """
-        self._accumulated = [] if self._restored is None else restore_gradients(self, self._restored)
-        self._restored = None
+        restored, self._restored, self._accumulated = self._restored, None, []
+        if restored is not None:
+            now = self.trainer.accumulate_grad_batches
+            self._accumulated = accumulation.restore_gradients(self, restored, accumulated=now)
 
     def _not_finite(self, step: int, loss: LossSum) -> str:
         place = f"rank={self.global_rank}, world_size={self.trainer.world_size}"

@@ -109,6 +109,7 @@ def read_rows(rows: Sequence[Any], /, *, name: str) -> Rows:
 
     Raises:
         ValueError: if a row isn't one-dimensional.
+        TypeError: if a row is of a dtype that NumPy doesn't have, or no sequence of numbers.
 
     Example:
         >>> read_rows([[5, 6], np.array([7], dtype=np.int8)], name="token_ids").lengths
