@@ -150,6 +150,18 @@ def test_the_state_after_some_batches_is_that_of_a_loader_that_stopped_there(
         sampler.state_after(len(states))
 
 
+@given(pipeline=pipelines(), data=st.data())
+def test_a_loader_knows_the_positions_of_each_batch(pipeline: Pipeline, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, pipeline.order.num_samples))
+    batches = loader(pipeline, start=start)
+    assert len(batches.last_positions) == 0
+    found = []
+    for batch in batches:
+        assert [sample_at(pipeline, position) for position in batches.last_positions] == [sample for sample, _ in batch]
+        found += batches.last_positions
+    assert found == list(range(start, batches.consumed_samples))
+
+
 JOBS = st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(0, 6), st.integers(0, 2))
 
 

@@ -1,7 +1,7 @@
 """From samples that are mappings of ragged fields to one batch with one mask."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import numpy as np
@@ -33,10 +33,8 @@ def _check_padding_value(self: "Ragged", _: "attrs.Attribute[Any]", value: float
         wanted = "a bool" if is_bool else "a number" if is_float else "an integer"
         message = f"padding_value must be {wanted} for {self.dtype}, got padding_value={value!r}."
         raise TypeError(message)
-    lay_out(read_rows([[value]], name="padding_value"), np.empty((1, 1), numpy_dtype(self.dtype)), **_ONE)
-
-
-_ONE: Final[dict[str, Any]] = {"side": "right", "name": "padding_value"}
+    cell = np.empty((1, 1), dtype=numpy_dtype(self.dtype))
+    lay_out(read_rows([[value]], name="padding_value"), cell, side="right", name="padding_value")
 
 
 @attrs.frozen

@@ -65,7 +65,7 @@ class LengthOrder(OrderBase):
     (`epoch_length`), so that an epoch still holds every sample once; `position_of` inverts `index_at` where the base
     order has an inverse.
 
-    A lookup takes the work of its window (some 0.1 us a sample, most of it sorting), many at once that of theirs: ask
+    A lookup takes the work of its window (0.1 to 0.5 us a sample, most of it sorting), many at once that of theirs: ask
     for many, as loaders do. The answer is worked out on the host: not inside `torch.compile` or `vmap`.
 
     Args:

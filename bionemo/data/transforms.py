@@ -68,9 +68,8 @@ def reverse_complement(row: Row, *, complement: Sequence[int]) -> Row:
         return torch.from_numpy(_complement(row.flip(0).cpu().numpy(), complement)).to(row.device)
     if isinstance(row, np.ndarray):
         return _complement(row[::-1], complement)
-    listed: list[int] = _complement(
-        np.asarray([check_int(token, name="row") for token in row][::-1], dtype=np.int64), complement
-    ).tolist()
+    tokens = np.array([check_int(token, name="row") for token in row], dtype=np.int64)
+    listed: list[int] = _complement(tokens[::-1], complement).tolist()
     return listed
 
 
@@ -97,8 +96,8 @@ def random_reverse_complement(
     Args:
         row: tokens: a sequence, an array or a one-dimensional tensor.
         complement: the complement of each token, as in `reverse_complement`.
-        generator: draws the strand; it moves on by one draw.
         prob: of the other strand, 0..1.
+        generator: draws the strand; it moves on by one draw.
 
     Returns:
         The row, or its reverse complement: an array, a tensor, or a list of anything else.

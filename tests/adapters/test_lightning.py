@@ -7,9 +7,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule
+from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule, TrainableModule
 from bionemo.core.model.loss import mean_loss, token_cross_entropy
 from bionemo.core.utils.dtype import get_autocast_dtype
+from bionemo.core.utils.random_utils import make_generator
 from bionemo.data import EpochOrder, batch_at
 from tests.adapters import trainers
 from tests.adapters.trainers import TRAIN, VALIDATION, Recorder, make_module, make_trainer, run
@@ -243,6 +244,13 @@ def test_a_checkpoint_between_batches_is_for_a_fit_with_as_many(tmp_path: Path) 
     assert all(torch.equal(*pair) for pair in zip(seen.parameters(), fresh.parameters(), strict=True))
 
 
+def test_a_module_is_loaded_from_a_checkpoint_without_a_trainer(uninterrupted) -> None:
+    folder, module, _, _ = uninterrupted
+    given = {"config": trainers.TinyConfig(), "optimizer": torch.optim.SGD, "generator": make_generator(9), "seed": 1}
+    loaded = TrainableModule.load_from_checkpoint(folder / "step=13.ckpt", **given)
+    assert all(torch.equal(*pair) for pair in zip(loaded.parameters(), module.parameters(), strict=True))
+
+
 def test_a_validation_that_broke_off_is_forgotten(tmp_path: Path) -> None:
     class BreakOff(Callback):
         def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *_) -> None:
@@ -321,8 +329,9 @@ def test_a_loss_that_is_not_finite_names_the_call_that_replays_it(tmp_path: Path
                 pl_module.model.layers[2].bias.data.fill_(torch.nan)
 
     message = (
-        r"the loss must be finite, got nan on this rank at step 6 \(rank=0, world_size=1\), of the batch of positions "
-        r"24..27. .*batch_from\(pipeline, 24, rank=0, world_size=1\).*make_generator\(4, \"step\", 6, 0\)"
+        r"the loss must be finite, got nan on all ranks together, nan on this one, at step 6 \(rank=0, world_size=1\), "
+        r"of the batch of positions 24..27. .*batch_from\(pipeline, 24, rank=0, world_size=1\)"
+        r".*make_generator\(4, \"step\", 6, 0\)"
     )
     with pytest.raises(FloatingPointError, match=message):
         run(tmp_path, steps=9, callbacks=[Spoil()])

@@ -28,7 +28,8 @@ class TrainableModule(LightningModule):
     All tokens weigh the same, on whatever rank and in whichever of the batches that a trainer accumulates. Training
     ends with the order, if that has an end. What the model draws in a step (dropout) is drawn from `(seed, step,
     rank)`, so that no random state has to be saved. It logs `train_loss`, `val_loss` and `test_loss` (with the name of
-    the pipeline behind them, where there are several), and the means of the loss's metrics likewise.
+    the pipeline behind them, where there are several), and the means of the loss's metrics likewise. A checkpoint
+    between accumulated batches holds their gradient, and is for a trainer that accumulates as many.
 
     Args:
         config: what to train. Its model is called with the batch, its loss class has `forward(batch, out)`, which
@@ -69,7 +70,7 @@ class TrainableModule(LightningModule):
             loss = self.train_loss.forward(batch, self.model(batch))
         total = sum_over_ranks(loss)
         if not math.isfinite(float(total.loss_sum)):
-            raise FloatingPointError(self._not_finite(step, loss))
+            raise FloatingPointError(self._not_finite(step, loss, total))
         self.log("train_loss", self.train_loss.reduce([total]), prog_bar=True)
         # Until the step's last batch its number of tokens isn't known: the first batch's stands in for it.
         self._accumulated.append(total.num_tokens)
@@ -93,9 +94,8 @@ class TrainableModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the gradient of the batches that were accumulated, until training starts."""
-        self._restored = (
-            checkpoint.get(accumulation.ACCUMULATED) if self.trainer.state.fn == TrainerFn.FITTING else None
-        )
+        is_fit = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        self._restored = checkpoint.get(accumulation.ACCUMULATED) if is_fit else None
 
     def on_train_start(self) -> None:
         """Go on with the gradient of the batches that were accumulated.
@@ -108,9 +108,10 @@ class TrainableModule(LightningModule):
             now = self.trainer.accumulate_grad_batches
             self._accumulated = accumulation.restore_gradients(self, restored, accumulated=now)
 
-    def _not_finite(self, step: int, loss: LossSum) -> str:
+    def _not_finite(self, step: int, loss: LossSum, total: LossSum) -> str:
         place = f"rank={self.global_rank}, world_size={self.trainer.world_size}"
-        said = f"the loss must be finite, got {float(loss.loss_sum.detach())} on this rank at step {step} ({place})"
+        sums = f"{float(total.loss_sum)} on all ranks together, {float(loss.loss_sum.detach())} on this one"
+        said = f"the loss must be finite, got {sums}, at step {step} ({place})"
         positions = getattr(self.trainer.train_dataloader, "last_positions", None)
         if positions is None:
             return f"{said}."
@@ -149,9 +150,7 @@ class TrainableModule(LightningModule):
         """Forget what a validation that broke off had counted."""
         self._evaluated.clear()
 
-    def on_test_epoch_start(self) -> None:
-        """Forget what a test that broke off had counted."""
-        self._evaluated.clear()
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all tokens validated, on all ranks together."""

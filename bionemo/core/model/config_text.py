@@ -83,7 +83,7 @@ def _to_plain(config: Any) -> dict[str, Any]:
         text = json.dumps(_CONVERTER.unstructure(config), allow_nan=False)
         is_whole = _CONVERTER.structure(json.loads(text), kind) == config
     except (TypeError, BaseValidationError, StructureHandlerNotFoundError) as error:
-        message = f"config must hold plain values of the types of its fields, got {config!r}: {error}"
+        message = f"config must hold plain values of the types of its fields, got {config!r}: {_listed(error)}."
         raise TypeError(message) from error
     if not is_whole:
         message = (
@@ -110,9 +110,13 @@ def _from_plain(kind: type[Config], plain: Any) -> Config:
         raise ValueError(message) from error
     except BaseValidationError as error:
         known = ", ".join(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
-        listed = "; ".join(transform_error(error, format_exception=_said))
-        message = f"text must hold a valid {kind.__name__}, with the fields {known}, got: {listed}."
+        message = f"text must hold a valid {kind.__name__}, with the fields {known}, got: {_listed(error)}."
         raise ValueError(message) from error
+
+
+def _listed(error: Exception) -> str:
+    """Return what was wrong, and where."""
+    return "; ".join(transform_error(error, format_exception=_said))
 
 
 def _said(error: BaseException, _: Any) -> str:
@@ -164,7 +168,12 @@ def config_from_json(kind: type[Config], text: str, /) -> Config:
         Traceback (most recent call last):
         ValueError: text must hold a valid Sizes, with the fields width, got: Extra fields ... for Sizes: widht @ $.
     """
-    return _from_plain(kind, json.loads(text))
+    try:
+        plain = json.loads(text)
+    except json.JSONDecodeError as error:
+        message = f"text must be JSON, got {text[:80]!r}: {error}"
+        raise ValueError(message) from error
+    return _from_plain(kind, plain)
 
 
 def config_to_yaml(config: Any, /) -> str:

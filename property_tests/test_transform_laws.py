@@ -1,0 +1,32 @@
+"""Laws of transforms of one row."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bionemo.core.utils.random_utils import make_generator
+from bionemo.data import random_crop, random_reverse_complement, reverse_complement
+
+COMPLEMENT = (3, 2, 1, 0, 4)
+ROWS = st.lists(st.integers(0, 4), max_size=30)
+KINDS = st.sampled_from([list, tuple, lambda row: np.array(row, dtype=np.int64), lambda row: torch.tensor(row).long()])
+
+
+@given(row=ROWS, kind=KINDS)
+def test_the_other_strand_of_the_other_strand_is_the_row(row, kind) -> None:
+    given = kind(row)
+    other = reverse_complement(given, complement=COMPLEMENT)
+    assert list(other) == [COMPLEMENT[token] for token in reversed(row)]
+    assert list(reverse_complement(other, complement=COMPLEMENT)) == row == list(given)
+
+
+@given(row=ROWS, kind=KINDS, length=st.integers(1, 40), seed=st.integers(0, 2**63 - 1))
+def test_what_is_drawn_does_not_depend_on_what_holds_the_row(row, kind, length, seed) -> None:
+    crop = list(random_crop(kind(row), length=length, generator=make_generator(seed)))
+    assert len(crop) == min(len(row), length)
+    assert crop in [row[start : start + length] for start in range(len(row) - len(crop) + 1)]
+    assert crop == random_crop(row, length=length, generator=make_generator(seed))
+    strand = random_reverse_complement(kind(row), complement=COMPLEMENT, generator=make_generator(seed))
+    assert list(strand) == random_reverse_complement(row, complement=COMPLEMENT, generator=make_generator(seed))
+    assert list(strand) in (row, reverse_complement(row, complement=COMPLEMENT))
