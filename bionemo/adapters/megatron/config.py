@@ -1,36 +1,17 @@
 """A frozen record of a transformer's sizes, and megatron-core's mutable configuration made from it."""
 
 import dataclasses
-import importlib
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
 
-__all__ = ["TransformerRecord", "import_megatron", "to_megatron"]
+from bionemo.adapters.megatron.imports import import_megatron
+
+__all__ = ["TransformerRecord", "check_divides", "to_megatron"]
 
 Config = TypeVar("Config")
-
-
-def import_megatron(module: str, /) -> Any:
-    """Return a module of megatron-core, without the warnings that its import prints.
-
-    Raises:
-        ModuleNotFoundError: if megatron-core isn't installed.
-
-    Example:
-        >>> import_megatron("megatron.core.nothing_of_this_name")
-        Traceback (most recent call last):
-        ModuleNotFoundError: megatron.core.nothing_of_this_name can't be imported: pip install 'bionemo-core[megatron]'
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        message = f"{module} can't be imported: pip install 'bionemo-core[megatron]'"
-        raise ModuleNotFoundError(message) from error
 
 
 def _as_pairs(extra: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
@@ -80,12 +61,22 @@ class TransformerRecord:
         if own:
             message = f"extra must not hold fields of the record itself, got {', '.join(sorted(own))}."
             raise ValueError(message)
-        _check_divides(self.num_attention_heads, hidden_size=self.hidden_size, by="num_attention_heads")
+        check_divides(self.num_attention_heads, hidden_size=self.hidden_size, by="num_attention_heads")
         if self.num_query_groups is not None:
-            _check_divides(self.num_query_groups, num_attention_heads=self.num_attention_heads, by="num_query_groups")
+            check_divides(self.num_query_groups, num_attention_heads=self.num_attention_heads, by="num_query_groups")
 
 
-def _check_divides(divisor: int, /, *, by: str, **sizes: int | None) -> None:
+def check_divides(divisor: int, /, *, by: str, **sizes: int | None) -> None:
+    """Check that a number divides sizes, which are given by their names; None is no size.
+
+    Raises:
+        ValueError: if it doesn't.
+
+    Example:
+        >>> check_divides(3, by="num_attention_heads", hidden_size=8)
+        Traceback (most recent call last):
+        ValueError: hidden_size must be a multiple of num_attention_heads, got hidden_size=8 and num_attention_heads=3.
+    """
     for name, size in sizes.items():
         if size is not None and size % divisor:
             message = f"{name} must be a multiple of {by}, got {name}={size} and {by}={divisor}."
@@ -131,7 +122,7 @@ def to_megatron(record: Any, cls: type[Config] | None = None, /, **runtime: Any)
         raise ValueError(message)
     ranks = fields.get("tensor_model_parallel_size", 1)
     sizes = {name: fields.get(name) for name in ("num_attention_heads", "num_query_groups", "ffn_hidden_size")}
-    _check_divides(ranks, by="tensor_model_parallel_size", **sizes)
+    check_divides(ranks, by="tensor_model_parallel_size", **sizes)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "full scope is deprecated")  # megatron-core 0.16 warns of its own default
         return cls(**fields)

@@ -1,0 +1,27 @@
+"""Megatron-core is imported when it is needed: that takes seconds, and it is an extra."""
+
+import importlib
+import warnings
+from typing import Any
+
+__all__ = ["import_megatron"]
+
+
+def import_megatron(module: str, /) -> Any:
+    """Return a module of megatron-core, without the warnings that its import prints.
+
+    Raises:
+        ModuleNotFoundError: if megatron-core isn't installed.
+
+    Example:
+        >>> import_megatron("megatron.core.nothing_of_this_name")
+        Traceback (most recent call last):
+        ModuleNotFoundError: megatron.core.nothing_of_this_name can't be imported: pip install 'bionemo-core[megatron]'
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        message = f"{module} can't be imported: pip install 'bionemo-core[megatron]'"
+        raise ModuleNotFoundError(message) from error

@@ -1,0 +1,129 @@
+"""Megatron-core's models, called with a batch as every model of this library. Importing this imports megatron-core."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bionemo.adapters.megatron.attention import CoreAttention
+from bionemo.adapters.megatron.imports import import_megatron
+
+__all__ = ["BatchBertModel", "BatchGPTModel", "BatchModule"]
+
+_Bert: Any = import_megatron("megatron.core.models.bert.bert_model").BertModel
+_GPT: Any = import_megatron("megatron.core.models.gpt.gpt_model").GPTModel
+_Rotary: Any = import_megatron("megatron.core.models.common.embeddings.rotary_pos_embedding").RotaryEmbedding
+_Module: Any = import_megatron("megatron.core.transformer.module").MegatronModule
+_Kind: Any = import_megatron("megatron.core.transformer.enums").ModelType
+
+
+class _RotaryEmbedding(_Rotary):
+    """Rotary positions on the device of the model, where megatron-core's insist on the GPU."""
+
+    inv_freq: Tensor
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:  # noqa: FBT001, FBT002 - torch's
+        self.inv_freq = self.inv_freq.to(fn(self.inv_freq).device)  # in float32, whatever the model's dtype
+        return super()._apply(fn, recurse)
+
+    def get_emb(self, max_seq_len: int, offset: int = 0) -> Tensor:
+        """Return the angle of each place and channel."""
+        angles: Tensor = self.get_freqs_non_repeated(max_seq_len, offset)
+        both = angles.repeat_interleave(2, dim=-1) if self.rotary_interleaved else torch.cat([angles, angles], dim=-1)
+        return both[:, None, None]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the angles, worked out anew: megatron-core keeps them for good, on the device where they were."""
+        angles: Tensor = _Rotary.forward.__wrapped__(self, *args, **kwargs)
+        return angles
+
+
+def _place_rotary(model: Any) -> None:
+    if model.position_embedding_type == "rope":
+        model.rotary_pos_emb = _RotaryEmbedding(
+            model.config.kv_channels,
+            rotary_percent=1.0,
+            rotary_interleaved=model.config.rotary_interleaved,
+            use_cpu_initialization=True,
+            cp_group=model.pg_collection.cp,
+        )
+
+
+def _ids(batch: Mapping[str, Tensor], max_length: int) -> Tensor:
+    ids = batch["ids"]
+    if ids.shape[1] > max_length:
+        message = f"rows must be at most max_length={max_length} long, got ids {tuple(ids.shape)}. Crop them."
+        raise ValueError(message)
+    return ids
+
+
+class BatchGPTModel(_GPT):
+    """A `GPTModel` of megatron-core that is called with a batch.
+
+    A batch is a mapping with int64 `ids` and, where rows are padded, on either side, the bool `mask` that is True at
+    real tokens. It answers with logits, or on other stages than a pipeline's last with hidden states.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _place_rotary(self)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits of each next token."""
+        ids, mask = _ids(batch, self.max_sequence_length), batch.get("mask")
+        if mask is None:
+            positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        else:
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)  # from the first real token on
+        hidden = None if mask is None else ~mask[:, None, None]
+        output: Tensor = super().forward(ids, positions, hidden)
+        return output
+
+
+class BatchBertModel(_Bert):
+    """A `BertModel` of megatron-core that is called with a batch.
+
+    A batch is a mapping with int64 `ids` and, where rows are padded, the bool `mask` that is True at real tokens. It
+    answers with logits, or on other stages than a pipeline's last with hidden states.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _place_rotary(self)
+
+    def _sanity_check_attention_and_get_attn_mask_dimension(self) -> str:
+        """Return the shape of the mask: megatron-core asks for the version of Transformer Engine, which may be none."""
+        attention = self.transformer_layer_spec.submodules.self_attention.submodules.core_attention
+        if attention is CoreAttention:
+            return "b11s"
+        shape: str = super()._sanity_check_attention_and_get_attn_mask_dimension()
+        return shape
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits of each token."""
+        ids, mask = _ids(batch, self.max_sequence_length), batch.get("mask")
+        output = super().forward(ids, torch.ones_like(ids) if mask is None else mask.long())
+        logits: Tensor = output[0] if self.post_process else output
+        return logits
+
+
+class BatchModule(_Module):
+    """A module of torch, whole on every rank, with what megatron-core's schedules ask of a model.
+
+    Args:
+        model: called with a batch.
+        config: megatron-core's `TransformerConfig`, for what it says of schedules.
+    """
+
+    def __init__(self, model: nn.Module, config: Any) -> None:
+        super().__init__(config=config)
+        self.model = model
+        self.model_type = _Kind.encoder_or_decoder
+
+    def set_input_tensor(self, _: Any) -> None:
+        """Take what an earlier stage answered: there is none."""
+
+    def forward(self, batch: Any) -> Any:
+        """Return the model's output."""
+        return self.model(batch)

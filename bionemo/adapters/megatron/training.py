@@ -1,0 +1,155 @@
+"""Batches of a pipeline, and the step that megatron-core's schedules call with them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import attrs
+import torch
+import torch.distributed
+from jaxtyping import Float
+from torch import Tensor
+
+from bionemo.core.utils.checks import AnyInt, check_int
+from bionemo.core.utils.random_utils import make_generator, random_torch_context
+from bionemo.data import Pipeline
+from bionemo.data.pipes.loader import PipelineLoader
+
+__all__ = ["MicroBatch", "cut_micro_batches", "forward_step", "mean_reports", "micro_batches"]
+
+Report: TypeAlias = dict[str, Float[Tensor, " 2"]]
+"""A sum and the number of tokens that it is over, by the name of what is summed."""
+
+
+class MicroBatch(NamedTuple):
+    """What a schedule is handed at a time, and its place."""
+
+    batch: Any
+    """This rank's part, as the pipeline's collate made it."""
+    step: int
+    """Number of the micro-batch in the training order."""
+    rank: int
+    """Data-parallel rank."""
+
+
+def cut_micro_batches(pipeline: Pipeline[Any], num_micro_batches: AnyInt, /) -> Pipeline[Any]:
+    """Return a pipeline whose batches are the micro-batches of another's.
+
+    A step's batch is cut into micro-batches first, and each of them into the ranks' parts, as Megatron's sampler does
+    it. Laws: the micro-batches of all ranks together are the whole batch; consumed samples count alike, so that a
+    loader's state may be of any number of micro-batches.
+
+    Args:
+        pipeline: `batch_size` is that of an optimizer's step, over all ranks together.
+        num_micro_batches: how many a step has; a divisor of `batch_size`.
+
+    Raises:
+        ValueError: if it is no divisor.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, batch_at
+        >>> order = EpochOrder(length=8, seed=1, shuffle=False)
+        >>> pipeline = Pipeline(order=order, sources="abcdefgh", batch_size=8, seed=2, collate="".join)
+        >>> [batch_at(cut_micro_batches(pipeline, 2), step, rank, 2) for rank in range(2) for step in range(2)]
+        ['ab', 'ef', 'cd', 'gh']
+    """
+    number = check_int(num_micro_batches, name="num_micro_batches", low=1)
+    if pipeline.batch_size % number:
+        message = (
+            f"batch_size must be a multiple of num_micro_batches, got batch_size={pipeline.batch_size} and "
+            f"num_micro_batches={number}."
+        )
+        raise ValueError(message)
+    return attrs.evolve(pipeline, batch_size=pipeline.batch_size // number)
+
+
+def micro_batches(batches: PipelineLoader[Any], /) -> Iterator[MicroBatch]:
+    """Yield what a loader delivers up to its next pause, with the places: the iterator that schedules are handed.
+
+    The loader's own state, its consumed samples, is the one to save: there is no other.
+
+    Args:
+        batches: `loader(cut_micro_batches(pipeline, num_micro_batches), *data_parallel_place())`, on ranks that share a
+            model each its own.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> from bionemo.data.pipes import loader
+        >>> order = EpochOrder(length=8, seed=1, shuffle=False)
+        >>> pipeline = Pipeline(order=order, sources="abcdefgh", batch_size=4, seed=2, collate="".join)
+        >>> next(micro_batches(loader(pipeline, start=4)))
+        MicroBatch(batch='efgh', step=1, rank=0)
+    """
+    for batch in batches:
+        yield MicroBatch(batch, batches.last_positions.start // batches.pipeline.batch_size, batches.rank)
+
+
+def forward_step(
+    batches: Iterator[MicroBatch], model: Callable[[Any], Any], /, *, loss: Any, seed: AnyInt
+) -> tuple[Any, Callable[[Any], tuple[Tensor, Tensor, Report]]]:
+    """Return a model's output for the next micro-batch, and the function from it to the loss.
+
+    Hand `partial(forward_step, loss=..., seed=...)` to megatron-core's schedules as `forward_step_func`, and have
+    `calculate_per_token_loss=True` in the model's configuration, as those built by this library's records have it: then
+    all tokens of a step weigh alike, on whatever rank and in whichever micro-batch. What the model draws (dropout)
+    comes from `(seed, "step", step, rank)` of the micro-batch: no random state has to be saved, and ranks that share a
+    model draw alike.
+
+    Args:
+        batches: as `micro_batches` yields them.
+        model: called with the batch.
+        loss: has `forward(batch, output)`, which answers with a `LossSum`: `config.get_loss_reduction_class()()`.
+        seed: 0..2**63-1.
+
+    Returns:
+        The output; and a function of it, which answers with the sum of the loss, the number of tokens, and a report for
+        `mean_reports`.
+
+    Raises:
+        StopIteration: if there is no batch left.
+
+    Example:
+        >>> from bionemo.core.model.loss import TokenCrossEntropy
+        >>> batch = {"x": torch.zeros(1, 3, 4), "labels": torch.tensor([[1, 2, -100]])}
+        >>> step = partial(forward_step, loss=TokenCrossEntropy(), seed=42)
+        >>> output, loss_func = step(iter([MicroBatch(batch, step=0, rank=0)]), lambda batch: batch["x"])
+        >>> loss_func(output)
+        (tensor(2.7726), tensor(2), {'loss': tensor([2.7726, 2.0000], dtype=torch.float64)})
+    """
+    micro_batch = next(batches)
+    with random_torch_context(make_generator(seed, "step", micro_batch.step, micro_batch.rank)):
+        output = model(micro_batch.batch)
+    return output, partial(_reported_loss, loss, micro_batch.batch)
+
+
+def _reported_loss(loss: Any, batch: Any, output: Any) -> tuple[Tensor, Tensor, Report]:
+    loss_sum, num_tokens, metrics = loss.forward(batch, output)
+    sums = {"loss": loss_sum, **metrics}
+    return loss_sum, num_tokens, {n: torch.stack([part.detach().double(), num_tokens]) for n, part in sums.items()}
+
+
+def mean_reports(
+    reports: Sequence[Mapping[str, Float[Tensor, " 2"]]], /, *, group: torch.distributed.ProcessGroup | None = None
+) -> dict[str, Float[Tensor, ""]]:
+    """Return the mean a token of the loss and each metric, over the micro-batches of all ranks of a group.
+
+    Every rank of the group must call it, with reports of the same names.
+
+    Args:
+        reports: what a schedule returns: one a micro-batch; none on other stages than a pipeline's last.
+        group: megatron-core's `get_data_parallel_group()`; None for this rank alone.
+
+    Returns:
+        Means by name; 0 where there is no token.
+
+    Example:
+        >>> mean_reports([{"loss": torch.tensor([6.0, 2.0])}, {"loss": torch.tensor([0.0, 1.0])}])
+        {'loss': tensor(2.)}
+    """
+    means = {}
+    for name in sorted(reports[0]) if reports else ():
+        total = torch.stack([report[name] for report in reports]).sum(0)
+        if group is not None:
+            torch.distributed.all_reduce(total, group=group)
+        means[name] = total[0] / total[1].clamp(min=1)
+    return means
