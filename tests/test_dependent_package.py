@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.adapters import megatron_on_cpu
+
 PACKAGE = Path(__file__).parent / "dependent_package"
 
 
@@ -20,9 +22,9 @@ def test_it_uses_public_names_alone() -> None:
                 assert module is None or {alias.name for alias in node.names} <= set(module.__all__), path
 
 
-def losses(dropout: float, *ways: str) -> dict[str, list[float]]:
+def losses(dropout: float, *ways: str, run: tuple[str, ...] = ("-m",)) -> dict[str, list[float]]:
     found = subprocess.run(
-        [sys.executable, "-m", "bionemo.dependent.train", str(dropout), *ways],
+        [sys.executable, *run, "bionemo.dependent.train", str(dropout), *ways],
         env=os.environ | {"PYTHONPATH": str(PACKAGE)},
         capture_output=True,
         text=True,
@@ -43,3 +45,10 @@ def test_ten_steps_have_the_same_loss_as_a_pure_function() -> None:
     """Without dropout: torch draws it in the sequence of the memory, which a transform of a recurrent layer changes."""
     found = losses(0.0, "plain", "functional")
     assert found["functional"] == pytest.approx(found["plain"], rel=1e-6)
+
+
+def test_ten_steps_have_the_same_loss_by_megatrons_schedule() -> None:
+    """To rounding: it divides the gradient by the number of tokens, others the loss."""
+    found = losses(0.1, "plain", "megatron", run=(megatron_on_cpu.__file__,))
+    assert len(found["megatron"]) == 10
+    assert found["megatron"] == pytest.approx(found["plain"], rel=1e-6)

@@ -63,7 +63,18 @@ def cut_micro_batches(pipeline: Pipeline[Any], num_micro_batches: AnyInt, /) -> 
     return attrs.evolve(pipeline, batch_size=pipeline.batch_size // number)
 
 
-def micro_batches(batches: PipelineLoader[Any], /) -> Iterator[MicroBatch]:
+def _on_device(batch: Any, device: torch.device | str) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {name: _on_device(part, device) for name, part in batch.items()}
+    if isinstance(batch, list | tuple):
+        parts = [_on_device(part, device) for part in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return batch
+
+
+def micro_batches(batches: PipelineLoader[Any], /, *, device: torch.device | str | None = None) -> Iterator[MicroBatch]:
     """Yield what a loader delivers up to its next pause, with the places: the iterator that schedules are handed.
 
     The loader's own state, its consumed samples, is the one to save: there is no other.
@@ -71,6 +82,7 @@ def micro_batches(batches: PipelineLoader[Any], /) -> Iterator[MicroBatch]:
     Args:
         batches: `loader(cut_micro_batches(pipeline, num_micro_batches), *data_parallel_place())`, on ranks that share a
             model each its own.
+        device: where the batches' tensors go; None leaves them where they are.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -81,7 +93,8 @@ def micro_batches(batches: PipelineLoader[Any], /) -> Iterator[MicroBatch]:
         MicroBatch(batch='efgh', step=1, rank=0)
     """
     for batch in batches:
-        yield MicroBatch(batch, batches.last_positions.start // batches.pipeline.batch_size, batches.rank)
+        moved = batch if device is None else _on_device(batch, device)
+        yield MicroBatch(moved, batches.last_positions.start // batches.pipeline.batch_size, batches.rank)
 
 
 def forward_step(

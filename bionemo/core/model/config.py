@@ -86,7 +86,7 @@ class BionemoTrainableModelConfig(BionemoModelConfig[ModelType], Generic[ModelTy
         """Return the class of the model's loss, which is constructed as `cls()` or `cls(validation_step=True)`."""
 
 
-def build_model(config: BionemoModelConfig[ModelType], *, generator: torch.Generator) -> ModelType:
+def build_model(config: BionemoModelConfig[ModelType], *, generator: torch.Generator, **runtime: Any) -> ModelType:
     """Return the model of a configuration, its weights drawn from a generator.
 
     Law: one configuration and one state of the generator give one set of weights, and the global random states
@@ -95,9 +95,11 @@ def build_model(config: BionemoModelConfig[ModelType], *, generator: torch.Gener
     Args:
         config: what to build.
         generator: moves on by two draws.
+        **runtime: what isn't part of the model, such as the dtype or the device to run in, for a `configure_model` that
+            takes it.
 
     Returns:
-        A new model, as `config.configure_model()` makes it.
+        A new model, as `config.configure_model(**runtime)` makes it.
 
     Raises:
         TypeError: if `configure_model` returns None.
@@ -116,7 +118,7 @@ def build_model(config: BionemoModelConfig[ModelType], *, generator: torch.Gener
         seed = seed_from_generator(generator)
         contexts.enter_context(random_numpy_context(seed))
         contexts.enter_context(random_python_context(seed))
-        model: ModelType | None = config.configure_model()
+        model: ModelType | None = config.configure_model(**runtime)
     if model is None:
         message = (
             f"configure_model must return a model, got None from {type(config).__name__}. "

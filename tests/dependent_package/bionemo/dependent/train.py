@@ -1,4 +1,4 @@
-"""Train by a plain loop, as a pure function, or under Lightning: `python -m bionemo.dependent.train`."""
+"""Train by a plain loop, as a pure function, under Lightning, or Megatron: `python -m bionemo.dependent.train`."""
 
 import json
 import sys
@@ -8,6 +8,14 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from bionemo.adapters.lightning import PipelineDataModule, TrainableModule
+from bionemo.adapters.megatron import (
+    as_megatron,
+    data_parallel_place,
+    forward_step,
+    mean_reports,
+    micro_batches,
+    model_parallel,
+)
 from bionemo.core.model.config import build_model
 from bionemo.core.model.functional import apply, init_params
 from bionemo.core.model.loss import mean_loss
@@ -79,7 +87,41 @@ def under_lightning(config: StrandConfig, steps: int) -> list[float]:
     return losses.found
 
 
-WAYS = {"plain": by_a_plain_loop, "functional": as_a_pure_function, "lightning": under_lightning}
+def under_megatron(config: StrandConfig, steps: int) -> list[float]:
+    """Return the loss of each step, by megatron-core's schedule and gradient buffers: where CUDA is, or is feigned."""
+    from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
+    from megatron.core.pipeline_parallel import get_forward_backward_func
+
+    losses = []
+    with model_parallel():
+        model = as_megatron(build_model(config, generator=make_generator(SEED, "model")))
+        model = DistributedDataParallel(model.config, DistributedDataParallelConfig(), model)
+        batches = micro_batches(loader(make_pipeline(SEED), *data_parallel_place()))
+        optimizer = OPTIMIZER(model.parameters())
+        for _ in range(steps):
+            model.zero_grad_buffer()
+            optimizer.zero_grad()
+            reports = get_forward_backward_func()(
+                forward_step_func=partial(forward_step, loss=config.get_loss_reduction_class()(), seed=SEED),
+                data_iterator=batches,
+                model=model,
+                num_microbatches=1,
+                seq_length=40,
+                micro_batch_size=8,
+            )
+            for parameter in model.parameters():
+                parameter.grad = parameter.main_grad
+            optimizer.step()
+            losses.append(float(mean_reports(reports)["loss"]))
+    return losses
+
+
+WAYS = {
+    "plain": by_a_plain_loop,
+    "functional": as_a_pure_function,
+    "lightning": under_lightning,
+    "megatron": under_megatron,
+}
 
 if __name__ == "__main__":
     found = {name: WAYS[name](StrandConfig(dropout=float(sys.argv[1])), 10) for name in sys.argv[2:]}

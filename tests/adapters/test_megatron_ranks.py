@@ -1,0 +1,117 @@
+"""Megatron-core's schedules on real gloo ranks under torchrun, against one process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bionemo.data import batch_at
+from tests.adapters import megatron_ranks_run
+from tests.adapters.megatron_on_cpu import megatron_on_cpu
+from tests.adapters.megatron_training import make_pipeline, train
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of what megatron-core takes of torch
+
+ROOT = Path(__file__).parents[2]
+TENSOR = {"tensor_model_parallel_size": 2}
+STAGES = {"pipeline_model_parallel_size": 2}
+SAVE_AT = 8
+
+RUNS = {
+    "tensor": {"sizes": TENSOR, "save_at": SAVE_AT},
+    "tensor bert": {"kind": "bert", "sizes": TENSOR, "position_embedding_type": "learned_absolute"},
+    "tensor shared": {"sizes": TENSOR, "share_embeddings": True, "steps": 5},
+    "data": {"dropout": 0.0, "sizes": {}},
+    "data bert, four micro-batches": {"kind": "bert", "dropout": 0.0, "num_micro_batches": 4},
+    "stages": {"sizes": STAGES, "save_at": SAVE_AT, "dropout": 0.0},
+}
+ALONE = {
+    "tensor": {},
+    "tensor bert": {"kind": "bert", "position_embedding_type": "learned_absolute"},
+    "tensor shared": {"share_embeddings": True, "steps": 5},
+    "data": {"dropout": 0.0},
+    "data bert, four micro-batches": {"kind": "bert", "dropout": 0.0, "num_micro_batches": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Go through all runs on two ranks, and return where they left their losses and checkpoints."""
+    folder = tmp_path_factory.mktemp("megatron")
+    runs = {
+        name: arguments | ({"checkpoint": str(folder / name)} if "save_at" in arguments else {})
+        for name, arguments in RUNS.items()
+    }
+    torchrun = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    found = subprocess.run(
+        [*torchrun, megatron_ranks_run.__file__, json.dumps(runs), str(folder)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert found.returncode == 0, found.stderr
+    return folder
+
+
+def read(folder: Path, name: str) -> tuple[dict, dict]:
+    first, second = (json.loads((folder / f"{name} {rank}.json").read_text()) for rank in range(2))
+    return first, second
+
+
+def alone(**arguments) -> dict:
+    with megatron_on_cpu():
+        return train(**arguments)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_two_ranks_have_the_losses_of_one_process(folder: Path, name: str) -> None:
+    """Also with dropout where they share the model: they drop what one process drops."""
+    first, second = read(folder, name)
+    expected = alone(**ALONE[name])["losses"]
+    assert len(expected) >= 5
+    assert first["losses"] == second["losses"] == pytest.approx(expected, abs=1e-5)
+    assert expected[-1] < expected[0] - (0.05 if name != "tensor shared" else 0)
+
+
+def test_ranks_that_share_a_model_read_the_same_and_others_their_shares(folder: Path) -> None:
+    for name in ("tensor", "tensor bert", "stages"):
+        first, second = read(folder, name)
+        assert first["rows"] == second["rows"]
+        assert sum(first["rows"], []) == rows_from(0, len(first["rows"]) // 2)
+    first, second = read(folder, "data")
+    assert [one + other for one, other in zip(first["rows"], second["rows"], strict=True)] == [
+        micro for step in range(20) for micro in halves(rows_from(step, 1))
+    ]
+
+
+def rows_from(step: int, steps: int) -> list[int]:
+    return [row for number in range(step, step + steps) for row in batch_at(make_pipeline(), number)["row"].tolist()]
+
+
+def halves(rows: list[int]) -> list[list[int]]:
+    return [rows[:4], rows[4:]]
+
+
+@pytest.mark.parametrize(("name", "num_micro_batches"), [("tensor", 2), ("stages", 4)])
+def test_saved_on_two_ranks_it_goes_on_in_one_process_with_the_next_sample_and_the_same_loss(
+    folder: Path, name: str, num_micro_batches: int
+) -> None:
+    """Without dropout also in other micro-batches."""
+    expected = read(folder, name)[1]["losses"][SAVE_AT : SAVE_AT + 6]  # of the stages, the last knows the loss
+    dropout = RUNS[name].get("dropout", 0.1)
+    found = alone(
+        dropout=dropout, checkpoint=str(folder / name), resume=True, steps=6, num_micro_batches=num_micro_batches
+    )
+    assert sum(found["rows"], []) == rows_from(SAVE_AT, 6)
+    assert found["losses"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_stages_have_layers_of_their_own(folder: Path) -> None:
+    first, second = read(folder, "stages")
+    assert first["losses"] == []
+    assert len(second["losses"]) == 20
+    assert first["weights"] != second["weights"]
