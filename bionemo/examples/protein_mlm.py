@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import attrs
 import torch
@@ -20,12 +20,12 @@ from bionemo.core.utils.files import write_atomically
 from bionemo.core.utils.random_utils import make_generator, seed_from_generator, split
 from bionemo.data import order_id, pipeline_record
 from bionemo.examples.bad_input import BadInputError
+from bionemo.examples.command_line import INTERRUPTED, Parser, integer
 from bionemo.examples.history import History, plot_losses
 from bionemo.examples.protein_model import ProteinModelConfig
 from bionemo.examples.protein_pipelines import ProteinPipelines, make_pipelines, unigram_entropy
 from bionemo.examples.proteins import VOCABULARY, embedded_proteins, encode, read_proteins
 from bionemo.examples.run_folder import (
-    LIMITS,
     Settings,
     check_same_order,
     find_checkpoint,
@@ -41,30 +41,8 @@ EVALUATE_EVERY: Final = 50
 """Steps between two measurements of the held-out loss, each followed by a checkpoint."""
 
 
-_INTERRUPTED: Final = 130
-"""Exit code of a program ended by Ctrl-C, as shells count."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadInputError(message + ". See --help.")
-
-
-def _integer(text: str, *, name: str) -> int:
-    low, high = LIMITS[name]
-    try:
-        number = int(text)
-    except ValueError as error:
-        message = f"must be an integer, got {text!r}"
-        raise argparse.ArgumentTypeError(message) from error
-    if not low <= number <= high:
-        message = f"must be in {low}..{high}, got {number}"
-        raise argparse.ArgumentTypeError(message)
-    return number
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m bionemo.examples.protein_mlm", description=__doc__)
+    parser = Parser(prog="python -m bionemo.examples.protein_mlm", description=__doc__)
     usual = Settings()
     fasta_help = "proteins, plain or gzipped (default: 2,170 of Swiss-Prot)"
     parser.add_argument("--fasta", metavar="FILE", type=Path, help=fasta_help)
@@ -75,7 +53,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("seed", "S", "of all that is random"),
     ):
         option, usual_value = "--" + name.replace("_", "-"), getattr(usual, name)
-        number = partial(_integer, name=name)
+        number = partial(integer, name=name)
         parser.add_argument(option, metavar=metavar, type=number, help=f"{text} (default: {usual_value})")
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument("--out", metavar="DIR", type=Path, help="folder of the run (default: a new one in runs/)")
@@ -203,7 +181,7 @@ def _run(options: argparse.Namespace, callbacks: Sequence[Callback]) -> None:
         history = _fit(folder, module, pipelines, steps=settings.steps, checkpoint=checkpoint, callbacks=callbacks)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit without a word
         print(f"\nprotein_mlm: interrupted. Go on from the last checkpoint by --resume {folder}", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     _report(history, pipelines, folder)
 
 
@@ -227,7 +205,7 @@ def main(arguments: Sequence[str] | None = None, *, callbacks: Sequence[Callback
             print(f"protein_mlm: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            return _INTERRUPTED
+            return INTERRUPTED
         finally:
             logger.setLevel(level)
     return 0

@@ -75,7 +75,6 @@ class _LanguageModelConfig(BionemoTrainableModelConfig[Any, TokenCrossEntropy]):
                 max_sequence_length=self.max_length,
                 pre_process=state.is_pipeline_first_stage(),
                 post_process=state.is_pipeline_last_stage(),
-                parallel_output=False,
                 share_embeddings_and_output_weights=self.share_embeddings_and_output_weights,
                 position_embedding_type=self.position_embedding_type,
             )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bionemo.adapters.megatron.attention import CoreAttention
 from bionemo.adapters.megatron.imports import import_megatron
+from bionemo.adapters.megatron.vocabulary import gather_vocabulary
 
 __all__ = ["BatchBertModel", "BatchGPTModel", "BatchModule"]
 
@@ -58,6 +59,11 @@ def _ids(batch: Mapping[str, Tensor], max_length: int) -> Tensor:
     return ids
 
 
+def _whole(model: Any, output: Tensor) -> Tensor:
+    """Return the logits of the whole vocabulary; hidden states, on other stages than the last, are whole already."""
+    return gather_vocabulary(output, group=model.pg_collection.tp) if model.post_process else output
+
+
 class BatchGPTModel(_GPT):
     """A `GPTModel` of megatron-core that is called with a batch.
 
@@ -77,8 +83,7 @@ class BatchGPTModel(_GPT):
         else:
             positions = (mask.cumsum(-1) - 1).clamp(min=0)  # from the first real token on
         hidden = None if mask is None else ~mask[:, None, None]
-        output: Tensor = super().forward(ids, positions, hidden)
-        return output
+        return _whole(self, super().forward(ids, positions, hidden))
 
 
 class BatchBertModel(_Bert):
@@ -104,8 +109,7 @@ class BatchBertModel(_Bert):
         """Return the logits of each token."""
         ids, mask = _ids(batch, self.max_sequence_length), batch.get("mask")
         output = super().forward(ids, torch.ones_like(ids) if mask is None else mask.long())
-        logits: Tensor = output[0] if self.post_process else output
-        return logits
+        return _whole(self, output[0] if self.post_process else output)
 
 
 class BatchModule(_Module):

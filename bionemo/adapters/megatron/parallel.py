@@ -1,6 +1,7 @@
 """The processes that share a model and a batch."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,7 +46,10 @@ def model_parallel(*, backend: str = "gloo", **sizes: Any) -> Iterator[None]:
         torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     try:
         state.initialize_model_parallel(**sizes)
-        yield
+        with warnings.catch_warnings():
+            if backend == "gloo":
+                warnings.filterwarnings("ignore", ".*CUDA_DEVICE_MAX_CONNECTIONS")  # megatron-core's advice for GPUs
+            yield
     finally:
         state.destroy_model_parallel()
         if not is_started:

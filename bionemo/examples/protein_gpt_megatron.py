@@ -1,0 +1,126 @@
+"""Train a small causal language model of proteins, megatron-core's GPT, each layer shared by two processes."""
+
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import Final
+
+import attrs
+import torch
+from torch import Tensor
+
+from bionemo.adapters.megatron import (
+    GPTConfig,
+    TransformerRecord,
+    data_parallel_place,
+    forward_step,
+    micro_batches,
+    model_parallel,
+)
+from bionemo.core.model.config import build_model
+from bionemo.core.model.loss import IGNORED_LABEL
+from bionemo.core.utils.random_utils import make_generator, seed_from_generator, split
+from bionemo.data import causal_labels
+from bionemo.data.pipes import loader
+from bionemo.examples.bad_input import BadInputError
+from bionemo.examples.command_line import INTERRUPTED, Parser, integer
+from bionemo.examples.protein_pipelines import make_pipelines, unigram_entropy
+from bionemo.examples.proteins import AMINO_ACID_IDS, VOCABULARY, embedded_proteins
+
+__all__ = ["main", "residue_labels"]
+
+CONFIG: Final = GPTConfig(
+    transformer=TransformerRecord(num_layers=2, hidden_size=64, num_attention_heads=4),
+    vocabulary_size=len(VOCABULARY),
+    max_length=128,
+)
+
+
+def residue_labels(batch: Mapping[str, Tensor], *, seeds: Tensor) -> dict[str, Tensor]:  # noqa: ARG001 - no draws
+    """Return a batch with the next residue as each token's label, and none where that is no standard amino acid."""
+    labels = causal_labels(batch["ids"], batch["mask"])
+    is_residue = torch.isin(labels, torch.tensor(AMINO_ACID_IDS, device=labels.device))
+    return {**batch, "labels": labels.where(is_residue, IGNORED_LABEL)}
+
+
+def _train(*, steps: int, seed: int) -> None:
+    data_generator, model_generator, step_generator = split(make_generator(seed), 3)
+    proteins = embedded_proteins()
+    pipelines = make_pipelines(proteins, batch_size=16, max_length=CONFIG.max_length, generator=data_generator)
+    pipeline = attrs.evolve(pipelines.train, batch_transform=residue_labels)
+    model = build_model(CONFIG, generator=model_generator)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
+    step_func = partial(
+        forward_step, loss=CONFIG.get_loss_reduction_class()(), seed=seed_from_generator(step_generator)
+    )
+    batches = micro_batches(loader(pipeline, *data_parallel_place(), batches_per_epoch=steps))
+    processes = torch.distributed.get_world_size()
+    say = print if torch.distributed.get_rank() == 0 else lambda *_, **__: None
+    num_weights = sum(parameter.numel() for parameter in model.parameters())
+    say(
+        f"{len(proteins):,} proteins; processes: {processes}, weights in each: {num_weights:,}\n step   loss",
+        flush=True,
+    )
+    recent: list[float] = []
+    for number in range(1, steps + 1):
+        output, loss_func = step_func(batches, model)
+        loss_sum, num_tokens, _ = loss_func(output)
+        loss = loss_sum / num_tokens
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        recent = [*recent[-24:], float(loss.detach())]
+        if number == 1 or number % 25 == 0 or number == steps:
+            say(f"{number:5}  {sum(recent) / len(recent):.3f}", flush=True)
+    entropy = unigram_entropy(pipeline.sources[0].dataset[place] for place in range(len(pipeline.sources[0].dataset)))
+    say(f"nats a residue, mean of up to 25 steps; who knew how common each amino acid is would come to {entropy:.3f}")
+
+
+def _parse(arguments: Sequence[str]) -> Namespace:
+    parser = Parser(prog="python -m bionemo.examples.protein_gpt_megatron", description=__doc__)
+    for name, usual, text in (("steps", 200, "optimizer steps"), ("seed", 42, "of all that is random")):
+        number = partial(integer, name=name)
+        parser.add_argument(f"--{name}", metavar="N", type=number, default=usual, help=f"{text} (default: {usual})")
+    parser.add_argument("--processes", type=int, choices=(1, 2), default=2, help="share each layer (default: 2)")
+    options = parser.parse_args(arguments)
+    if find_spec("megatron") is None:
+        message = "megatron-core isn't there: pip install 'bionemo-core[megatron]'"
+        raise BadInputError(message)
+    return options
+
+
+def _start_processes(number: int, arguments: Sequence[str]) -> int:
+    """Start this program again by torchrun, and return its exit code."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
+    threads = str(max((os.cpu_count() or 1) // number, 1))
+    command = [*torchrun, "-m", "bionemo.examples.protein_gpt_megatron", *arguments]
+    return subprocess.run(command, env={"OMP_NUM_THREADS": threads, **os.environ}, check=False).returncode  # noqa: S603
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code: 0, 2 for input that can't be used, 130 for Ctrl-C.
+
+    Args:
+        arguments: the command line behind the program's name; that of the process by default.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = _parse(given)
+        if "RANK" not in os.environ:
+            return _start_processes(options.processes, given)
+        with model_parallel(tensor_model_parallel_size=options.processes):
+            _train(steps=options.steps, seed=options.seed)
+    except BadInputError as error:
+        print(f"protein_gpt_megatron: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
