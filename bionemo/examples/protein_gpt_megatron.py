@@ -1,8 +1,8 @@
 """Train a small causal language model of proteins, megatron-core's GPT, each layer shared by two processes."""
 
 import os
-import subprocess
 import sys
+import uuid
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,6 +12,9 @@ from typing import Final
 import attrs
 import torch
 from torch import Tensor
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from bionemo.adapters.megatron import (
     GPTConfig,
@@ -59,6 +62,7 @@ def _train(*, steps: int, seed: int) -> None:
     )
     batches = micro_batches(loader(pipeline, *data_parallel_place(), batches_per_epoch=steps))
     processes = torch.distributed.get_world_size()
+    torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))
     say = print if torch.distributed.get_rank() == 0 else lambda *_, **__: None
     num_weights = sum(parameter.numel() for parameter in model.parameters())
     say(
@@ -94,11 +98,24 @@ def _parse(arguments: Sequence[str]) -> Namespace:
 
 
 def _start_processes(number: int, arguments: Sequence[str]) -> int:
-    """Start this program again by torchrun, and return its exit code."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
-    threads = str(max((os.cpu_count() or 1) // number, 1))
-    command = [*torchrun, "-m", "bionemo.examples.protein_gpt_megatron", *arguments]
-    return subprocess.run(command, env={"OMP_NUM_THREADS": threads, **os.environ}, check=False).returncode  # noqa: S603
+    """Start this program again as torchrun does it, and return its exit code."""
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=number,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "bionemo.examples.protein_gpt_megatron", *arguments)
+    except SignalException:
+        return INTERRUPTED
+    except ChildFailedError as error:
+        print(f"protein_gpt_megatron: a process failed; its own message stands above. {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

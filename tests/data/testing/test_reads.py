@@ -1,0 +1,190 @@
+"""The laws of reading find what breaks them, and nothing else."""
+
+import itertools
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+import pytest
+import torch
+
+from bionemo.core.utils.random_utils import make_generator
+from bionemo.data import EpochIndex, EpochOrder, Pipeline, Source, batch_at, sample_at
+from bionemo.data.testing import check_pure_reads, check_same_on_ranks
+from tests.data.testing import reads_ranks_run
+
+ROWS = torch.arange(40).reshape(10, 4)
+
+
+class Counting:
+    """A data set that counts how often it was read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __getitem__(self, idx: int) -> int:
+        self.reads += 1
+        return self.reads
+
+
+class Resetting(Counting):
+    """A data set that answers by the row before, and starts over behind the last."""
+
+    def __getitem__(self, idx: int) -> int:
+        before, self.reads = self.reads, idx % 9
+        return before
+
+
+class Generating:
+    """A data set with a generator of its own."""
+
+    def __init__(self) -> None:
+        self.generator = np.random.default_rng(1)
+
+    def __getitem__(self, idx: int) -> dict[str, Any]:
+        return {"ids": ROWS[idx], "crop": [self.generator.integers(10**9)]}
+
+
+def seeding(idx: int) -> np.ndarray:
+    """Return what looks pure, but costs others their random numbers."""
+    np.random.seed(idx)
+    return np.random.rand(2)
+
+
+def masking(row: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
+    return row + torch.randint(9, (4,), generator=generator)
+
+
+def impure(row: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
+    return row + random.randrange(10**6)
+
+
+def make_pipeline(transform: Callable) -> Pipeline:
+    return Pipeline(
+        order=EpochOrder(length=10, seed=1), sources=Source(ROWS, transform=transform), batch_size=4, seed=2
+    )
+
+
+IMPURE = {
+    "torch's state": (lambda idx: torch.rand(2), r"read\(3\) must leave .* but it moved that of torch\."),
+    "NumPy's state": (lambda idx: np.random.rand(), r"but it moved that of NumPy\."),
+    "both": (lambda idx: (np.random.rand(), torch.rand(1)), r"but it moved that of torch, NumPy\."),
+    "a state that it seeds": (seeding, r"but it moved that of NumPy\."),
+    "Python's state": (lambda idx: {"a": idx, "b": random.random()}, r"its part \['b'\] depends on a global"),
+    "torch's state, which it reads alone": (lambda idx: torch.initial_seed(), r"it depends on a global random state"),
+    "the system's": (lambda idx: np.random.default_rng().random(3), r"but it differs when it is read again"),
+    "the time": (lambda idx: {"at": [time.perf_counter_ns()]}, r"its part \['at'\]\[0\] differs when it is read"),
+    "its own generator": (Generating().__getitem__, r"but its part \['crop'\]\[0\] differs when it is read again"),
+    "a count": (Counting().__getitem__, r"read\(3\) must .* but it differs when it is read again"),
+    "what was read before": (Resetting().__getitem__, r"it depends on what was read before"),
+    "a transform": (partial(batch_at, make_pipeline(impure)), r"its part \[0\], its part \[1\], .* global"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMPURE)
+def test_what_breaks_the_law_is_found(name: str) -> None:
+    read, message = IMPURE[name]
+    with pytest.raises(AssertionError, match=message):
+        check_pure_reads(read, [3, 5, 0] if name != "what was read before" else [3, 5, 9])
+
+
+def test_what_holds_the_law_passes() -> None:
+    for read in (ROWS.__getitem__, ROWS.numpy().__getitem__, list(range(10)).__getitem__, "abcdefghij".__getitem__):
+        check_pure_reads(read, range(10))
+    check_pure_reads(
+        lambda index: torch.rand(3, generator=make_generator(1, *index)), [EpochIndex(0, 1), EpochIndex(2, 1)]
+    )
+    pipeline = make_pipeline(masking)
+    check_pure_reads(partial(sample_at, pipeline), range(20))
+    check_pure_reads(partial(batch_at, pipeline), range(5))
+
+
+@pytest.mark.usefixtures("no_type_checks")  # the type checker draws from Python's
+def test_it_leaves_the_global_states_as_they_were() -> None:
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    check_pure_reads(ROWS.__getitem__, range(3))
+    with pytest.raises(AssertionError):
+        check_pure_reads(lambda idx: np.random.rand(), range(3))
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])
+    assert random.getstate() == states[2]
+
+
+class Pair(NamedTuple):
+    ids: torch.Tensor
+    name: str
+
+
+@attrs.frozen(eq=False)
+class Record:
+    ids: torch.Tensor
+    name: str
+
+
+ONE_OF_EACH = [
+    torch.arange(3),
+    torch.arange(3, dtype=torch.int32),
+    torch.arange(3)[None],
+    torch.tensor([]),
+    torch.tensor(1.5),
+    torch.tensor(1.5, dtype=torch.bfloat16),
+    torch.tensor([True, False]),
+    torch.tensor([float("nan")]),
+    np.arange(3),
+    np.array(["a", "b"]),
+    np.float32(1),
+    1,
+    1.0,
+    True,
+    None,
+    "1",
+    b"1",
+    [1, "1"],
+    (1, "1"),
+    {"a": 1},
+    {"a": [1]},
+    {1, 2},
+    Pair(torch.arange(3), "a"),
+    Record(torch.arange(3), "a"),
+    Record(torch.arange(3), "b"),
+]
+
+
+def test_values_are_equal_to_their_copies_and_differ_from_all_others() -> None:
+    for value in ONE_OF_EACH:
+        check_pure_reads(lambda _, value=value: value.clone() if isinstance(value, torch.Tensor) else value, [0])
+    for one, other in itertools.permutations(ONE_OF_EACH, 2):
+        answers = itertools.chain([one], itertools.repeat(other))
+        with pytest.raises(AssertionError):
+            check_pure_reads(lambda _, answers=answers: next(answers), [0])
+
+
+def test_alone_there_is_nothing_to_compare() -> None:
+    check_same_on_ranks(torch.rand(3))
+
+
+def test_ranks_that_read_something_else_are_found(tmp_path: Path) -> None:
+    """On two gloo ranks with hash seeds of their own, as processes have them."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    found = subprocess.run(
+        [*torchrun, reads_ranks_run.__file__, str(tmp_path)],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"} | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stderr
+    for rank in range(2):
+        assert (tmp_path / f"{rank}.txt").read_text().splitlines() == [
+            "same",
+            "all ranks must hold the same, but its part ['ids'] on rank 1 differs from that on rank 0.",
+            "all ranks must hold the same, but its part ['draw'] on rank 1 differs from that on rank 0.",
+        ]

@@ -1,0 +1,82 @@
+"""The example of tensor-parallel training, as a user calls it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bionemo.examples.protein_gpt_megatron import main, residue_labels
+from bionemo.examples.protein_pipelines import collate
+from bionemo.examples.proteins import encode
+
+COMMAND = [sys.executable, "-m", "bionemo.examples.protein_gpt_megatron"]
+
+
+def losses(out: str) -> list[float]:
+    return [float(line.split()[1]) for line in out.splitlines() if re.fullmatch(r" *\d+  \d\.\d{3}", line)]
+
+
+def test_two_processes_train_as_one_and_the_loss_falls() -> None:
+    found = {
+        number: subprocess.run(
+            [*COMMAND, "--steps", "50", "--processes", number], capture_output=True, text=True, timeout=240
+        )
+        for number in "12"
+    }
+    for number, run in found.items():
+        assert run.returncode == 0, run.stderr
+        assert run.stderr == ""
+        assert f"processes: {number}," in run.stdout
+        assert len(losses(run.stdout)) == 3
+    assert losses(found["1"].stdout) == pytest.approx(losses(found["2"].stdout), abs=2e-3)
+    first, *_, last = losses(found["2"].stdout)
+    assert last < first - 0.3
+    assert found["2"].stdout.splitlines()[-1].endswith("would come to 2.892")
+
+
+def test_ctrl_c_ends_all_processes() -> None:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(COMMAND, **streams, start_new_session=True)
+    while "    1  " not in running.stdout.readline():
+        assert running.poll() is None
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it, to all of them
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "0"], "argument --steps: must be in 1..2147483648, got 0"),
+        (["--seed", "x"], "argument --seed: must be an integer, got 'x'"),
+        (["--processes", "3"], "argument --processes: invalid choice: 3"),
+        (["--fasta", "x"], "unrecognized arguments: --fasta x"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_line(capsys, arguments: list[str], message: str) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"protein_gpt_megatron: {message}")
+    assert err.count("\n") == 1
+
+
+def test_without_megatron_the_extra_is_named(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("bionemo.examples.protein_gpt_megatron.find_spec", lambda name: None)
+    assert main([]) == 2
+    assert capsys.readouterr().err == (
+        "protein_gpt_megatron: megatron-core isn't there: pip install 'bionemo-core[megatron]'\n"
+    )
+
+
+def test_only_residues_are_guessed() -> None:
+    batch = residue_labels(collate([encode("MKX"), encode("A")]), seeds=torch.zeros(2))
+    m, k, a = (int(encode(letter)[1]) for letter in "MKA")
+    assert batch["labels"].tolist() == [[m, k, -100, -100, -100], [a, -100, -100, -100, -100]]
