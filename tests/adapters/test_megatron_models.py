@@ -203,6 +203,14 @@ def test_groups_are_taken_apart_also_behind_an_error() -> None:
         assert data_parallel_place() == (0, 1)
 
 
+@pytest.mark.usefixtures("groups")
+def test_several_stages_on_a_rank_are_refused() -> None:
+    state = import_megatron("megatron.core.parallel_state")
+    state.set_virtual_pipeline_model_parallel_world_size(2)
+    with pytest.raises(ValueError, match="virtual_pipeline_model_parallel_size must be None"):
+        build_model(CONFIGS[0], generator=make_generator(1))
+
+
 def test_processes_that_were_started_are_left_running() -> None:
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:

@@ -18,15 +18,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of what mega
 ROOT = Path(__file__).parents[2]
 TENSOR = {"tensor_model_parallel_size": 2}
 STAGES = {"pipeline_model_parallel_size": 2}
-SAVE_AT = 8
-
 RUNS = {
-    "tensor": {"sizes": TENSOR, "save_at": SAVE_AT},
+    "tensor": {"sizes": TENSOR, "save_at": 8},
     "tensor bert": {"kind": "bert", "sizes": TENSOR, "position_embedding_type": "learned_absolute"},
     "tensor shared": {"sizes": TENSOR, "share_embeddings": True, "steps": 5},
     "data": {"dropout": 0.0, "sizes": {}},
     "data bert, four micro-batches": {"kind": "bert", "dropout": 0.0, "num_micro_batches": 4},
-    "stages": {"sizes": STAGES, "save_at": SAVE_AT, "dropout": 0.0},
+    "stages": {"sizes": STAGES, "save_at": 8, "dropout": 0.0},
+    "stages shared": {"sizes": STAGES, "save_at": 3, "steps": 6, "dropout": 0.0, "share_embeddings": True},
 }
 ALONE = {
     "tensor": {},
@@ -96,18 +95,20 @@ def halves(rows: list[int]) -> list[list[int]]:
     return [rows[:4], rows[4:]]
 
 
-@pytest.mark.parametrize(("name", "num_micro_batches"), [("tensor", 2), ("stages", 4)])
+@pytest.mark.parametrize(
+    ("name", "changes"), [("tensor", {}), ("stages", {"num_micro_batches": 4}), ("stages shared", {})]
+)
 def test_saved_on_two_ranks_it_goes_on_in_one_process_with_the_next_sample_and_the_same_loss(
-    folder: Path, name: str, num_micro_batches: int
+    folder: Path, name: str, changes: dict
 ) -> None:
     """Without dropout also in other micro-batches."""
-    expected = read(folder, name)[1]["losses"][SAVE_AT : SAVE_AT + 6]  # of the stages, the last knows the loss
-    dropout = RUNS[name].get("dropout", 0.1)
-    found = alone(
-        dropout=dropout, checkpoint=str(folder / name), resume=True, steps=6, num_micro_batches=num_micro_batches
-    )
-    assert sum(found["rows"], []) == rows_from(SAVE_AT, 6)
-    assert found["losses"] == pytest.approx(expected, abs=1e-5)
+    steps = RUNS[name].get("steps", 20)
+    saved_at = RUNS[name]["save_at"]
+    arguments = {key: value for key, value in RUNS[name].items() if key in {"dropout", "share_embeddings"}}
+    found = alone(**arguments, **changes, checkpoint=str(folder / name), resume=True, steps=steps - saved_at)
+    assert sum(found["rows"], []) == rows_from(saved_at, steps - saved_at)
+    expected = read(folder, name)[1]["losses"]  # of the stages, the last knows the loss
+    assert found["losses"] == pytest.approx(expected[saved_at:], abs=1e-5)
 
 
 def test_stages_have_layers_of_their_own(folder: Path) -> None:

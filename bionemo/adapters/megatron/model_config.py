@@ -59,12 +59,15 @@ class _LanguageModelConfig(BionemoTrainableModelConfig[Any, TokenCrossEntropy]):
         Raises:
             ModuleNotFoundError: if megatron-core isn't installed.
             RuntimeError: if its groups of processes are not there: see `model_parallel`.
-            ValueError: if the ranks can't share the heads or the vocabulary.
+            ValueError: if the ranks can't share the heads or the vocabulary, or a rank is to have several stages.
         """
         config: Any = to_megatron(self.transformer, **_runtime(runtime))
         ranks = config.tensor_model_parallel_size
         check_divides(ranks, by="tensor_model_parallel_size", vocabulary_size=self.vocabulary_size)
         state, generator = parallel_state(), torch.default_generator
+        if state.get_virtual_pipeline_model_parallel_world_size() is not None:
+            message = "virtual_pipeline_model_parallel_size must be None: a rank has one stage of a pipeline."
+            raise ValueError(message)
         if stage := state.get_pipeline_model_parallel_rank():  # else its layers would be those of the first
             generator = make_generator(seed_from_generator(generator), "stage", stage)
         with random_torch_context(generator):
