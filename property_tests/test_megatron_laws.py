@@ -30,7 +30,7 @@ def pipelines(draw: st.DrawFn, num_micro_batches: int) -> Pipeline:
         sources=Source(range(length), transform=with_noise),
         batch_size=num_micro_batches * draw(NUMBERS),
         seed=draw(SEEDS),
-        tail=draw(st.sampled_from(["short", "drop"])),
+        tail="drop",
     )
 
 
@@ -115,4 +115,5 @@ def test_means_of_reports_are_means_of_losses(parts: list[tuple[float, int]]) ->
 def test_samples_of_any_order_are_read_purely(data: st.DataObject, order: Order, seed: int) -> None:
     sources = tuple(Source(range(length), transform=with_noise) for length in order.source_lengths)
     pipeline = Pipeline(order=order, sources=sources, batch_size=4, seed=seed)
-    check_pure_reads(partial(sample_at, pipeline), data.draw(positions_in(order)))
+    if positions := data.draw(positions_in(order)):
+        check_pure_reads(partial(sample_at, pipeline), positions)

@@ -3,6 +3,7 @@
 import os
 import sys
 import uuid
+import warnings
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -81,7 +82,7 @@ def _train(*, steps: int, seed: int) -> None:
         if number == 1 or number % 25 == 0 or number == steps:
             say(f"{number:5}  {sum(recent) / len(recent):.3f}", flush=True)
     entropy = unigram_entropy(pipeline.sources[0].dataset[place] for place in range(len(pipeline.sources[0].dataset)))
-    say(f"nats a residue, mean of up to 25 steps; who knew how common each amino acid is would come to {entropy:.3f}")
+    say(f"nats a residue, mean of up to 25 steps; to know how common each amino acid is gives {entropy:.3f}")
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
@@ -110,16 +111,18 @@ def _start_processes(number: int, arguments: Sequence[str]) -> int:
     )
     try:
         elastic_launch(config, sys.executable)("-m", "bionemo.examples.protein_gpt_megatron", *arguments)
-    except SignalException:
-        return INTERRUPTED
+    except SignalException as signalled:
+        return 128 + int(signalled.sigval)  # as shells count
     except ChildFailedError as error:
-        print(f"protein_gpt_megatron: a process failed; its own message stands above. {error}", file=sys.stderr)
+        rank, failure = error.get_first_failure()
+        ended = f"ended by {failure.signal_name()}" if failure.exitcode < 0 else f"failed with code {failure.exitcode}"
+        print(f"protein_gpt_megatron: process {rank} {ended}.", file=sys.stderr)
         return 1
     return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code: 0, 2 for input that can't be used, 130 for Ctrl-C.
+    """Run the program and return its exit code: 0; 1 if a process failed; 2 for unusable input; 130 for Ctrl-C.
 
     Args:
         arguments: the command line behind the program's name; that of the process by default.
@@ -127,9 +130,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = _parse(given)
-        if "RANK" not in os.environ:
+        if not torch.distributed.is_torchelastic_launched() and options.processes > 1:
             return _start_processes(options.processes, given)
-        with model_parallel(tensor_model_parallel_size=options.processes):
+        if int(os.environ.get("WORLD_SIZE", "1")) != options.processes:
+            message = f"--processes must be as many as torchrun started, got {options.processes}."
+            raise BadInputError(message)  # noqa: TRY301
+        with model_parallel(tensor_model_parallel_size=options.processes), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*CUDA_DEVICE_MAX_CONNECTIONS")  # advice for GPUs
             _train(steps=options.steps, seed=options.seed)
     except BadInputError as error:
         print(f"protein_gpt_megatron: {error}", file=sys.stderr)

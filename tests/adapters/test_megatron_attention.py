@@ -13,11 +13,26 @@ from bionemo.core.utils.random_utils import make_generator, random_torch_context
 Kind = enum.Enum("Kind", ["causal", "padding", "no_mask"])
 
 
-def make_attention(kind: Kind = Kind.padding, rank: int = 0, dropout: float = 0.0, **fields) -> CoreAttention:
+def make_attention(
+    kind: Kind = Kind.padding,
+    rank: int = 0,
+    dropout: float = 0.0,
+    softmax_scale: float | None = None,
+    attention_dropout: float | None = None,
+    **fields,
+) -> CoreAttention:
     usual = {"context_parallel_size": 1, "window_size": None, "softmax_type": "vanilla", "kv_channels": 8}
     config = SimpleNamespace(**(usual | {"attention_dropout": dropout} | fields))
     tensor_group = SimpleNamespace(rank=lambda: rank)
-    return CoreAttention(config, 1, kind, "self", pg_collection=SimpleNamespace(tp=tensor_group))
+    return CoreAttention(
+        config,
+        1,
+        kind,
+        "self",
+        attention_dropout=attention_dropout,
+        softmax_scale=softmax_scale,
+        pg_collection=SimpleNamespace(tp=tensor_group),
+    )
 
 
 def make_rows(length: int = 5, batch: int = 3, heads: int = 4, groups: int = 4, keys: int | None = None) -> list:
@@ -62,6 +77,27 @@ def test_it_reads_by_the_formula_with_more_keys_than_queries() -> None:
     torch.testing.assert_close(make_attention(Kind.causal)(*rows, None), read_one_by_one(*rows, causal=True))
     by_call = make_attention(Kind.causal)(*rows, None, attn_mask_type=Kind.no_mask)
     torch.testing.assert_close(by_call, read_one_by_one(*rows, causal=False))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 1e-12])
+def test_the_scale_that_is_given_counts(dropout: float) -> None:
+    query, key, value = make_rows()
+    usual, given = make_attention(dropout=dropout), make_attention(dropout=dropout, softmax_scale=0.7)
+    expected = usual(query * 0.7 * math.sqrt(8), key, value, None)
+    torch.testing.assert_close(given(query, key, value, None), expected)
+    assert not torch.allclose(usual(query, key, value, None), expected)
+
+
+def test_the_dropout_that_is_given_counts() -> None:
+    rows = make_rows()
+    torch.testing.assert_close(
+        make_attention(dropout=0.9, attention_dropout=0.0)(*rows, None), make_attention()(*rows, None)
+    )
+
+
+def test_large_scores_are_finite_in_half_precision() -> None:
+    rows = [torch.full((2, 1, 1, 64), 40.0, dtype=torch.float16) for _ in range(3)]
+    assert make_attention(dropout=0.1, kv_channels=64)(*rows, None).isfinite().all()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -141,3 +177,5 @@ def test_what_it_does_not_do_is_refused(field: dict, message: str) -> None:
 def test_packed_sequences_are_refused() -> None:
     with pytest.raises(ValueError, match="packed_seq_params must be None. Use Transformer Engine's"):
         make_attention()(*make_rows(), None, packed_seq_params=object())
+    with pytest.raises(ValueError, match="attention_bias and packed_seq_params must be None"):
+        make_attention()(*make_rows(), None, attention_bias=torch.ones(1))

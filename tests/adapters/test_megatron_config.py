@@ -71,8 +71,23 @@ def test_another_class_and_another_record_will_do() -> None:
     [
         ({"hidden_size": 30}, {}, "hidden_size must be a multiple of num_attention_heads, got hidden_size=30 and"),
         ({"num_query_groups": 3}, {}, "num_attention_heads must be a multiple of num_query_groups"),
-        ({"num_layers": 0}, {}, "'num_layers' must be >= 1: 0"),
-        ({"hidden_dropout": 1.0}, {}, "'hidden_dropout' must be < 1.0"),
+        ({"num_layers": 0}, {}, "num_layers must be in 1.*, got num_layers=0"),
+        (
+            {"hidden_dropout": 1.0},
+            {},
+            "must be a share of 1, at least 0 and below 1, got hidden_dropout=1.0",
+        ),
+        ({"attention_dropout": "0.1"}, {}, "attention_dropout must be a share of 1"),
+        ({"hidden_dropout": float("nan")}, {}, "hidden_dropout must be a share of 1"),
+        (
+            {"extra": {"params_dtype": 3}},
+            {},
+            "must hold what the model is, got params_dtype: it says how it runs",
+        ),
+        ({"extra": {"context_parallel_size": 2}}, {}, "got context_parallel_size: it says how it runs"),
+        ({"extra": "abc"}, {}, "extra must be a mapping from names of fields, or such pairs, each name once"),
+        ({"extra": [("a", 1), ("a", "x")]}, {}, "each name once, got"),
+        ({}, {"tensor_model_parallel_size": 0}, "tensor_model_parallel_size must be in 1.*, got"),
         ({"extra": {"hidden_size": 3}}, {}, "extra must not hold fields of the record itself, got hidden_size"),
         ({"extra": {"num_leyers": 3}}, {}, "must be those of TransformerConfig, got num_leyers"),
         ({}, {"tensor_parallel": 3, "a": 1}, "must be those of TransformerConfig, got a, tensor_parallel"),
@@ -90,9 +105,30 @@ def test_another_class_and_another_record_will_do() -> None:
         ),
     ],
 )
+@pytest.mark.usefixtures("no_type_checks")
 def test_what_does_not_fit_is_named(change: dict, runtime: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         to_megatron(attrs.evolve(RECORD, **change), **runtime)
+
+
+@pytest.mark.parametrize("size", [2.0, True, "2", None])
+@pytest.mark.usefixtures("no_type_checks")
+def test_sizes_are_integers(size: object) -> None:
+    for name in ("num_layers", "hidden_size", "num_attention_heads"):
+        with pytest.raises(TypeError, match=f"{name} must be an integer, got {name}={size!r}"):
+            attrs.evolve(RECORD, **{name: size})
+
+
+def test_a_width_of_heads_of_their_own_frees_the_hidden_size() -> None:
+    record = TransformerRecord(num_layers=1, hidden_size=18, num_attention_heads=4, extra={"kv_channels": 8})
+    assert to_megatron(record).kv_channels == 8
+
+
+def test_what_megatron_changes_is_not_the_record() -> None:
+    record = attrs.evolve(RECORD, extra={"recompute_modules": ["mlp"], "activation_func_clamp_value": None})
+    assert [name for name, _ in record.extra] == ["activation_func_clamp_value", "recompute_modules"]
+    to_megatron(record).recompute_modules.append("x")
+    assert dict(record.extra)["recompute_modules"] == ["mlp"]
 
 
 def test_megatron_is_imported_when_it_is_needed_and_in_silence() -> None:

@@ -161,18 +161,11 @@ def test_records_go_to_text_and_back(config) -> None:
     assert len({config_id(part) for part in [*CONFIGS, config]}) == len(CONFIGS) + 1
 
 
-@pytest.mark.usefixtures("groups")
-def test_rows_longer_than_the_model_are_refused() -> None:
-    model = build_model(CONFIGS[0], generator=make_generator(1))
-    with pytest.raises(ValueError, match=r"at most max_length=16 long, got ids \(2, 17\). Crop them"):
-        model({"ids": torch.zeros(2, 17, dtype=torch.int64)})
-
-
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"vocabulary_size": 0}, "'vocabulary_size' must be >= 1"),
-        ({"max_length": 0}, "'max_length' must be >= 1"),
+        ({"vocabulary_size": 0}, "vocabulary_size must be in 1.*, got vocabulary_size=0"),
+        ({"max_length": 0}, "max_length must be in 1.*, got max_length=0"),
         ({"position_embedding_type": "sine"}, "'position_embedding_type' must be in"),
     ],
 )
@@ -196,7 +189,8 @@ def test_groups_are_taken_apart_also_behind_an_error() -> None:
         assert data_parallel_place() == (0, 1)
         raise KeyError
     assert not torch.distributed.is_initialized()
-    with pytest.raises(RuntimeError, match="not divisible by"), model_parallel(tensor_model_parallel_size=2):
+    several = r"multiple of the product .*, got 1 and tensor_model_parallel_size=2. Start .* --nproc-per-node=2"
+    with pytest.raises(RuntimeError, match=several), model_parallel(tensor_model_parallel_size=2):
         pass
     assert not torch.distributed.is_initialized()
     with model_parallel():
@@ -207,7 +201,7 @@ def test_groups_are_taken_apart_also_behind_an_error() -> None:
 def test_several_stages_on_a_rank_are_refused() -> None:
     state = import_megatron("megatron.core.parallel_state")
     state.set_virtual_pipeline_model_parallel_world_size(2)
-    with pytest.raises(ValueError, match="virtual_pipeline_model_parallel_size must be None"):
+    with pytest.raises(ValueError, match="virtual_pipeline_model_parallel_size must be 1 for the models of these"):
         build_model(CONFIGS[0], generator=make_generator(1))
 
 
@@ -230,5 +224,129 @@ def test_a_module_of_torch_is_one_of_megatrons() -> None:
     assert isinstance(model, MegatronModule)
     assert list(model.parameters()) == list(linear.parameters())
     assert torch.equal(model(torch.ones(2)), linear(torch.ones(2)))
-    with pytest.raises(ValueError, match="tensor_model_parallel_size must be 1 for a module that is whole"):
+    with pytest.raises(ValueError, match="must be those of model_parallel.., got tensor_model_parallel_size"):
         as_megatron(linear, tensor_model_parallel_size=2)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "pipeline"])
+@pytest.mark.usefixtures("groups")
+def test_ranks_that_share_a_model_cannot_train_a_whole_one(monkeypatch, kind: str) -> None:
+    state = import_megatron("megatron.core.parallel_state")
+    monkeypatch.setattr(state, f"get_{kind}_model_parallel_world_size", lambda: 2)
+    with pytest.raises(ValueError, match=f"{kind}_model_parallel_size must be 1 for a module that is whole"):
+        as_megatron(torch.nn.Linear(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "message"),
+    [
+        (
+            "tensor",
+            attrs.evolve(CONFIGS[0], vocabulary_size=25),
+            "vocabulary_size must be a multiple of tensor_mod",
+        ),
+        ("tensor", attrs.evolve(CONFIGS[3], vocabulary_size=25), "vocabulary_size=25 and tensor_model_parallel_size=2"),
+        (
+            "pipeline",
+            attrs.evolve(CONFIGS[0], transformer=attrs.evolve(SIZES, num_layers=3)),
+            "num_layers must be a",
+        ),
+        ("context", CONFIGS[0], "context_parallel_size must be 1 for the models of these records, got context_p"),
+    ],
+)
+@pytest.mark.usefixtures("groups")
+def test_what_ranks_cannot_share_is_refused(monkeypatch, kind: str, config, message: str) -> None:
+    state = import_megatron("megatron.core.parallel_state")
+    name = "get_context_parallel_world_size" if kind == "context" else f"get_{kind}_model_parallel_world_size"
+    monkeypatch.setattr(state, name, lambda: 2)
+    with pytest.raises(ValueError, match=message):
+        build_model(config, generator=make_generator(1))
+
+
+@pytest.mark.parametrize(
+    ("config", "extra"),
+    [(CONFIGS[0], {"multi_latent_attention": True}), (CONFIGS[0], {"mtp_num_layers": 1})]
+    + [(CONFIGS[3], extra) for extra in ({"qk_layernorm": True}, {"qk_l2_norm": True})],
+)
+@pytest.mark.usefixtures("groups")
+def test_fields_that_would_not_reach_the_layers_are_refused(config, extra: dict) -> None:
+    config = attrs.evolve(config, transformer=attrs.evolve(SIZES, extra=extra))
+    with pytest.raises(ValueError, match=f"{next(iter(extra))} must not be given for a {type(config).__name__}"):
+        build_model(config, generator=make_generator(1))
+
+
+@pytest.mark.usefixtures("groups")
+def test_rotary_positions_want_an_even_width() -> None:
+    config = attrs.evolve(CONFIGS[0], transformer=attrs.evolve(SIZES, hidden_size=12))
+    with pytest.raises(ValueError, match="must be even for rotary positions, got kv_channels=3"):
+        build_model(config, generator=make_generator(1))
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        (torch.ones(2, 3), TypeError, 'must be a mapping with "ids", .* got a Tensor'),
+        ({"input_ids": torch.ones(2, 3)}, TypeError, "got with input_ids"),
+        ({"ids": torch.ones(2, 3)}, ValueError, r"must be integers \(rows, tokens\), .*float32 \(2, 3\), no mask"),
+        ({"ids": torch.ones(2, dtype=torch.int64)}, ValueError, r"got torch.int64 \(2,\), no mask"),
+        (
+            {"ids": torch.ones(2, 3, dtype=torch.int64), "mask": torch.ones(2, 4)},
+            ValueError,
+            r"int64 \(2, 3\), mask \(2, 4\)",
+        ),
+        ({"ids": torch.tensor([[1, 24]])}, ValueError, "ids must be in 0..23, those of the vocabulary, got 1..24"),
+        ({"ids": torch.tensor([[-5, 3]])}, ValueError, "got -5..3"),
+        ({"ids": torch.zeros(2, 17, dtype=torch.int64)}, ValueError, r"at most max_length=16 long, got ids \(2, 17\)"),
+    ],
+)
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[3]])
+@pytest.mark.usefixtures("groups", "no_type_checks")
+def test_batches_that_do_not_fit_are_refused(config, batch: object, error: type, message: str) -> None:
+    model = build_model(config, generator=make_generator(1))
+    with pytest.raises(error, match=message):
+        model(batch)
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[3]])
+@pytest.mark.usefixtures("groups")
+def test_masks_of_numbers_are_masks(config) -> None:
+    model, batch = build_model(config, generator=make_generator(1)).eval(), make_batch()
+    for dtype in (torch.int64, torch.float32):
+        assert torch.equal(model(batch | {"mask": batch["mask"].to(dtype)}), model(batch))
+
+
+@pytest.mark.usefixtures("groups")
+def test_rotary_angles_move_with_the_model() -> None:
+    model = build_model(CONFIGS[0], generator=make_generator(1)).eval()
+    model(make_batch())
+    model.to("meta")
+    assert model.rotary_pos_emb(4).device.type == "meta"
+
+
+@pytest.mark.usefixtures("groups")
+def test_megatrons_layers_stay_as_they_are() -> None:
+    build_model(CONFIGS[3], generator=make_generator(1))
+    spec = import_megatron("megatron.core.models.bert.bert_layer_specs").bert_layer_local_spec
+    assert spec.submodules.self_attention.submodules.core_attention is not CoreAttention
+
+
+@pytest.mark.usefixtures("groups")
+def test_stages_send_what_they_compute_in() -> None:
+    for runtime, sent in (
+        ({}, torch.float32),
+        ({"bf16": True}, torch.bfloat16),
+        ({"fp16": True}, torch.float16),
+        ({"params_dtype": torch.bfloat16}, torch.bfloat16),
+    ):
+        model = build_model(CONFIGS[0], generator=make_generator(1), **runtime)
+        assert model.config.pipeline_dtype == sent
+
+
+@pytest.mark.usefixtures("groups")
+def test_layers_of_a_later_stage_are_others_from_the_first_draw_on(monkeypatch) -> None:
+    state = import_megatron("megatron.core.parallel_state")
+    first = build_model(CONFIGS[2], generator=make_generator(1))
+    monkeypatch.setattr(state, "get_pipeline_model_parallel_rank", lambda: 1)
+    monkeypatch.setattr(state, "is_pipeline_first_stage", lambda: True)
+    later = build_model(CONFIGS[2], generator=make_generator(1))
+    assert not torch.equal(first.embedding.word_embeddings.weight, later.embedding.word_embeddings.weight)

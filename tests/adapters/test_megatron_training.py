@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import attrs
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -55,6 +56,7 @@ def test_the_loss_is_the_triple_that_schedules_take() -> None:
     assert (loss_sum, num_tokens) == expected[:2]
     assert report == {"loss": pytest.approx([float(loss_sum), 3.0])}
     assert not report["loss"].requires_grad
+    assert report["loss"].dtype == torch.float64
 
 
 def test_metrics_are_reported_as_the_loss_is() -> None:
@@ -98,8 +100,41 @@ def test_behind_the_last_batch_the_step_says_so() -> None:
     pipeline = Pipeline(order=EpochOrder(length=2, seed=1, num_samples=2), sources="ab", batch_size=2, seed=2)
     batches = micro_batches(loader(pipeline))
     assert STEP(batches, len)[0] == 2
-    with pytest.raises(StopIteration):
+    with pytest.raises(RuntimeError, match="must hold as many as a step has micro-batches, but are at their end"):
         STEP(batches, len)
+
+
+def test_other_loaders_are_refused() -> None:
+    with pytest.raises(TypeError, match="must be a loader of bionemo.data.pipes, got one of type list"):
+        micro_batches([1, 2])
+    with pytest.raises(TypeError, match=r"must be those of micro_batches\(loader\), got a str"):
+        STEP(iter(loader(letters())), len)
+
+
+def test_a_metric_is_not_called_as_the_loss_is() -> None:
+    class Named:
+        def forward(self, batch: dict, output: torch.Tensor) -> LossSum:
+            return LossSum(output.sum(), torch.tensor(1), {"loss": torch.tensor(1.0)})
+
+    output, loss_func = forward_step(iter([MicroBatch(LABELLED, 0, 0)]), logits, loss=Named(), seed=7)
+    with pytest.raises(ValueError, match='metrics must not be called "loss"'):
+        loss_func(output)
+
+
+def test_later_stages_draw_for_themselves(monkeypatch) -> None:
+    drawn = []
+    for stage in range(3):
+        monkeypatch.setattr("bionemo.adapters.megatron.training.pipeline_stage", lambda stage=stage: stage)
+        drawn.append(forward_step(iter([MicroBatch({}, 0, 0)]), Noisy(), loss=None, seed=7)[0])
+    assert not any(torch.equal(drawn[one], drawn[other]) for one in range(3) for other in range(one))
+
+
+def test_steps_that_are_not_whole_are_refused() -> None:
+    order = EpochOrder(length=12, seed=1, num_samples=9)
+    pipeline = Pipeline(order=order, sources="abcdefghijkl", batch_size=8, seed=2)
+    with pytest.raises(ValueError, match='all steps must be whole, got 9 samples in steps of 8. .* tail="drop"'):
+        cut_micro_batches(pipeline, 2)
+    assert cut_micro_batches(attrs.evolve(pipeline, tail="drop"), 2).batch_size == 4
 
 
 class Pair(NamedTuple):

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_two_processes_train_as_one_and_the_loss_falls() -> None:
     assert losses(found["1"].stdout) == pytest.approx(losses(found["2"].stdout), abs=2e-3)
     first, *_, last = losses(found["2"].stdout)
     assert last < first - 0.3
-    assert found["2"].stdout.splitlines()[-1].endswith("would come to 2.892")
+    assert found["2"].stdout.splitlines()[-1].endswith("amino acid is gives 2.892")
 
 
 def test_ctrl_c_ends_all_processes() -> None:
@@ -47,6 +48,21 @@ def test_ctrl_c_ends_all_processes() -> None:
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
+
+
+def test_a_process_that_is_killed_is_named_and_the_other_ended() -> None:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(COMMAND, **streams, start_new_session=True)
+    while "    1  " not in running.stdout.readline():
+        assert running.poll() is None
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    ranks = {Path(f"/proc/{child}/environ").read_bytes().split(b"\0LOCAL_RANK=")[1][:1]: child for child in children}
+    os.kill(int(ranks[b"1"]), signal.SIGKILL)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert said.splitlines()[-1] == "protein_gpt_megatron: process 1 ended by SIGKILL."
     with pytest.raises(ProcessLookupError):
         os.killpg(running.pid, 0)
 

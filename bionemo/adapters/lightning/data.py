@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
+from bionemo.adapters.lightning.place import trainer_place
 from bionemo.data.batches import num_batches
 from bionemo.data.pipeline import Pipeline
 from bionemo.data.pipes.loader import PipelineLoader, loader
@@ -60,7 +61,7 @@ class PipelineDataModule(LightningDataModule):
         self._train_loader: PipelineLoader[Any] | None = None
 
     def _place(self) -> tuple[int, int]:
-        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        return trainer_place(self.trainer)
 
     def _pause(self) -> int | None:
         """Return how many steps a Lightning epoch has; None for the whole order."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from bionemo.adapters.megatron.parallel import parallel_state
 from bionemo.core.utils.random_utils import make_generator, seed_from_generator
 
 __all__ = ["CoreAttention"]
@@ -18,7 +19,7 @@ class CoreAttention(nn.Module):
     It runs where its tensors are, also on the CPU, where megatron-core's own can't. In training its dropout follows
     torch's global state, as all dropout does, one draw a call on every rank; each head has a stream of its own, by its
     number in the whole model. So tensor-parallel ranks drop different weights, and together the very ones that a single
-    rank would.
+    rank would. (Where it drops, it goes without torch's fused kernels, and holds a few tensors of queries x keys.)
 
     Args:
         config: megatron-core's configuration.
@@ -28,7 +29,7 @@ class CoreAttention(nn.Module):
         attention_dropout: share of attention weights dropped in training; None for that of the configuration.
         softmax_scale: what scores are multiplied by; None for the usual `1 / sqrt(width of a head)`.
         cp_comm_type: not used.
-        pg_collection: whose `tp` is the group that shares the heads.
+        pg_collection: whose `tp` is the group that shares the heads; None for megatron-core's.
 
     Raises:
         ValueError: if the configuration asks for context parallelism, a window or another softmax.
@@ -56,7 +57,8 @@ class CoreAttention(nn.Module):
         self.attn_mask_type = attn_mask_type
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
         self.scale = 1 / math.sqrt(config.kv_channels) if softmax_scale is None else softmax_scale
-        self.tensor_parallel_rank: int = pg_collection.tp.rank()
+        tensor_group = parallel_state().get_tensor_model_parallel_group() if pg_collection is None else pg_collection.tp
+        self.tensor_parallel_rank: int = tensor_group.rank()
 
     def forward(
         self,
@@ -117,13 +119,13 @@ class CoreAttention(nn.Module):
         """Return what each query reads of the attention weights that are kept."""
         num_heads = query.shape[1]
         key, value = (part.repeat_interleave(num_heads // part.shape[1], dim=1) for part in (key, value))
-        scores = query @ key.transpose(-2, -1) * self.scale
+        scores = (query * self.scale) @ key.transpose(-2, -1)  # scaled first: fp16 ends at 65,504
         if visible is not None:
             scores = scores.masked_fill(~visible, -math.inf)
         weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
         seed = seed_from_generator(torch.default_generator)  # as all dropout: the step's, the same on every rank
-        keep = torch.empty_like(weights)
-        for head in range(num_heads):
+        keep = torch.empty_like(weights.transpose(0, 1), memory_format=torch.contiguous_format)
+        for head, kept in enumerate(keep):
             number = self.tensor_parallel_rank * num_heads + head
-            keep[:, head].bernoulli_(1 - dropout, generator=make_generator(seed, "head", number, device=keep.device))
-        return (weights * keep / (1 - dropout)) @ value
+            kept.bernoulli_(1 - dropout, generator=make_generator(seed, "head", number, device=keep.device))
+        return (weights * keep.transpose(0, 1)) @ value / (1 - dropout)

@@ -1,5 +1,6 @@
 """A frozen record of a transformer's sizes, and megatron-core's mutable configuration made from it."""
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping
@@ -8,15 +9,45 @@ from typing import Any, TypeVar
 import attrs
 
 from bionemo.adapters.megatron.imports import import_megatron
+from bionemo.core.utils.checks import check_int
 
-__all__ = ["TransformerRecord", "check_divides", "to_megatron"]
+__all__ = ["TransformerRecord", "check_divides", "check_size", "to_megatron"]
 
 Config = TypeVar("Config")
 
 
 def _as_pairs(extra: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
-    pairs = extra.items() if isinstance(extra, Mapping) else extra
-    return tuple(sorted((str(name), value) for name, value in pairs))
+    pairs = [tuple(pair) for pair in (extra.items() if isinstance(extra, Mapping) else extra)]
+    names = [pair[0] for pair in pairs if len(pair) == 2 and isinstance(pair[0], str)]  # noqa: PLR2004 - a pair
+    if len(names) < len(pairs) or len(set(names)) < len(names):
+        message = f"extra must be a mapping from names of fields, or such pairs, each name once, got {extra!r}."
+        raise ValueError(message)
+    for name in names:
+        if name.endswith(("_parallel_size", "_dtype")):
+            message = f"extra must hold what the model is, got {name}: it says how it runs. Make it a runtime argument."
+            raise ValueError(message)
+    return tuple(sorted(pairs, key=lambda pair: str(pair[0])))
+
+
+def check_size(_: object, field: "attrs.Attribute[int]", size: int) -> None:
+    """Check that a field of a record is a positive integer: an attrs validator.
+
+    Raises:
+        TypeError: if it is no integer.
+        ValueError: if it isn't positive.
+
+    Example:
+        >>> TransformerRecord(num_layers=0, hidden_size=8, num_attention_heads=2)
+        Traceback (most recent call last):
+        ValueError: num_layers must be in 1..9223372036854775807, got num_layers=0.
+    """
+    check_int(size, name=field.name, low=1)
+
+
+def _check_share(_: object, field: "attrs.Attribute[float]", share: float) -> None:
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        message = f"{field.name} must be a share of 1, at least 0 and below 1, got {field.name}={share!r}."
+        raise ValueError(message)
 
 
 @attrs.frozen(kw_only=True)
@@ -33,10 +64,13 @@ class TransformerRecord:
         num_query_groups: heads of keys and values; None for as many as attention heads.
         hidden_dropout: share of activations dropped in training.
         attention_dropout: share of attention weights dropped in training.
-        extra: further fields of megatron-core's configuration by name, as a mapping; kept as sorted pairs.
+        extra: further fields of megatron-core's configuration by name, as a mapping; kept as sorted pairs. With
+            `kv_channels`, `hidden_size` may be any.
 
     Raises:
-        ValueError: if a size isn't positive, one doesn't divide another, or `extra` has a field that stands here.
+        TypeError: if a size is no integer.
+        ValueError: if a size isn't positive, one doesn't divide another, a share isn't one, or `extra` has a field that
+            stands here, has one twice, or has one that says how a model runs: a parallel size or a dtype.
 
     Example:
         >>> extra = {"normalization": "RMSNorm"}
@@ -44,15 +78,13 @@ class TransformerRecord:
         (('normalization', 'RMSNorm'),)
     """
 
-    num_layers: int = attrs.field(validator=attrs.validators.ge(1))
-    hidden_size: int = attrs.field(validator=attrs.validators.ge(1))
-    num_attention_heads: int = attrs.field(validator=attrs.validators.ge(1))
-    ffn_hidden_size: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
-    num_query_groups: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.ge(1))
-    )
-    hidden_dropout: float = attrs.field(default=0.1, validator=[attrs.validators.ge(0.0), attrs.validators.lt(1.0)])
-    attention_dropout: float = attrs.field(default=0.1, validator=[attrs.validators.ge(0.0), attrs.validators.lt(1.0)])
+    num_layers: int = attrs.field(validator=check_size)
+    hidden_size: int = attrs.field(validator=check_size)
+    num_attention_heads: int = attrs.field(validator=check_size)
+    ffn_hidden_size: int | None = attrs.field(default=None, validator=attrs.validators.optional(check_size))
+    num_query_groups: int | None = attrs.field(default=None, validator=attrs.validators.optional(check_size))
+    hidden_dropout: float = attrs.field(default=0.1, validator=_check_share)
+    attention_dropout: float = attrs.field(default=0.1, validator=_check_share)
     extra: tuple[tuple[str, Any], ...] = attrs.field(default=(), converter=_as_pairs)
 
     @extra.validator
@@ -61,7 +93,8 @@ class TransformerRecord:
         if own:
             message = f"extra must not hold fields of the record itself, got {', '.join(sorted(own))}."
             raise ValueError(message)
-        check_divides(self.num_attention_heads, hidden_size=self.hidden_size, by="num_attention_heads")
+        if "kv_channels" not in dict(extra):
+            check_divides(self.num_attention_heads, hidden_size=self.hidden_size, by="num_attention_heads")
         if self.num_query_groups is not None:
             check_divides(self.num_query_groups, num_attention_heads=self.num_attention_heads, by="num_query_groups")
 
@@ -120,9 +153,9 @@ def to_megatron(record: Any, cls: type[Config] | None = None, /, **runtime: Any)
             "It may be of another version of megatron-core, or misspelt."
         )
         raise ValueError(message)
-    ranks = fields.get("tensor_model_parallel_size", 1)
+    ranks = check_int(fields.get("tensor_model_parallel_size", 1), name="tensor_model_parallel_size", low=1)
     sizes = {name: fields.get(name) for name in ("num_attention_heads", "num_query_groups", "ffn_hidden_size")}
     check_divides(ranks, by="tensor_model_parallel_size", **sizes)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "full scope is deprecated")  # megatron-core 0.16 warns of its own default
-        return cls(**fields)
+        return cls(**copy.deepcopy(fields))

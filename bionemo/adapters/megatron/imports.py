@@ -11,7 +11,7 @@ def import_megatron(module: str, /) -> Any:
     """Return a module of megatron-core, without the warnings that its import prints.
 
     Raises:
-        ModuleNotFoundError: if megatron-core isn't installed.
+        ModuleNotFoundError: if megatron-core isn't installed, or something that it needs.
 
     Example:
         >>> import_megatron("megatron.core.nothing_of_this_name")
@@ -23,5 +23,7 @@ def import_megatron(module: str, /) -> Any:
             warnings.simplefilter("ignore")
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "megatron":
+            raise
         message = f"{module} can't be imported: pip install 'bionemo-core[megatron]'"
         raise ModuleNotFoundError(message) from error

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from bionemo.adapters.megatron.attention import CoreAttention
 from bionemo.adapters.megatron.imports import import_megatron
-from bionemo.adapters.megatron.vocabulary import gather_vocabulary
+from bionemo.adapters.megatron.logits import gather_logits
+from bionemo.core.utils.checks import is_concrete
 
 __all__ = ["BatchBertModel", "BatchGPTModel", "BatchModule"]
 
@@ -16,7 +17,7 @@ _Bert: Any = import_megatron("megatron.core.models.bert.bert_model").BertModel
 _GPT: Any = import_megatron("megatron.core.models.gpt.gpt_model").GPTModel
 _Rotary: Any = import_megatron("megatron.core.models.common.embeddings.rotary_pos_embedding").RotaryEmbedding
 _Module: Any = import_megatron("megatron.core.transformer.module").MegatronModule
-_Kind: Any = import_megatron("megatron.core.transformer.enums").ModelType
+_ModelType: Any = import_megatron("megatron.core.transformer.enums").ModelType
 
 
 class _RotaryEmbedding(_Rotary):
@@ -40,28 +41,41 @@ class _RotaryEmbedding(_Rotary):
         return angles
 
 
-def _place_rotary(model: Any) -> None:
+def _replace_rotary(model: Any) -> None:
     if model.position_embedding_type == "rope":
-        model.rotary_pos_emb = _RotaryEmbedding(
-            model.config.kv_channels,
-            rotary_percent=1.0,
-            rotary_interleaved=model.config.rotary_interleaved,
-            use_cpu_initialization=True,
-            cp_group=model.pg_collection.cp,
+        model.rotary_pos_emb.__class__ = _RotaryEmbedding  # with all that it was made with
+
+
+def _checked(batch: Mapping[str, Tensor], model: Any) -> tuple[Tensor, Tensor | None]:
+    """Return the ids of a batch, and the mask as bools."""
+    if not isinstance(batch, Mapping) or "ids" not in batch:
+        found = f"with {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+        message = f'batch must be a mapping with "ids", and "mask" where rows are padded, got {found}.'
+        raise TypeError(message)
+    ids, mask = batch["ids"], batch.get("mask")
+    if ids.ndim != 2 or ids.is_floating_point() or (mask is not None and mask.shape != ids.shape):  # noqa: PLR2004
+        masked = "no mask" if mask is None else f"mask {tuple(mask.shape)}"
+        message = (
+            f"ids must be integers (rows, tokens), with such a mask, got {ids.dtype} {tuple(ids.shape)}, {masked}."
         )
-
-
-def _ids(batch: Mapping[str, Tensor], max_length: int) -> Tensor:
-    ids = batch["ids"]
-    if ids.shape[1] > max_length:
-        message = f"rows must be at most max_length={max_length} long, got ids {tuple(ids.shape)}. Crop them."
         raise ValueError(message)
-    return ids
+    if ids.shape[1] > model.max_sequence_length:
+        message = (
+            f"rows must be at most max_length={model.max_sequence_length} long, got ids {tuple(ids.shape)}. Crop them."
+        )
+        raise ValueError(message)
+    if is_concrete(ids) and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < model.vocab_size:
+        message = (
+            f"ids must be in 0..{model.vocab_size - 1}, those of the vocabulary, "
+            f"got {int(ids.min())}..{int(ids.max())}."
+        )
+        raise ValueError(message)
+    return ids, None if mask is None else mask.bool()
 
 
-def _whole(model: Any, output: Tensor) -> Tensor:
+def _gathered(model: Any, output: Tensor) -> Tensor:
     """Return the logits of the whole vocabulary; hidden states, on other stages than the last, are whole already."""
-    return gather_vocabulary(output, group=model.pg_collection.tp) if model.post_process else output
+    return gather_logits(output, group=model.pg_collection.tp) if model.post_process else output
 
 
 class BatchGPTModel(_GPT):
@@ -73,17 +87,17 @@ class BatchGPTModel(_GPT):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _place_rotary(self)
+        _replace_rotary(self)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the logits of each next token."""
-        ids, mask = _ids(batch, self.max_sequence_length), batch.get("mask")
+        ids, mask = _checked(batch, self)
         if mask is None:
             positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         else:
             positions = (mask.cumsum(-1) - 1).clamp(min=0)  # from the first real token on
         hidden = None if mask is None else ~mask[:, None, None]
-        return _whole(self, super().forward(ids, positions, hidden))
+        return _gathered(self, super().forward(ids, positions, hidden))
 
 
 class BatchBertModel(_Bert):
@@ -95,7 +109,7 @@ class BatchBertModel(_Bert):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _place_rotary(self)
+        _replace_rotary(self)
 
     def _sanity_check_attention_and_get_attn_mask_dimension(self) -> str:
         """Return the shape of the mask: megatron-core asks for the version of Transformer Engine, which may be none."""
@@ -107,9 +121,9 @@ class BatchBertModel(_Bert):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the logits of each token."""
-        ids, mask = _ids(batch, self.max_sequence_length), batch.get("mask")
+        ids, mask = _checked(batch, self)
         output = super().forward(ids, torch.ones_like(ids) if mask is None else mask.long())
-        return _whole(self, output[0] if self.post_process else output)
+        return _gathered(self, output[0] if self.post_process else output)
 
 
 class BatchModule(_Module):
@@ -123,7 +137,7 @@ class BatchModule(_Module):
     def __init__(self, model: nn.Module, config: Any) -> None:
         super().__init__(config=config)
         self.model = model
-        self.model_type = _Kind.encoder_or_decoder
+        self.model_type = _ModelType.encoder_or_decoder
 
     def set_input_tensor(self, _: Any) -> None:
         """Take what an earlier stage answered: there is none."""

@@ -1,10 +1,14 @@
 """What a value holds, part by part, so that two values can be compared wherever they are."""
 
+import dataclasses
 import hashlib
-import pickle
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import singledispatch
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, NamedTuple
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,44 +16,120 @@ from torch import Tensor
 __all__ = ["content_digests", "different_parts"]
 
 
-def _parts(value: Any, path: str) -> Iterator[tuple[str, bytes]]:
-    """Yield each part that holds no others, by its path, as bytes; and what kind of value each is."""
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        yield path, f"{value.dtype} {tuple(value.shape)} ".encode() + bytes(value.flatten().view(torch.uint8).numpy())
-    elif isinstance(value, np.ndarray | np.generic) and value.dtype != object:
-        yield path, f"{value.dtype.str} {value.shape} ".encode() + value.tobytes()
-    elif isinstance(value, Mapping):
-        yield path, f"mapping of {len(value)}".encode()
-        for key, part in value.items():
-            yield from _parts(part, f"{path}[{key!r}]")
-    elif isinstance(value, list | tuple | np.ndarray):
-        yield path, f"{type(value).__name__} of {len(value)}".encode()
-        for place, part in enumerate(value):
-            yield from _parts(part, f"{path}[{place}]")
-    elif hasattr(value, "__attrs_attrs__") or hasattr(value, "__dataclass_fields__"):
-        names = [field.name for field in getattr(value, "__attrs_attrs__", ())] or list(value.__dataclass_fields__)
-        yield path, type(value).__qualname__.encode()
-        for name in names:
-            yield from _parts(getattr(value, name), f"{path}.{name}")
-    elif isinstance(value, set | frozenset):
-        yield path, b"".join(sorted(pickle.dumps(part) for part in value))
-    else:
-        yield path, pickle.dumps(value)
+class _Content(NamedTuple):
+    """What a value is, less its parts, and its parts by the way to each."""
+
+    kind: str
+    data: Any = b""
+    """Bytes, or an array of them."""
+    parts: Iterable[tuple[str, Any]] = ()
+
+
+@singledispatch
+def _content(value: Any) -> _Content:
+    """Return the content of a record by its fields, of any other object by what `pickle` would take of it."""
+    kind = type(value).__qualname__
+    if attrs.has(type(value)):
+        return _Content(kind, parts=_fields(value, [field.name for field in attrs.fields(type(value))]))
+    if dataclasses.is_dataclass(value):
+        return _Content(kind, parts=_fields(value, [field.name for field in dataclasses.fields(value)]))
+    reduced = value.__reduce_ex__(2)
+    if isinstance(reduced, str):
+        return _Content(kind, reduced.encode())
+    made_by, arguments, state, members, items = (*reduced, *[None] * 5)[:5]
+    parts = made_by, arguments, state, members and list(members), items and dict(items)
+    return _Content(kind, parts=[(" as pickled", parts)])
+
+
+def _fields(value: object, names: Iterable[str]) -> list[tuple[str, Any]]:
+    return [(f".{name}", getattr(value, name, None)) for name in names]
+
+
+@_content.register(bool | int | float | complex | str | bytes | range | None)
+def _(value: object) -> _Content:
+    return _Content(type(value).__qualname__, repr(value).encode())
+
+
+@_content.register(type | FunctionType | BuiltinFunctionType)
+def _(value: Any) -> _Content:
+    return _Content("name", f"{value.__module__}.{value.__qualname__}".encode())
+
+
+@_content.register
+def _(value: Tensor) -> _Content:
+    found = value.detach().resolve_conj().resolve_neg().cpu()
+    dense = (found if found.layout == torch.strided else found.to_dense()).contiguous()
+    kind = f"tensor {found.layout} {found.dtype} {tuple(found.shape)}"
+    return _Content(kind, dense.reshape(-1).view(torch.uint8).numpy())
+
+
+@_content.register
+def _(value: torch.Generator) -> _Content:
+    return _Content("generator", parts=[("", value.get_state())])
+
+
+@_content.register(np.ndarray | np.generic)
+def _(value: Any) -> _Content:
+    kind = f"array {value.dtype.descr} {value.shape}"
+    if value.dtype.hasobject or value.dtype.kind == "T":  # numbers of places in memory, not what stands there
+        return _Content(kind, parts=[("", value.tolist())])
+    return _Content(kind, np.ascontiguousarray(value).reshape(-1).view(np.uint8) if value.size else b"")
+
+
+@_content.register
+def _(value: np.ma.MaskedArray) -> _Content:
+    return _Content("masked", parts=[(".mask", np.ma.getmaskarray(value)), (".filled()", value.filled())])
+
+
+@_content.register
+def _(value: Mapping) -> _Content:  # type: ignore[type-arg]
+    parts = [(f"[{key!r}]" if isinstance(key, str | int) else f"[{_digest(key)}]", part) for key, part in value.items()]
+    return _Content(f"{type(value).__qualname__} of {len(value)}", parts=parts)
+
+
+@_content.register
+def _(value: Sequence) -> _Content:  # type: ignore[type-arg]
+    parts = ((f"[{place}]", part) for place, part in enumerate(value))
+    return _Content(f"{type(value).__qualname__} of {len(value)}", parts=parts)
+
+
+@_content.register
+def _(value: AbstractSet) -> _Content:  # type: ignore[type-arg]
+    return _Content(type(value).__qualname__, "".join(sorted(map(_digest, value))).encode())
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(sorted(_digests(value, ""))).encode()).hexdigest()
+
+
+def _digests(value: object, path: str) -> Iterator[tuple[str, str]]:
+    try:
+        kind, data, parts = _content(value)
+    except (TypeError, RuntimeError) as error:
+        message = f"what is read must be data, got {value!r}{path and f' at {path}'}. Leave it out, or make it data."
+        raise TypeError(message) from error
+    digest = hashlib.sha256(kind.encode())
+    digest.update(data)
+    yield path, digest.hexdigest()
+    for way, part in parts:
+        yield from _digests(part, path + way)
 
 
 def content_digests(value: Any, /) -> dict[str, str]:
     """Return a digest of each part of a value, by its path: equal for values with the same content, on any device.
 
     Args:
-        value: tensors and arrays, which count by dtype, shape and bytes, in mappings, sequences and records of any
-            depth; all else counts as it pickles.
+        value: tensors and arrays, which count by dtype, shape and bytes; mappings, in any sequence; sequences, sets,
+            records, numbers and texts; all other objects by what `pickle` would take of them.
+
+    Raises:
+        TypeError: if it holds what isn't data, such as an open file, or refers to itself.
 
     Example:
         >>> list(content_digests({"ids": torch.arange(3), "names": ["a", "b"]}))
         ['', "['ids']", "['names']", "['names'][0]", "['names'][1]"]
     """
-    return {path: hashlib.sha256(content).hexdigest() for path, content in _parts(value, "")}
+    return dict(_digests(value, ""))
 
 
 def different_parts(left: dict[str, str], right: dict[str, str], /) -> list[str]:

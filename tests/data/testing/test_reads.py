@@ -1,14 +1,18 @@
 """The laws of reading find what breaks them, and nothing else."""
 
+import datetime as dt
 import itertools
 import os
+import pickle
 import random
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import attrs
@@ -151,7 +155,26 @@ ONE_OF_EACH = [
     (1, "1"),
     {"a": 1},
     {"a": [1]},
+    {"a": 1, "b": 2},
     {1, 2},
+    {(1, 2)},
+    deque([torch.ones(2)]),
+    range(3),
+    torch.arange(6).reshape(3, 2)[:, 1],
+    torch.ones(1).expand(5),
+    torch.eye(3).to_sparse(),
+    torch.tensor([1 + 2j]).conj(),
+    np.ma.array([1, 999999, 3], mask=[0, 1, 0]),
+    np.ma.array([1, 999999, 3], mask=[0, 0, 0]),
+    np.array([(1, "a")], dtype=[("a", int), ("b", object)]),
+    np.array(["a" * 40], dtype=np.dtypes.StringDType()),
+    SimpleNamespace(a=torch.ones(2)),
+    SimpleNamespace(a=torch.zeros(2)),
+    Path("a"),
+    dt.date(2026, 1, 2),
+    make_generator(1),
+    make_generator(2),
+    len,
     Pair(torch.arange(3), "a"),
     Record(torch.arange(3), "a"),
     Record(torch.arange(3), "b"),
@@ -160,11 +183,50 @@ ONE_OF_EACH = [
 
 def test_values_are_equal_to_their_copies_and_differ_from_all_others() -> None:
     for value in ONE_OF_EACH:
-        check_pure_reads(lambda _, value=value: value.clone() if isinstance(value, torch.Tensor) else value, [0])
+        copies = itertools.chain([value], itertools.repeat(pickle.loads(pickle.dumps(value))))
+        check_pure_reads(lambda _, copies=copies: next(copies), [0])
     for one, other in itertools.permutations(ONE_OF_EACH, 2):
         answers = itertools.chain([one], itertools.repeat(other))
         with pytest.raises(AssertionError):
             check_pure_reads(lambda _, answers=answers: next(answers), [0])
+
+
+def test_a_mapping_is_the_same_in_any_sequence_and_so_is_a_set() -> None:
+    answers = itertools.cycle([{"a": 1, "b": {"x", "yy"}}, {"b": {"yy", "x"}, "a": 1}])
+    check_pure_reads(lambda idx: next(answers), [0])
+
+
+class Reusing:
+    """A data set that answers with one buffer, which it writes again."""
+
+    def __init__(self) -> None:
+        self.buffer = torch.zeros(2)
+
+    def __getitem__(self, idx: int) -> dict[str, torch.Tensor]:
+        return {"ids": self.buffer.fill_(idx)}
+
+
+def test_a_sample_that_changes_when_others_are_read_is_found() -> None:
+    with pytest.raises(AssertionError, match=r"read\(0\) must answer with data of its own, but .*\['ids'\] changes"):
+        check_pure_reads(Reusing().__getitem__, range(3))
+
+
+def test_what_is_no_data_is_refused_with_its_place() -> None:
+    itself: list = []
+    itself.append(itself)
+    for value in ({"f": [(part for part in ())]}, {"f": [torch.ones(2, device="meta")]}):
+        with pytest.raises(TypeError, match=r"what is read must be data, got .* at \['f'\]\[0\]. Leave it out"):
+            check_pure_reads(lambda idx, value=value: value, [0])
+    with pytest.raises(TypeError, match="what is read must be data"):
+        check_pure_reads(lambda idx: itself, [0])
+    with pytest.raises(ValueError, match="indices must hold at least one"):
+        check_pure_reads(lambda idx: 1, [])
+
+
+def test_a_read_that_fails_says_where() -> None:
+    with pytest.raises(KeyError) as raised:
+        check_pure_reads({}.__getitem__, ["a"])
+    assert raised.value.__notes__ == ["in read('a'), called by check_pure_reads"]
 
 
 def test_alone_there_is_nothing_to_compare() -> None:
@@ -187,4 +249,6 @@ def test_ranks_that_read_something_else_are_found(tmp_path: Path) -> None:
             "same",
             "all ranks must hold the same, but its part ['ids'] on rank 1 differs from that on rank 0.",
             "all ranks must hold the same, but its part ['draw'] on rank 1 differs from that on rank 0.",
+            "same",
+            "on rank 1: what is read must be data, got <generator object <genexpr>> at ['ids']",
         ]

@@ -7,7 +7,7 @@ import torch.distributed
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["gather_vocabulary"]
+__all__ = ["gather_logits"]
 
 
 class _Gather(torch.autograd.Function):
@@ -28,7 +28,7 @@ class _Gather(torch.autograd.Function):
         return gradients[0].chunk(ctx.size, dim=-1)[ctx.rank].contiguous(), None
 
 
-def gather_vocabulary(
+def gather_logits(
     part: Float[Tensor, "*batch part"], /, *, group: torch.distributed.ProcessGroup
 ) -> Float[Tensor, "*batch vocabulary"]:
     """Return the logits of the whole vocabulary, on every tensor-parallel rank; every one of them must call it.
@@ -42,8 +42,10 @@ def gather_vocabulary(
     Example:
         >>> from bionemo.adapters.megatron import model_parallel
         >>> with model_parallel():
-        ...     gather_vocabulary(torch.ones(2), group=torch.distributed.group.WORLD)
+        ...     gather_logits(torch.ones(2), group=torch.distributed.group.WORLD)
         tensor([1., 1.])
     """
+    if torch.distributed.get_world_size(group) == 1:
+        return part
     logits: Tensor = _Gather.apply(part.contiguous(), group)  # type: ignore[no-untyped-call]
     return logits
