@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not torch.distributed.is_torchelastic_launched() and options.processes > 1:
             return _start_processes(options.processes, given)
         if int(os.environ.get("WORLD_SIZE", "1")) != options.processes:
-            message = f"--processes must be as many as torchrun started, got {options.processes}."
+            message = f"--processes must be as many as torchrun started, got {options.processes}. Leave torchrun out."
             raise BadInputError(message)  # noqa: TRY301
         with model_parallel(tensor_model_parallel_size=options.processes), warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*CUDA_DEVICE_MAX_CONNECTIONS")  # advice for GPUs

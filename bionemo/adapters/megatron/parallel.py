@@ -20,7 +20,8 @@ def model_parallel(*, backend: str = "gloo", **sizes: Any) -> Iterator[None]:
     """Run a block with megatron-core's groups of processes, and take them apart behind it, also when it raises.
 
     Where torch's processes were not started yet, it starts them as torchrun describes them, or this one alone, and ends
-    them as well. (Of processes that were, torch keeps the groups until they end: don't do this again and again.)
+    them as well. Do so once in a program: torchrun's processes can't be started a second time, and of those that were
+    started before, torch keeps the groups until they end.
 
     Args:
         backend: of torch's processes, where they are to be started: "nccl" for GPUs, of which this process then takes
