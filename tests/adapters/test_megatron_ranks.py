@@ -58,23 +58,25 @@ ALONE = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Go through all runs on two ranks, and return where they left their losses and checkpoints."""
-    folder = tmp_path_factory.mktemp("megatron")
-    runs = {
-        name: arguments | ({"checkpoint": str(folder / name)} if "save_at" in arguments else {})
-        for name, arguments in RUNS.items()
-    }
-    torchrun = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+def go_through(folder: Path, runs: dict[str, dict], processes: int = 2) -> None:
+    """Go through runs on so many ranks, which leave their losses and checkpoints in a folder."""
+    torchrun = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
     found = subprocess.run(
-        [*torchrun, megatron_ranks_run.__file__, json.dumps(runs), str(folder)],
+        [*torchrun, f"--nproc-per-node={processes}", megatron_ranks_run.__file__, json.dumps(runs), str(folder)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert found.returncode == 0, found.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where all runs on two ranks left what they found."""
+    folder = tmp_path_factory.mktemp("megatron")
+    checkpoints = {name: {"checkpoint": str(folder / name)} for name in RUNS if "save_at" in RUNS[name]}
+    go_through(folder, {name: arguments | checkpoints.get(name, {}) for name, arguments in RUNS.items()})
     return folder
 
 
@@ -138,3 +140,14 @@ def test_stages_have_layers_of_their_own(folder: Path) -> None:
     assert first["losses"] == []
     assert len(second["losses"]) == 20
     assert first["weights"] != second["weights"]
+
+
+@pytest.mark.slow
+def test_four_ranks_that_share_layers_in_two_stages_drop_what_two_ranks_drop(tmp_path: Path) -> None:
+    go_through(tmp_path, {"stages": {"sizes": STAGES, "optimizer_options": PLAIN_DESCENT}})
+    go_through(tmp_path, {"both": {"sizes": STAGES | TENSOR, "optimizer_options": PLAIN_DESCENT}}, processes=4)
+    expected, *found = (
+        json.loads((tmp_path / name).read_text())["losses"] for name in ("stages 1.json", "both 2.json", "both 3.json")
+    )
+    assert len(expected) == 20
+    assert found[0] == found[1] == pytest.approx(expected, abs=1e-5)
