@@ -1,5 +1,6 @@
 """Laws of micro-batches, of attention that ranks share, and of reads."""
 
+import pickle
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from bionemo.core.utils.random_utils import make_generator, random_torch_context
 from bionemo.data import EpochOrder, Order, Pipeline, Source, batch_at, num_batches, sample_at
 from bionemo.data.pipes import loader
 from bionemo.data.testing import check_pure_reads
+from bionemo.data.testing.content import content_digests
 from property_tests.strategies import SEEDS, positions_in, short_orders
 
 NUMBERS = st.integers(1, 6)
@@ -109,6 +111,22 @@ def test_means_of_reports_are_means_of_losses(parts: list[tuple[float, int]]) ->
     losses = [LossSum(torch.tensor(total, dtype=torch.float64), torch.tensor(number)) for total, number in parts]
     reports = [{"loss": torch.stack([loss.loss_sum, loss.num_tokens])} for loss in losses]
     torch.testing.assert_close(mean_reports(reports)["loss"], mean_loss(losses))
+
+
+LEAVES = st.one_of(st.integers(), st.text(max_size=3), st.binary(max_size=3), st.none())
+VALUES = st.recursive(
+    LEAVES,
+    lambda parts: st.one_of(
+        st.lists(parts, max_size=3), st.tuples(parts, parts), st.dictionaries(LEAVES, parts, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(VALUES, VALUES)
+def test_values_are_equal_exactly_if_their_contents_are(one: object, other: object) -> None:
+    assert content_digests(one) == content_digests(pickle.loads(pickle.dumps(one)))
+    assert (content_digests(one) == content_digests(other)) == (one == other)
 
 
 @given(st.data(), short_orders(), SEEDS)

@@ -1,12 +1,17 @@
 """The command lines of the examples: input that can't be used is told in one line."""
 
 import argparse
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 from bionemo.examples.bad_input import BadInputError
-from bionemo.examples.run_folder import LIMITS
 
-__all__ = ["INTERRUPTED", "Parser", "integer"]
+__all__ = ["INTERRUPTED", "LIMITS", "Parser", "integer"]
+
+LIMITS: Final = MappingProxyType(
+    {"steps": (1, 2**31), "batch_size": (1, 2**14), "max_length": (1, 2**31), "seed": (0, 2**63 - 1)}
+)
+"""Least and greatest value of each number that a run can be asked for."""
 
 INTERRUPTED: Final = 130
 """Exit code of a program ended by Ctrl-C, as shells count."""

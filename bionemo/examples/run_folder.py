@@ -7,7 +7,6 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -17,9 +16,9 @@ import torch
 from bionemo.core.utils.files import write_atomically
 from bionemo.data.record import differences_as_text, record_differences
 from bionemo.examples.bad_input import BadInputError
+from bionemo.examples.command_line import LIMITS
 
 __all__ = [
-    "LIMITS",
     "Settings",
     "check_same_order",
     "find_checkpoint",
@@ -32,11 +31,6 @@ __all__ = [
 
 _FILES: Final = ("run.json", "pipeline.json", "metrics.csv", "loss.png", "checkpoint.ckpt")
 """What a run writes into its folder."""
-
-LIMITS: Final = MappingProxyType(
-    {"steps": (1, 2**31), "batch_size": (1, 2**14), "max_length": (1, 2**31), "seed": (0, 2**63 - 1)}
-)
-"""Least and greatest value of each number that a run can be asked for."""
 
 
 def _check_limits(_: object, field: "attrs.Attribute[int]", value: int) -> None:

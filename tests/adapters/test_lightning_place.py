@@ -1,12 +1,16 @@
 """Which processes a trainer may count as its own."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from bionemo.adapters.lightning.place import trainer_place
 from bionemo.adapters.megatron import model_parallel
-from bionemo.adapters.megatron.imports import import_megatron
+from tests.adapters import lightning_place_run
 
 
 def trainer(world_size: int) -> SimpleNamespace:
@@ -26,9 +30,20 @@ def test_processes_of_another_world_are_refused() -> None:
         trainer_place(trainer(2))
 
 
-def test_processes_that_share_a_model_are_refused(monkeypatch) -> None:
-    with model_parallel():
-        state = import_megatron("megatron.core.parallel_state")
-        monkeypatch.setattr(state, "get_data_parallel_world_size", lambda: 0.5)
-        with pytest.raises(RuntimeError, match="each process must have a model of its own, got 1 processes that share"):
-            trainer_place(trainer(1))
+def test_processes_that_share_a_model_are_refused(tmp_path: Path) -> None:
+    """On two gloo ranks, of one model and of two."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    found = subprocess.run(
+        [*torchrun, lightning_place_run.__file__, str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stderr
+    for rank in range(2):
+        refused, place = (tmp_path / f"{rank}.txt").read_text().splitlines()
+        assert refused.startswith(
+            "each process must have a model of its own, got 2 processes that share 1. Train those"
+        )
+        assert place == f"({rank}, 2)"

@@ -158,7 +158,8 @@ class GPTConfig(_LanguageModelConfig):
         share_embeddings_and_output_weights: whether the last layer's weights are those of the first.
 
     Raises:
-        ValueError: if a size isn't positive.
+        TypeError: if a size is no integer, or `transformer` no record.
+        ValueError: if a size isn't positive, or the positions are of another kind.
     """
 
     ignored = _OTHER_LAYERS
@@ -183,17 +184,7 @@ class BertConfig(_LanguageModelConfig):
     """A masked-language model: megatron-core's `BertModel` without its second head, which here is called with a batch.
 
     A batch is as that of a `GPTConfig`, with the `labels` of `mask_tokens`. The answer at real tokens doesn't depend on
-    the padding; with learned positions not on padding behind the tokens.
-
-    Args:
-        transformer: the sizes of the layers.
-        vocabulary_size: number of tokens; a multiple of the tensor-parallel size.
-        max_length: tokens in a row, at most.
-        position_embedding_type: "rope", "learned_absolute" or "none".
-        share_embeddings_and_output_weights: whether the last layer's weights are those of the first.
-
-    Raises:
-        ValueError: if a size isn't positive.
+    the padding; with learned positions not on padding behind the tokens. Its fields are those of a `GPTConfig`.
     """
 
     ignored = (*_OTHER_LAYERS, "num_moe_experts", "qk_layernorm", "qk_l2_norm")

@@ -20,8 +20,8 @@ def model_parallel(*, backend: str = "gloo", **sizes: Any) -> Iterator[None]:
     """Run a block with megatron-core's groups of processes, and take them apart behind it, also when it raises.
 
     Where torch's processes were not started yet, it starts them as torchrun describes them, or this one alone, and ends
-    them as well. Do so once in a program: torchrun's processes can't be started a second time, and of those that were
-    started before, torch keeps the groups until they end.
+    them as well. That works once in a program that torchrun starts: for more, start them before, by
+    `torch.distributed.init_process_group`; torch then keeps each time's groups until the processes end.
 
     Args:
         backend: of torch's processes, where they are to be started: "nccl" for GPUs, of which this process then takes
