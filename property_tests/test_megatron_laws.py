@@ -113,13 +113,13 @@ def test_means_of_reports_are_means_of_losses(parts: list[tuple[float, int]]) ->
     torch.testing.assert_close(mean_reports(reports)["loss"], mean_loss(losses))
 
 
-LEAVES = st.one_of(st.integers(), st.text(max_size=3), st.binary(max_size=3), st.none())
+LEAVES = st.sampled_from([0, 1, "", "0", b"", b"0", None])  # so few that values are often nearly the same
 VALUES = st.recursive(
     LEAVES,
     lambda parts: st.one_of(
-        st.lists(parts, max_size=3), st.tuples(parts, parts), st.dictionaries(LEAVES, parts, max_size=3)
+        st.lists(parts, max_size=2), st.lists(parts, max_size=2).map(tuple), st.dictionaries(LEAVES, parts, max_size=2)
     ),
-    max_leaves=8,
+    max_leaves=3,
 )
 
 
