@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from bionemo.core.utils.checks import MAX_INT, AnyInt, check_int
+from bionemo.core.utils.checks import MAX_INT, AnyInt, as_int, check_int
 from bionemo.data.assembly import assemble, columns_at
 from bionemo.data.order import index_at
 from bionemo.data.pipeline import Pipeline
@@ -37,7 +37,7 @@ def num_batches(pipeline: Pipeline[Any], /) -> int | None:
     """
     if pipeline.order.num_samples is None:
         return None
-    full, rest = divmod(pipeline.order.num_samples, pipeline.batch_size)
+    full, rest = divmod(last_position(pipeline), pipeline.batch_size)
     return full + (rest > 0 and pipeline.tail == "short")
 
 
@@ -49,10 +49,10 @@ def last_position(pipeline: Pipeline[Any], /) -> int:
         >>> last_position(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42))
         9223372036854775807
     """
-    return MAX_INT if pipeline.order.num_samples is None else pipeline.order.num_samples
+    return MAX_INT if pipeline.order.num_samples is None else int(pipeline.order.num_samples)
 
 
-def batch_stop(pipeline: Pipeline[Any], start: int, /) -> int:
+def batch_stop(pipeline: Pipeline[Any], start: AnyInt, /) -> int:
     """Return the position behind the batch that starts at a position, which is `start` itself where nothing is left.
 
     A batch ends at the next multiple of the batch size: one that starts between two is short, and the next is on the
@@ -65,6 +65,7 @@ def batch_stop(pipeline: Pipeline[Any], start: int, /) -> int:
         >>> batch_stop(pipeline, 2), batch_stop(pipeline, 3), batch_stop(pipeline, 4), batch_stop(pipeline, 5)
         (4, 4, 5, 5)
     """
+    start = as_int(start)
     stop = (start // pipeline.batch_size + 1) * pipeline.batch_size
     end = last_position(pipeline)
     if stop <= end:
@@ -72,7 +73,7 @@ def batch_stop(pipeline: Pipeline[Any], start: int, /) -> int:
     return max(start, end) if pipeline.tail == "short" else start
 
 
-def rank_positions(start: int, stop: int, *, rank: AnyInt, world_size: AnyInt) -> range:
+def rank_positions(start: AnyInt, stop: AnyInt, *, rank: AnyInt, world_size: AnyInt) -> range:
     """Return the positions of a batch that a rank reads.
 
     Law: the slices of all ranks, one after the other, are `range(start, stop)`, and their sizes differ by at most one.
@@ -86,6 +87,7 @@ def rank_positions(start: int, stop: int, *, rank: AnyInt, world_size: AnyInt) -
     """
     world_size = check_int(world_size, name="world_size", low=1)
     rank = check_int(rank, name="rank", high=world_size - 1)
+    start, stop = as_int(start), as_int(stop)
     size = stop - start
     return range(start + rank * size // world_size, start + (rank + 1) * size // world_size)
 
@@ -93,7 +95,8 @@ def rank_positions(start: int, stop: int, *, rank: AnyInt, world_size: AnyInt) -
 def sample_at(pipeline: Pipeline[Any], position: AnyInt, /) -> Any:
     """Return the sample at a position, read and transformed, without reading any other.
 
-    Law: sample `k` of the batch that starts at position `p` is `sample_at(pipeline, p + k)`.
+    Law: sample `k` of the batch that starts at position `p` is `sample_at(pipeline, p + k)`, unless the data set or
+    transform draws from a global random state: that is seeded for a batch, not for a sample.
 
     Raises:
         IndexError: if the order has no such position.

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from bionemo.core.utils.checks import IntArray
+from bionemo.core.utils.checks import AnyInt, IntArray, as_int
 from bionemo.core.utils.hashing import fold_in, fold_word, mix
 
 __all__ = [
@@ -82,6 +82,7 @@ def geometry(length: Any, /) -> Geometry:
         >>> geometry(10)
         Geometry(row_bits=2, rows=3, last=2)
     """
+    length = as_int(length)
     if isinstance(length, Tensor):
         odd_bits = torch.arange(3, 63, 2, device=length.device)  # each that is reached makes a row bit more
         row_bits: Any = 1 + ((length - 1) >> odd_bits).clamp(max=1).sum()
@@ -91,7 +92,7 @@ def geometry(length: Any, /) -> Geometry:
     return Geometry(row_bits, rows, length - ((rows - 1) << row_bits))
 
 
-def num_rounds(length: int, /) -> int:
+def num_rounds(length: AnyInt, /) -> int:
     """Return how many rounds a permutation of a length takes: in a short range, a round mixes less.
 
     Source: measured. With these counts the distances between neighbours pass a chi-square test over 10**8 pairs at
@@ -106,7 +107,7 @@ def num_rounds(length: int, /) -> int:
     return 32 if length < 16 else 18 if length < 1024 else 8  # noqa: PLR2004 - the bounds are the measurement
 
 
-def make_words(rounds: int, seed: Any, /) -> tuple[Any, ...]:
+def make_words(rounds: AnyInt, seed: Any, /) -> tuple[Any, ...]:
     """Return the 63-bit words that hold the keys of a seed's permutation, one for each pair of rounds.
 
     Unchecked, for ints, int64 arrays and tensors.
@@ -115,6 +116,7 @@ def make_words(rounds: int, seed: Any, /) -> tuple[Any, ...]:
         >>> len(make_words(8, 42))
         4
     """
+    rounds, seed = as_int(rounds), as_int(seed)
     if isinstance(seed, int) and not torch.compiler.is_compiling():
         return _make_words_once(rounds, seed)
     return _make_words(rounds, seed)
@@ -135,10 +137,10 @@ def keys_of(words: tuple[Any, ...], /) -> tuple[tuple[Any, Any], ...]:
         >>> keys_of((2**32 * 5 + 7,))
         ((7, 5),)
     """
-    return tuple((word & _MASK_31, word >> 32) for word in words)
+    return tuple((word & _MASK_31, word >> 32) for word in map(as_int, words))
 
 
-def make_plan(length: int, seed: Any) -> Plan:
+def make_plan(length: AnyInt, seed: Any) -> Plan:
     """Return the plan of the permutation of `range(length)` that belongs to a seed.
 
     Args:
@@ -168,7 +170,7 @@ def _shift(line: Word, key: Word, size: Word) -> Word:
     return (((word ^ (word >> 32)) & _MASK_32) * _SECOND & _MASK_32) * size >> 32
 
 
-def permute_kernel(index: Word, plan: Plan) -> Word:
+def permute_kernel(index: Any, plan: Plan) -> Any:
     """Return where a permutation takes an index; unchecked, for ints, arrays and tensors, also compiled and in `vmap`.
 
     Law: `unpermute_kernel(permute_kernel(index, plan), plan) == index`.
@@ -177,11 +179,10 @@ def permute_kernel(index: Word, plan: Plan) -> Word:
         >>> [permute_kernel(index, make_plan(6, 42)) for index in range(6)]
         [4, 2, 0, 3, 5, 1]
     """
+    index = as_int(index)
     (row_bits, rows, last), keys = plan
     width = 1 << row_bits
     end, missing = rows - 1, width - last
-    row: Word
-    column: Word
     row, column = index >> row_bits, index & (width - 1)
     for row_key, column_key in keys:
         # The shifts are worked out in place, as in `_shift`: calling it costs a single int a third of the time.
@@ -193,11 +194,10 @@ def permute_kernel(index: Word, plan: Plan) -> Word:
         word = (column + column_key) * _FIRST
         row = row + ((((word ^ (word >> 32)) & _MASK_32) * _SECOND & _MASK_32) * size >> 32)
         row = row - (row >= size) * size
-    joined: Word = (row << row_bits) | column
-    return joined
+    return (row << row_bits) | column
 
 
-def unpermute_kernel(index: Word, plan: Plan) -> Word:
+def unpermute_kernel(index: Any, plan: Plan) -> Any:
     """Return which index a permutation takes to this one; unchecked, as `permute_kernel`.
 
     Law: `permute_kernel(unpermute_kernel(index, plan), plan) == index`.
@@ -206,11 +206,10 @@ def unpermute_kernel(index: Word, plan: Plan) -> Word:
         >>> [unpermute_kernel(index, make_plan(6, 42)) for index in range(6)]
         [2, 5, 1, 3, 0, 4]
     """
+    index = as_int(index)
     (row_bits, rows, last), keys = plan
     width = 1 << row_bits
     end, missing = rows - 1, width - last
-    row: Word
-    column: Word
     row, column = index >> row_bits, index & (width - 1)
     for row_key, column_key in reversed(keys):
         size = end + (column < last)
@@ -219,5 +218,4 @@ def unpermute_kernel(index: Word, plan: Plan) -> Word:
         size = width - (row == end) * missing
         column = column - _shift(row, row_key, size)
         column = column + (column < 0) * size
-    joined: Word = (row << row_bits) | column
-    return joined
+    return (row << row_bits) | column

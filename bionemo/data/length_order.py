@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from bionemo.core.utils.checks import MAX_INT, AnyInt, IntArray, check_int, check_seed, is_concrete
+from bionemo.core.utils.checks import MAX_INT, AnyInt, IntArray, as_int, check_int, check_seed, is_concrete
 from bionemo.core.utils.frozen_array import FrozenArray
 from bionemo.core.utils.hashing import fold_in
 from bionemo.data.feistel import MAX_LENGTH
@@ -32,10 +33,17 @@ def _frozen_lengths(lengths: Any) -> tuple[FrozenArray, ...]:
     """Return the lengths of the samples of each source as values."""
     parts = lengths if isinstance(lengths, tuple) and lengths and not np.isscalar(lengths[0]) else (lengths,)
     try:
-        return tuple(part if isinstance(part, FrozenArray) else FrozenArray(np.asarray(part)) for part in parts)
+        return tuple(part if isinstance(part, FrozenArray) else FrozenArray(_as_int64(part)) for part in parts)
     except ValueError as error:  # rows of unequal lengths
         message = f"lengths must be one-dimensional integers, or a tuple of such for several sources, got {lengths!r}."
         raise TypeError(message) from error
+
+
+def _as_int64(lengths: Any) -> NDArray[Any]:
+    """Return lengths as int64 where they fit, so that equal lengths make equal orders."""
+    found: NDArray[Any] = np.asarray(lengths)
+    is_narrow = found.dtype.kind in "iu" and (found.dtype != np.uint64 or not (found > MAX_INT).any())
+    return found.astype(np.int64) if is_narrow else found
 
 
 def _check_order(_: object, __: "attrs.Attribute[Any]", order: object) -> None:
@@ -71,7 +79,7 @@ class LengthOrder(OrderBase):
     Args:
         order: the base order.
         lengths: of each sample, in tokens, by its place in the data set: one-dimensional integers; for several sources
-            a tuple of them.
+            a tuple of them. Kept as int64, so that equal lengths of any integer type make equal orders.
         window: positions that are sorted together, at least 1: some hundred batches are a good size.
         batch_size: neighbours that stay together, in pieces that start at multiples of it: a pipeline's batch size.
         seed: 0..2**63-1, of the shuffle of the batches.
@@ -213,6 +221,7 @@ def _look_up(
 ) -> list[Any]:
     """Return the parts that are read at positions' places in their windows: ints for an int, tensors for a tensor."""
     if not isinstance(position, Tensor):
+        position = as_int(position)
         window = order._window_of(_first_of_window(order, position))  # noqa: SLF001 - its own
         return [int(part) for part in read(window, position - window.start)]
     if not is_concrete(position):

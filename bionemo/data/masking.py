@@ -1,6 +1,6 @@
 """Corruption of token rows for masked-language modelling."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from bionemo.core.model.loss import IGNORED_LABEL
-from bionemo.core.utils.checks import check_blocks, check_int64, check_token, is_concrete
+from bionemo.core.utils.checks import AnyFloat, AnyInt, check_blocks, check_int64, check_token, is_concrete
 from bionemo.core.utils.hashing import fold_in
 
 __all__ = ["MaskedTokens", "mask_tokens"]
@@ -35,12 +35,12 @@ def mask_tokens(
     mask: Bool[Tensor, "batch length"],
     *,
     seeds: Int[Tensor, " batch"],
-    mask_id: int,
-    random_ids: Sequence[int],
-    special_ids: Sequence[int] = (),
-    mask_prob: float | Float[Tensor, "batch length"] = 0.15,
-    replace_prob: float = 0.8,
-    random_prob: float = 0.1,
+    mask_id: AnyInt,
+    random_ids: Iterable[AnyInt],
+    special_ids: Iterable[AnyInt] = (),
+    mask_prob: AnyFloat | Float[Tensor, "batch length"] = 0.15,
+    replace_prob: AnyFloat = 0.8,
+    random_prob: AnyFloat = 0.1,
     spans: Int[Tensor, "batch length"] | None = None,
     at_least_one: bool = False,
 ) -> MaskedTokens:
@@ -97,11 +97,14 @@ def mask_tokens(
         tensor([[-100, -100,    5,    6, -100,    8],
                 [-100,   10,   11,   12, -100, -100]])
     """
+    # As Python's floats, which add in float64.
+    mask_prob = mask_prob if isinstance(mask_prob, Tensor) else float(mask_prob)
+    replace_prob, random_prob, random_ids = float(replace_prob), float(random_prob), list(random_ids)
     _check_shares(mask_prob, replace_prob, random_prob, spans)
     check_blocks(ids, mask, seeds=seeds, mask_prob=mask_prob, spans=spans)
     mask_id = check_token(mask_id, ids.dtype, name="mask_id")
-    choices = _as_tokens([*random_ids] or [mask_id], ids, "random_ids")
-    if random_prob and not len(random_ids):
+    choices = _as_tokens(random_ids or [mask_id], ids, "random_ids")
+    if random_prob and not random_ids:
         message = "random_ids must hold at least one token where random_prob is not 0, got none."
         raise ValueError(message)
     # One 63-bit hash a token: its upper 31 bits choose, its lower 32 say what becomes of the chosen.
@@ -158,7 +161,7 @@ def _check_shares(
     _check_share("replace_prob + random_prob", replace_prob + random_prob)
 
 
-def _as_tokens(tokens: Sequence[int], ids: Tensor, name: str) -> Tensor:
+def _as_tokens(tokens: Iterable[AnyInt], ids: Tensor, name: str) -> Tensor:
     """Return tokens as a tensor of the kind of ids."""
     checked = [check_token(token, ids.dtype, name=name) for token in tokens]
     return torch.tensor(checked, dtype=ids.dtype, device=ids.device)

@@ -1,7 +1,7 @@
 """What all orders share: which sample stands at a position, and back."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -94,7 +94,7 @@ def index_at(order: Order, position: AnyInt | Int[Tensor, "..."]) -> SampleIndex
     return order.index_at(checked)
 
 
-def indices_at(order: Order, positions: Sequence[int], /) -> list[SampleIndex]:
+def indices_at(order: Order, positions: Collection[AnyInt], /) -> list[SampleIndex]:
     """Return which samples stand at many positions, computed at once.
 
     Law: equal to `index_at` position by position.
@@ -112,7 +112,7 @@ def indices_at(order: Order, positions: Sequence[int], /) -> list[SampleIndex]:
     if isinstance(positions, range):
         values = positions.start + np.arange(len(positions)) * positions.step
     else:
-        values = np.asarray(positions)
+        values = np.array(positions)
     if values.dtype != np.int64:  # one by one, each is checked for what it is
         return [index_at(order, position) for position in positions]
     index = index_at(order, torch.from_numpy(values))

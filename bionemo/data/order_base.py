@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bionemo.core.utils.blocks import in_blocks
-from bionemo.core.utils.checks import MAX_INT, AnyInt, check_index, check_int
+from bionemo.core.utils.checks import MAX_INT, AnyInt, as_int, check_index, check_int
 from bionemo.data.feistel import MAX_LENGTH
 from bionemo.data.order import SampleIndex
 from bionemo.data.record import given_fields
@@ -79,8 +79,8 @@ class OrderNumbers:
         rounds: of the permutations, if there are any; a graph is made for each.
     """
 
-    def __init__(self, numbers: Any, *, rounds: int = 0) -> None:
-        self.rounds = rounds
+    def __init__(self, numbers: Any, *, rounds: AnyInt = 0) -> None:
+        self.rounds = as_int(rounds)
         self._ints = numbers
         self._tensor = torch.tensor(_leaves(numbers), dtype=torch.int64, device="cpu")
 
@@ -103,7 +103,7 @@ def _rebuild(like: Any, leaves: Iterator[Tensor]) -> Any:
     return type(like)(*(_rebuild(part, leaves) if isinstance(part, tuple) else next(leaves) for part in like))
 
 
-def check_place(index: SampleIndex, length: int) -> None:
+def check_place(index: SampleIndex, length: AnyInt) -> None:
     """Check that a sample stands in some epoch of a data set, at a position that fits int64.
 
     Raises:
@@ -114,7 +114,7 @@ def check_place(index: SampleIndex, length: int) -> None:
     """
     check_index(index.idx, stop=length, name="idx")
     if not torch.compiler.is_compiling():
-        check_index(index.epoch, stop=MAX_INT // length + 1, name="epoch")
+        check_index(index.epoch, stop=MAX_INT // as_int(length) + 1, name="epoch")
 
 
 def check_length(length: AnyInt) -> int:

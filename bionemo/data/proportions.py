@@ -6,7 +6,7 @@ from fractions import Fraction
 from numbers import Rational, Real
 from typing import Any, Final, NamedTuple
 
-from bionemo.core.utils.checks import AnyInt, check_int
+from bionemo.core.utils.checks import AnyFloat, AnyInt, as_int, check_int
 
 __all__ = ["MAX_TOTAL", "IntegerWeights", "integer_weights"]
 
@@ -23,7 +23,7 @@ class IntegerWeights(NamedTuple):
     """Largest difference of a source's share from the share that was asked for."""
 
 
-def integer_weights(weights: Iterable[float], total: AnyInt = 2**20) -> IntegerWeights:
+def integer_weights(weights: Iterable[AnyFloat], total: AnyInt = 2**20) -> IntegerWeights:
     """Return integer weights of a given sum, as near to some proportions as it allows.
 
     Laws: they sum to `total`, each is at least 1, and integer proportions of that sum come back as they are. With
@@ -52,7 +52,7 @@ def integer_weights(weights: Iterable[float], total: AnyInt = 2**20) -> IntegerW
         if isinstance(weight, bool) or not isinstance(weight, Real):
             message = f"weights must be numbers, got weights[{place}]={weight!r}."
             raise TypeError(message)
-        number: Any = weight
+        number: Any = as_int(weight)
         if not 0 < number < math.inf:
             message = (
                 f"weights must be finite and above 0, got weights[{place}]={weight}. Leave the source out instead."

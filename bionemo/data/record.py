@@ -125,6 +125,8 @@ def _shown(value: object) -> str:
     """Return an argument as text that is the same in every process: never an address in memory."""
     if callable(value):
         return str(function_name(value))
+    if isinstance(value, np.generic):
+        return repr(value.item())
     if type(value).__repr__ is object.__repr__:
         return f"<{type(value).__module__}.{type(value).__qualname__}>"
     return repr(value)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 from jaxtyping import Bool
 from torch import Tensor
 
+from bionemo.core.utils.checks import AnyFloat
+
 __all__ = ["Throughput", "throughput"]
 
 
@@ -21,7 +23,7 @@ class Throughput(NamedTuple):
     """Real tokens a second."""
 
 
-def throughput(mask: Bool[Tensor, "batch length"], seconds: float) -> Throughput:
+def throughput(mask: Bool[Tensor, "batch length"], seconds: AnyFloat) -> Throughput:
     """Return what a batch amounts to, and how fast it went.
 
     Args:
@@ -39,6 +41,7 @@ def throughput(mask: Bool[Tensor, "batch length"], seconds: float) -> Throughput
     if not seconds > 0:
         message = f"seconds must be above 0, got seconds={seconds}. Take the time by time.perf_counter()."
         raise ValueError(message)
+    seconds = float(seconds)
     num_tokens = int(mask.sum())
     padding_share = (mask.numel() - num_tokens) / mask.numel() if mask.numel() else 0.0
     return Throughput(num_tokens, padding_share, len(mask) / seconds, num_tokens / seconds)

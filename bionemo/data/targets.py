@@ -1,6 +1,6 @@
 """What a model is to predict: the next token, or spans that were cut out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 from bionemo.core.model.loss import IGNORED_LABEL
-from bionemo.core.utils.checks import check_blocks, check_token, is_concrete
+from bionemo.core.utils.checks import AnyFloat, AnyInt, check_blocks, check_token, is_concrete
 from bionemo.core.utils.hashing import fold_in
 
 __all__ = ["CorruptedSpans", "causal_labels", "corrupt_spans"]
@@ -61,10 +61,10 @@ def corrupt_spans(
     mask: Bool[Tensor, "batch length"],
     *,
     seeds: Int[Tensor, " batch"],
-    sentinel_ids: Sequence[int],
-    padding_value: int = 0,
-    noise_density: float = 0.15,
-    mean_span_length: float = 3.0,
+    sentinel_ids: Iterable[AnyInt],
+    padding_value: AnyInt = 0,
+    noise_density: AnyFloat = 0.15,
+    mean_span_length: AnyFloat = 3.0,
 ) -> CorruptedSpans:
     """Return rows in which random spans are replaced by a sentinel each, and the spans, to be written out by a model.
 
@@ -103,6 +103,7 @@ def corrupt_spans(
         >>> found.ids[found.mask], found.target_ids[found.target_mask]
         (tensor([10, 11, 12,  1, 16, 17, 18, 19,  2]), tensor([ 1, 13, 14, 15,  2, 20, 21]))
     """
+    noise_density, mean_span_length = float(noise_density), float(mean_span_length)
     if not 0 < noise_density < 1:
         message = f"noise_density must be above 0 and below 1, got noise_density={noise_density}."
         raise ValueError(message)
@@ -111,14 +112,14 @@ def corrupt_spans(
         raise ValueError(message)
     check_blocks(ids, mask, seeds=seeds)
     padding_value = check_token(padding_value, ids.dtype, name="padding_value")
-    sentinel_ids = [check_token(token, ids.dtype, name="sentinel_ids") for token in sentinel_ids]
+    sentinel_list = [check_token(token, ids.dtype, name="sentinel_ids") for token in sentinel_ids]
     width = ids.shape[1]
     columns = torch.arange(width, device=ids.device)
     lengths = mask.sum(1)
     num_noise, num_spans = _num_noise_and_spans(lengths, noise_density, mean_span_length)
     if not torch.compiler.is_compiling():
         possible = lengths if is_concrete(mask) else torch.arange(width + 1, device="cpu")
-        _check_sentinels(sentinel_ids, _num_noise_and_spans(possible, noise_density, mean_span_length)[1])
+        _check_sentinels(sentinel_list, _num_noise_and_spans(possible, noise_density, mean_span_length)[1])
 
     row = _compact(ids, mask, padding_value)
     real = columns < lengths[:, None]
@@ -129,8 +130,8 @@ def corrupt_spans(
     segment = torch.searchsorted(ends, columns.expand_as(ids).contiguous(), right=True).clamp(max=2 * width - 1)
     is_noise = real & (segment % 2 == 1)
     is_start = is_noise & ((ends - turns).gather(1, segment) == columns)
-    sentinels = torch.tensor([*sentinel_ids, padding_value], dtype=ids.dtype, device=ids.device)
-    sentinel = sentinels[(segment // 2).clamp(max=len(sentinel_ids))]
+    sentinels = torch.tensor([*sentinel_list, padding_value], dtype=ids.dtype, device=ids.device)
+    sentinel = sentinels[(segment // 2).clamp(max=len(sentinel_list))]
 
     is_left = real & (~is_noise | is_start)
     # In a target each span's tokens stand behind its sentinel: twice as many cells, of which every second is one.

@@ -1,6 +1,6 @@
 """Random changes of one row of tokens, each by the sample's own generator: transforms for a `Source`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, check_int
+from bionemo.core.utils.checks import AnyFloat, AnyInt, check_int
 from bionemo.core.utils.draws import integers_at, uniforms_at
 from bionemo.core.utils.generators import seed_from_generator
 from bionemo.core.utils.rows import Row
@@ -42,7 +42,7 @@ def random_crop(row: Row, *, length: AnyInt, generator: torch.Generator) -> Row:
     return row[start : start + length]
 
 
-def reverse_complement(row: Row, *, complement: Sequence[int]) -> Row:
+def reverse_complement(row: Row, *, complement: Collection[AnyInt]) -> Row:
     """Return a strand of DNA as the other strand reads it: backwards, each token replaced by its complement.
 
     Law: its own inverse, if `complement` is.
@@ -73,7 +73,7 @@ def reverse_complement(row: Row, *, complement: Sequence[int]) -> Row:
     return listed
 
 
-def _complement(tokens: NDArray[Any], complement: Sequence[int]) -> NDArray[Any]:
+def _complement(tokens: NDArray[Any], complement: Collection[AnyInt]) -> NDArray[Any]:
     if tokens.dtype.kind not in "iu":
         message = f"row must hold integers, got dtype {tokens.dtype}."
         raise TypeError(message)
@@ -89,7 +89,7 @@ def _complement(tokens: NDArray[Any], complement: Sequence[int]) -> NDArray[Any]
 
 
 def random_reverse_complement(
-    row: Row, *, complement: Sequence[int], prob: float = 0.5, generator: torch.Generator
+    row: Row, *, complement: Collection[AnyInt], prob: AnyFloat = 0.5, generator: torch.Generator
 ) -> Row:
     """Return a strand of DNA, or what the other strand reads, by chance.
 
@@ -112,6 +112,7 @@ def random_reverse_complement(
         >>> row
         [0, 2, 3, 3]
     """
+    prob = float(prob)
     if not 0.0 <= prob <= 1.0:
         message = f"prob must be in 0..1, got prob={prob}."
         raise ValueError(message)

@@ -7,13 +7,14 @@ Such a blend repeats after as many items as the weights add up to.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bionemo.core.utils.blocks import take
+from bionemo.core.utils.checks import AnyInt, as_int
 
 __all__ = ["Turns", "counts_among", "error_bounds", "make_turns", "position_of_turn", "turn_at"]
 
@@ -49,13 +50,13 @@ class Turns(NamedTuple):
     """A node: whether it is the left child, 0 or 1."""
 
 
-def _tree(weights: Sequence[int]) -> tuple[list[tuple[int, int]], list[int]]:
+def _tree(weights: Collection[AnyInt]) -> tuple[list[tuple[int, int]], list[int]]:
     """Return the children, left and right, of the inner nodes of a Huffman tree, and the weights of all nodes.
 
     The leaves come first, in the sequence of the weights; the root is last.
     """
-    totals = list(weights)
-    heap = [(weight, node) for node, weight in enumerate(weights)]
+    totals = list(map(int, weights))
+    heap = [(weight, node) for node, weight in enumerate(totals)]
     heapq.heapify(heap)
     pairs = []
     while len(heap) > 1:
@@ -66,7 +67,7 @@ def _tree(weights: Sequence[int]) -> tuple[list[tuple[int, int]], list[int]]:
     return pairs, totals
 
 
-def error_bounds(weights: Sequence[int]) -> tuple[Fraction, ...]:
+def error_bounds(weights: Collection[AnyInt]) -> tuple[Fraction, ...]:
     """Return for each source by how much its count among the first items can differ from its exact share.
 
     Law: at every prefix of a blend by these weights, `|count - n * weight / total|` is at most this. With r the share
@@ -90,7 +91,7 @@ def error_bounds(weights: Sequence[int]) -> tuple[Fraction, ...]:
     return tuple(bounds[: len(weights)])
 
 
-def counts_among(num_items: int, weights: Sequence[int]) -> tuple[int, ...]:
+def counts_among(num_items: AnyInt, weights: Collection[AnyInt]) -> tuple[int, ...]:
     """Return how many of the first items each source has.
 
     Law: the counts add up to `num_items`, and each is within `error_bounds` of its exact share.
@@ -101,7 +102,7 @@ def counts_among(num_items: int, weights: Sequence[int]) -> tuple[int, ...]:
     """
     pairs, totals = _tree(weights)
     counts = [0] * len(totals)
-    counts[-1] = num_items
+    counts[-1] = as_int(num_items)
     for inner in reversed(range(len(pairs))):
         parent, (left, right) = len(weights) + inner, pairs[inner]
         counts[left] = (2 * counts[parent] * totals[left] + totals[parent]) // (2 * totals[parent])
@@ -109,7 +110,7 @@ def counts_among(num_items: int, weights: Sequence[int]) -> tuple[int, ...]:
     return tuple(counts[: len(weights)])
 
 
-def make_turns(stretches: Sequence[tuple[int, Sequence[int]]]) -> tuple[Turns, int]:
+def make_turns(stretches: Sequence[tuple[AnyInt, Collection[AnyInt]]]) -> tuple[Turns, int]:
     """Return the tables of a blend, and how many levels its deepest tree has.
 
     Args:
@@ -123,8 +124,8 @@ def make_turns(stretches: Sequence[tuple[int, Sequence[int]]]) -> tuple[Turns, i
     """
     parts: list[Turns] = []
     depth = first = 0
-    before, starts = [0] * len(stretches[0][1]), [start for start, _ in stretches]
-    for (start, weights), end in zip(stretches, [*starts[1:], None], strict=True):
+    before, starts = [0] * len(stretches[0][1]), [as_int(start) for start, _ in stretches]
+    for (_, weights), start, end in zip(stretches, starts, [*starts[1:], None], strict=True):
         part, levels = _stretch(start, weights, before, first)
         parts.append(part)
         depth, first = max(depth, levels), first + len(part.weight)
@@ -133,7 +134,7 @@ def make_turns(stretches: Sequence[tuple[int, Sequence[int]]]) -> tuple[Turns, i
     return Turns(*map(np.concatenate, zip(*parts, strict=True))), depth
 
 
-def _stretch(start: int, weights: Sequence[int], before: Sequence[int], first: int) -> tuple[Turns, int]:
+def _stretch(start: int, weights: Collection[AnyInt], before: Sequence[int], first: int) -> tuple[Turns, int]:
     """Return the tables of one stretch, its nodes numbered from `first` on, and the levels of its tree."""
     pairs, totals = _tree(weights)
     num_leaves, nodes = len(weights), list(range(first, first + len(totals)))
@@ -161,7 +162,7 @@ def _stretch_of(place: Any, firsts: Any, stride: int, offset: Any) -> Any:
     return stretch
 
 
-def turn_at(position: Any, turns: Turns, depth: int) -> tuple[Any, Any]:
+def turn_at(position: Any, turns: Turns, depth: AnyInt) -> tuple[Any, Any]:
     """Return whose turn it is at a position, and how many turns that source has had; unchecked, for any integers.
 
     Law: for each source, its turns are numbered from 0 on without a gap.
@@ -171,6 +172,7 @@ def turn_at(position: Any, turns: Turns, depth: int) -> tuple[Any, Any]:
         >>> [turn_at(position, turns, depth) for position in range(4)]
         [(0, 0), (1, 0), (0, 1), (0, 2)]
     """
+    position = as_int(position)
     num_sources = len(turns.leaves) // len(turns.starts)
     stretch = _stretch_of(position, turns.starts, 1, 0)
     item = position - take(turns.starts, stretch)
@@ -191,7 +193,7 @@ def turn_at(position: Any, turns: Turns, depth: int) -> tuple[Any, Any]:
     return source, count
 
 
-def position_of_turn(source: Any, count: Any, turns: Turns, depth: int) -> Any:
+def position_of_turn(source: Any, count: Any, turns: Turns, depth: AnyInt) -> Any:
     """Return at which position a source has had so many turns and its next comes; unchecked, for any integers.
 
     Law: the inverse of `turn_at`.
@@ -201,6 +203,7 @@ def position_of_turn(source: Any, count: Any, turns: Turns, depth: int) -> Any:
         >>> [position_of_turn(0, count, turns, depth) for count in range(4)]
         [0, 2, 3, 5]
     """
+    source, count = as_int(source), as_int(count)
     num_sources = len(turns.leaves) // len(turns.starts)
     stretch = _stretch_of(count, turns.before, num_sources, source)
     item = count - take(turns.before, stretch * num_sources + source)

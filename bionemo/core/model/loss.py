@@ -10,6 +10,8 @@ import torch.distributed
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bionemo.core.utils.checks import AnyInt, as_int
+
 __all__ = [
     "IGNORED_LABEL",
     "LossSum",
@@ -172,7 +174,7 @@ def sum_over_ranks(loss: LossSum, /, group: torch.distributed.ProcessGroup | Non
     return LossSum(loss_sum, num_tokens, dict(zip(names, metrics, strict=True)))
 
 
-def scale_for_ranks(loss: LossSum, num_tokens: Int[Tensor, ""], world_size: int) -> Float[Tensor, ""]:
+def scale_for_ranks(loss: LossSum, num_tokens: Int[Tensor, ""], world_size: AnyInt) -> Float[Tensor, ""]:
     """Return the number whose gradient, averaged over ranks, is that of the mean over all tokens of a step.
 
     DDP averages gradients over ranks as if each had as many tokens. Scaled by this, they come to the gradient of the
@@ -187,7 +189,7 @@ def scale_for_ranks(loss: LossSum, num_tokens: Int[Tensor, ""], world_size: int)
         >>> scale_for_ranks(LossSum(torch.tensor(6.0), torch.tensor(2)), torch.tensor(12), world_size=2)
         tensor(1.)
     """
-    return loss.loss_sum * world_size / num_tokens.clamp(min=1)
+    return loss.loss_sum * as_int(world_size) / num_tokens.clamp(min=1)
 
 
 @attrs.frozen

@@ -1,7 +1,7 @@
 """Draws by weight in constant time: an alias table of integers, equal on every machine."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from numbers import Real
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.utils.blocks import take
-from bionemo.core.utils.checks import IntArray
+from bionemo.core.utils.checks import AnyFloat, IntArray
 from bionemo.core.utils.hashing import fold_word
 
 __all__ = ["AliasTable", "Weights", "check_weights", "draw_by_alias", "make_alias_table"]
 
-Weights: TypeAlias = Sequence[float] | NDArray[Any] | Tensor
+Weights: TypeAlias = Collection[AnyFloat] | NDArray[Any] | Tensor
 """One axis of numbers, in anything that holds them."""
 
 _MASK_31: Final = 2**31 - 1

@@ -1,6 +1,6 @@
 """From ragged rows to one padded block and its mask, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int, Integer, Shaped
 from torch import Tensor
 
-from bionemo.core.utils.checks import MAX_INT, AnyInt, check_blocks, check_int
+from bionemo.core.utils.checks import MAX_INT, AnyInt, as_int, check_blocks, check_int
 from bionemo.core.utils.rows import Row, Rows, Side, check_fits, check_side, lay_out, read_rows, torch_dtype
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def length_mask(lengths: Int[Tensor, " batch"], /, length: int) -> Bool[Tensor, "batch length"]:
+def length_mask(lengths: Int[Tensor, " batch"], /, length: AnyInt) -> Bool[Tensor, "batch length"]:
     """Return which places of a right-padded block hold real tokens.
 
     Law: row `i` has `min(lengths[i], length)` times True, and all of them first.
@@ -40,10 +40,10 @@ def length_mask(lengths: Int[Tensor, " batch"], /, length: int) -> Bool[Tensor, 
         tensor([[ True,  True, False],
                 [False, False, False]])
     """
-    return torch.arange(length, device=lengths.device) < lengths[:, None]
+    return torch.arange(as_int(length), device=lengths.device) < lengths[:, None]
 
 
-def row_mask(lengths: Sequence[int], width: int, /, *, padding_side: Side = "right") -> npt.NDArray[np.bool_]:
+def row_mask(lengths: Collection[AnyInt], width: AnyInt, /, *, padding_side: Side = "right") -> npt.NDArray[np.bool_]:
     """Return which places of a block of rows of some lengths are real.
 
     Example:
@@ -51,6 +51,7 @@ def row_mask(lengths: Sequence[int], width: int, /, *, padding_side: Side = "rig
         array([[False,  True,  True],
                [False, False, False]])
     """
+    width = as_int(width)
     narrow = np.int16 if width <= np.iinfo(np.int16).max else np.int64  # four times as fast
     places: npt.NDArray[Any] = np.arange(width, dtype=narrow)
     ends: npt.NDArray[Any] = np.array(lengths, dtype=narrow)[:, None]
@@ -59,7 +60,7 @@ def row_mask(lengths: Sequence[int], width: int, /, *, padding_side: Side = "rig
 
 
 def padded_length(
-    lengths: Sequence[int],
+    lengths: Collection[AnyInt],
     padding_len: AnyInt | None = None,
     pad_size_divisible_by: AnyInt = 1,
     *,
@@ -81,14 +82,14 @@ def padded_length(
         8
     """
     divisor = check_int(pad_size_divisible_by, name="pad_size_divisible_by", low=1)
-    longest = max(lengths, default=0)
+    longest = as_int(max(lengths, default=0))
     if padding_len is None:
         return -(-longest // divisor) * divisor
     width = check_int(padding_len, name="padding_len", low=1)
     if width < longest:
         message = (
             f"padding_len must be at least the longest row, got padding_len={width} "
-            f"and {longest} tokens in row {lengths.index(longest)} of {name}. "
+            f"and {longest} tokens in row {list(lengths).index(longest)} of {name}. "
             "Raise it, or cut the rows by truncate_token_ids."
         )
         raise ValueError(message)

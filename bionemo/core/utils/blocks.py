@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.core.utils.checks import IntArray, in_graph, is_concrete
+from bionemo.core.utils.checks import IntArray, as_int, in_graph, is_concrete
 
 __all__ = ["BLOCK", "by_run", "in_blocks", "take"]
 
@@ -39,7 +39,7 @@ def in_blocks(kernel: Callable[..., Any], /, *words: Any) -> Any:
     """
     tensors = [word for word in words if isinstance(word, Tensor)]
     if not tensors:
-        return kernel(*words)
+        return kernel(*map(as_int, words))
     if not all([is_concrete(tensor) for tensor in tensors]):  # noqa: C419 - dynamo follows a list
         if torch.compiler.is_compiling():
             words = tuple(word if isinstance(word, Tensor) else in_graph(word, like=tensors[0]) for word in words)
@@ -74,6 +74,7 @@ def by_run(function: Callable[..., tuple[Any, ...]], /, *words: Any) -> tuple[An
         >>> by_run(lambda epoch: (epoch * 10,), np.array([4, 4, 5, 5, 5]))
         (array([40, 40, 50, 50, 50]),)
     """
+    words = tuple(map(as_int, words))
     arrays = [word for word in words if isinstance(word, np.ndarray)]
     if not arrays or not arrays[0].size:
         return function(*words)
@@ -103,4 +104,4 @@ def take(table: Any, place: Any, /) -> Any:
     if isinstance(place, Tensor):
         # Flat, because a graph would turn a place without axes into a number.
         return torch.as_tensor(table, device=place.device)[place.reshape(-1)].reshape(place.shape)
-    return int(table[place]) if isinstance(place, int) else np.take(table, place, mode="clip")
+    return int(table[place]) if isinstance(place, int | np.integer) else np.take(table, place, mode="clip")

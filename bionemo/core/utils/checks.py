@@ -1,6 +1,6 @@
 """Checks of integers and integer tensors, raised at the public boundary once."""
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -9,8 +9,10 @@ from torch import Tensor
 
 __all__ = [
     "MAX_INT",
+    "AnyFloat",
     "AnyInt",
     "IntArray",
+    "as_int",
     "check_blocks",
     "check_index",
     "check_int",
@@ -27,8 +29,27 @@ MAX_INT: Final = 2**63 - 1
 AnyInt: TypeAlias = int | np.integer
 """A Python or NumPy integer."""
 
+AnyFloat: TypeAlias = float | np.floating | np.integer
+"""A Python or NumPy number."""
+
 IntArray: TypeAlias = NDArray[np.int64]
 """An int64 array."""
+
+
+@overload
+def as_int(word: AnyInt, /) -> int: ...
+@overload
+def as_int(word: Any, /) -> Any: ...
+def as_int(word: Any, /) -> Any:
+    """Return a NumPy integer as a Python int, and anything else as it is.
+
+    For kernels that check nothing: a NumPy integer overflows where a Python int grows.
+
+    Example:
+        >>> as_int(np.int8(100)) * 2, as_int("x")
+        (200, 'x')
+    """
+    return int(word) if isinstance(word, np.integer) else word
 
 
 def is_concrete(tensor: Tensor, /) -> bool:
@@ -48,7 +69,7 @@ def is_concrete(tensor: Tensor, /) -> bool:
     return type(tensor) is Tensor and tensor.device.type == "cpu" and not is_wrapped
 
 
-def in_graph(number: int, /, like: Tensor) -> Tensor:
+def in_graph(number: AnyInt, /, like: Tensor) -> Tensor:
     """Return an int as an int64 tensor without axes, for the graph that another int64 tensor goes through.
 
     A compiled graph must not reckon with ints that vary: the compiler takes what bitwise operations make of them for
@@ -59,7 +80,7 @@ def in_graph(number: int, /, like: Tensor) -> Tensor:
         >>> in_graph(3, like=torch.arange(3))
         tensor(3)
     """
-    return (like.reshape(-1)[:1].sum() & 0) + number
+    return (like.reshape(-1)[:1].sum() & 0) + as_int(number)
 
 
 def _as_int(value: AnyInt, name: str) -> int:
@@ -75,7 +96,7 @@ def _check_dtype(tensor: Tensor, name: str) -> None:
         raise TypeError(message)
 
 
-def check_int(value: AnyInt, /, *, name: str, low: int = 0, high: int = MAX_INT) -> int:
+def check_int(value: AnyInt, /, *, name: str, low: AnyInt = 0, high: AnyInt = MAX_INT) -> int:
     """Return an integer of any kind as a Python int.
 
     Raises:
@@ -126,7 +147,7 @@ def check_int64(tensor: Tensor, /, *, name: str) -> Tensor:
     return tensor
 
 
-def check_index(index: AnyInt | Tensor, /, *, stop: int | None, name: str) -> int | Tensor:
+def check_index(index: AnyInt | Tensor, /, *, stop: AnyInt | None, name: str) -> int | Tensor:
     """Return an index, as a Python int or as the tensor it is, that lies in `0..stop-1`.
 
     Args:
@@ -152,7 +173,7 @@ def check_index(index: AnyInt | Tensor, /, *, stop: int | None, name: str) -> in
         checked: int | Tensor = index
     else:
         low = high = checked = _as_int(index, name)
-    last = MAX_INT if stop is None else stop - 1
+    last = MAX_INT if stop is None else as_int(stop) - 1
     if low < 0 or high > last:
         allowed = f"in 0..{last}" if last >= 0 else "in an empty range"
         message = f"{name} must be {allowed}, got {name}={low if low < 0 else high}."

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bionemo.core.utils.blocks import in_blocks
-from bionemo.core.utils.checks import AnyInt, check_int, check_int64
+from bionemo.core.utils.checks import AnyInt, as_int, check_int, check_int64
 from bionemo.core.utils.hashing import fold_word
 
 __all__ = ["MAX_RANGE", "bits_at", "integers_at", "scale_to", "uniforms_at"]
@@ -36,6 +36,7 @@ def scale_to(word: Any, length: Any, /) -> Any:
         >>> scale_to(0, 10), scale_to(2**62, 10), scale_to(2**63 - 1, 10)
         (0, 5, 9)
     """
+    word, length = as_int(word), as_int(length)
     if isinstance(word, int) and isinstance(length, int):
         return word * length >> 63
     # The product has up to 125 bits: word = upper * 2**32 + lower, length = high * 2**31 + low, no sum reaches 2**63.

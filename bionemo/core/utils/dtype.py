@@ -3,7 +3,10 @@
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
+import numpy as np
 import torch
+
+from bionemo.core.utils.checks import as_int
 
 __all__ = ["PrecisionTypes", "get_autocast_dtype"]
 
@@ -45,7 +48,7 @@ def _dtype_of(name: str | int) -> torch.dtype:
 _DTYPES: Final = MappingProxyType({name: _dtype_of(name) for name in get_args(PrecisionTypes)})
 
 
-def get_autocast_dtype(precision: PrecisionTypes | torch.dtype) -> torch.dtype:
+def get_autocast_dtype(precision: PrecisionTypes | np.integer | torch.dtype) -> torch.dtype:
     """Return the dtype in which a precision computes.
 
     Law: every name of one precision gives one dtype, and that dtype gives itself.
@@ -66,8 +69,8 @@ def get_autocast_dtype(precision: PrecisionTypes | torch.dtype) -> torch.dtype:
     if isinstance(precision, torch.dtype):
         if precision.is_floating_point:
             return precision
-    elif isinstance(precision, str | int) and precision in _DTYPES:
-        return _DTYPES[precision]
+    elif isinstance(precision, str | int | np.integer) and precision in _DTYPES:
+        return _DTYPES[as_int(precision)]
     known = ", ".join(repr(name) for name in _DTYPES)
-    message = f"precision must be a floating torch.dtype or one of {known}, got precision={precision!r}."
+    message = f"precision must be a floating torch.dtype or one of {known}, got precision={as_int(precision)!r}."
     raise ValueError(message)

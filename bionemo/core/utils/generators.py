@@ -49,7 +49,7 @@ def seed_from_generator(generator: torch.Generator, /) -> int:
     return int(torch.empty((), dtype=torch.int64, device=generator.device).random_(generator=generator))
 
 
-def split(generator: torch.Generator, /, num: int = 2) -> tuple[torch.Generator, ...]:
+def split(generator: torch.Generator, /, num: AnyInt = 2) -> tuple[torch.Generator, ...]:
     """Return independent generators for the parts of a program; the one given moves on by one draw.
 
     Law: the children depend on the state of the generator alone, and child `i` doesn't depend on `num`.
@@ -67,7 +67,7 @@ def split(generator: torch.Generator, /, num: int = 2) -> tuple[torch.Generator,
     Example:
         >>> order_generator, model_generator = split(make_generator(42))
     """
-    check_int(num, name="num", low=1)
+    num = check_int(num, name="num", low=1)
     seed = seed_from_generator(generator)
     return tuple(make_generator(seed, "split", child, device=generator.device) for child in range(num))
 

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.utils.checks import AnyInt, IntArray, check_int, check_int64, check_seed, in_graph
+from bionemo.core.utils.checks import AnyInt, IntArray, as_int, check_int, check_int64, check_seed, in_graph
 
 __all__ = ["fold_in", "fold_word", "mix"]
 
 Word = TypeVar("Word", int, IntArray, Tensor)
+Words = TypeVar("Words", IntArray, Tensor)
 
 _MASK_31: Final = 2**31 - 1
 _MASK_32: Final = 2**32 - 1
@@ -41,7 +42,11 @@ def _multiply(word: Word, constant: int) -> Word:
     return whole
 
 
-def mix(word: Word, /) -> Word:
+@overload
+def mix(word: AnyInt, /) -> int: ...
+@overload
+def mix(word: Words, /) -> Words: ...
+def mix(word: Any, /) -> Any:
     """Return a 63-bit word whose every bit depends on every bit of the one given.
 
     Law: a bijection of range(2**63) that keeps 0, equal for an int and for each element of an array or tensor.
@@ -58,6 +63,10 @@ def mix(word: Word, /) -> Word:
         >>> mix(0), mix(1)
         (0, 2558316640067307269)
     """
+    return _mix(as_int(word))
+
+
+def _mix(word: Word) -> Word:
     word = _multiply(word ^ (word >> 30), _FIRST)
     word = _multiply(word ^ (word >> 27), _SECOND)
     return word ^ (word >> 31)
@@ -72,7 +81,7 @@ def fold_word(state: Any, word: Any, /) -> Any:
         >>> fold_word(42, 7) == fold_in(42, 7)
         True
     """
-    return mix(mix(state ^ _GOLDEN) ^ word)
+    return _mix(_mix(as_int(state) ^ _GOLDEN) ^ as_int(word))
 
 
 def _hash_text(text: str) -> int:

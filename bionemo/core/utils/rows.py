@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
+from bionemo.core.utils.checks import AnyFloat
+
 __all__ = ["Row", "Rows", "Side", "check_fits", "check_side", "lay_out", "numpy_dtype", "read_rows", "torch_dtype"]
 
 Row: TypeAlias = Sequence[Any] | npt.NDArray[Any] | Num[Tensor, " _"]
@@ -83,7 +85,7 @@ def check_side(side: str, /, *, name: str) -> None:
         raise ValueError(message)
 
 
-def check_fits(value: float, dtype: np.dtype[Any], /, *, name: str) -> None:
+def check_fits(value: AnyFloat, dtype: np.dtype[Any], /, *, name: str) -> None:
     """Check that a number can be stored in a dtype.
 
     Raises:
@@ -148,7 +150,7 @@ def _not_one_dimensional(shape: tuple[int, ...], number: int, name: str) -> Valu
     )
 
 
-def _as_array(row: Row, number: int, name: str) -> npt.NDArray[Any]:
+def _as_array(row: Any, number: int, name: str) -> npt.NDArray[Any]:
     """Return what a row holds as an array, an empty sequence as one of ints."""
     try:
         found: npt.NDArray[Any] = row.detach().cpu().numpy() if isinstance(row, Tensor) else np.asarray(row)

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from torchdata.nodes import BaseNode, Batcher, Mapper, PinMemory, Prefetcher
 
-from bionemo.core.utils.checks import check_int
+from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.data.assembly import collating_note, read_sample, transform_batch, transform_sample
 from bionemo.data.order import Order, SampleIndex, indices_at
 from bionemo.data.pipeline import Source, to_sources
@@ -90,18 +90,22 @@ class _SampleIndices(BaseNode[tuple[int, SampleIndex]]):
         return {"position": self.position}
 
 
-def sample_indices(order: Order, *, start: int = 0) -> BaseNode[tuple[int, SampleIndex]]:
+def sample_indices(order: Order, *, start: AnyInt = 0) -> BaseNode[tuple[int, SampleIndex]]:
     """Return a node of positions, from `start` to the end of an order, each with what stands there.
 
     Law: resumed from its state, which is one position, it goes on as if it had never stopped, in the time of one
     lookup.
+
+    Raises:
+        ValueError: if `start` is negative.
+        TypeError: if it is no integer.
 
     Example:
         >>> from bionemo.data import EpochOrder
         >>> list(sample_indices(EpochOrder(length=3, seed=7, num_samples=2)))
         [(0, SampleIndex(source=0, epoch=0, idx=1)), (1, SampleIndex(source=0, epoch=0, idx=0))]
     """
-    return _SampleIndices(order, start)
+    return _SampleIndices(order, check_int(start, name="start"))
 
 
 def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PlacedSample:
@@ -139,7 +143,7 @@ def _transform(placed: PlacedSample, *, function: Callable[..., Any], seed: int)
         raise
 
 
-def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, seed: int) -> BaseNode[PlacedSample]:
+def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, seed: AnyInt) -> BaseNode[PlacedSample]:
     """Return a node of transformed samples.
 
     Args:
@@ -154,11 +158,11 @@ def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, see
         >>> next(node)
         PlacedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=1), sample='B')
     """
-    return Mapper(node, partial(_transform, function=function, seed=seed))
+    return Mapper(node, partial(_transform, function=function, seed=check_seed(seed)))
 
 
 def batch(
-    node: BaseNode[PlacedSample], batch_size: int, *, tail: Literal["drop", "short"] = "short"
+    node: BaseNode[PlacedSample], batch_size: AnyInt, *, tail: Literal["drop", "short"] = "short"
 ) -> BaseNode[list[PlacedSample]]:
     """Return a node of lists of `batch_size` samples; the last may be short, or is left out by `tail="drop"`.
 
@@ -194,7 +198,7 @@ def collate(
     function: Callable[[list[Any]], Batch],
     *,
     batch_transform: Callable[..., Batch] | None = None,
-    seed: int | None = None,
+    seed: AnyInt | None = None,
 ) -> BaseNode[Batch]:
     """Return a node of batches.
 
@@ -218,10 +222,11 @@ def collate(
     if batch_transform is not None and seed is None:
         message = "seed must be given with batch_transform, got None. Pass the seed that the rows' seeds are made from."
         raise TypeError(message)
+    seed = None if seed is None else check_seed(seed)
     return Mapper(node, partial(_collate, function=function, batch_transform=batch_transform, seed=seed))
 
 
-def prefetch(node: BaseNode[Batch], num_batches: int = 2) -> BaseNode[Batch]:
+def prefetch(node: BaseNode[Batch], num_batches: AnyInt = 2) -> BaseNode[Batch]:
     """Return a node that a thread works out ahead of time.
 
     Law: it gives what the node gives; its state counts what was handed on, not what was worked out.

@@ -1,0 +1,604 @@
+"""NumPy's integers and floats are taken for Python's by every public function and record.
+
+The table holds calls with Python's numbers. Each is repeated with the numbers in every NumPy type that holds them, one
+at a time and all together, and must answer the same: equal values of equal types, or the same error.
+"""
+
+import importlib
+import inspect
+import itertools
+import pkgutil
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import bionemo.core
+import bionemo.data
+from bionemo.core.model.loss import LossSum, scale_for_ranks
+from bionemo.core.utils import alias, batching_utils, blocks, checks, draws, generators, hashing, random_utils, rows
+from bionemo.core.utils.dtype import get_autocast_dtype
+from bionemo.core.utils.sampling import sample_by_weight, sample_with_replacement, sample_without_replacement
+from bionemo.data import (
+    BlockOrder,
+    EpochOrder,
+    IdentityMultiEpochDatasetWrapper,
+    LengthOrder,
+    MixtureOrder,
+    MultiEpochDatasetResampler,
+    Pipeline,
+    PRNGResampleDataset,
+    Ragged,
+    ResampleOrder,
+    SampleIndex,
+    Scalar,
+    Source,
+    WeightedOrder,
+    assembly,
+    batches,
+    collate_fields,
+    corrupt_spans,
+    feistel,
+    first_difference,
+    index_at,
+    indices_at,
+    integer_weights,
+    lookup,
+    mask_tokens,
+    order_base,
+    order_id,
+    padding_share,
+    position_of,
+    random_crop,
+    random_reverse_complement,
+    reading,
+    record,
+    reverse_complement,
+    throughput,
+    turns,
+)
+from bionemo.data.permute import permute, unpermute
+from bionemo.data.pipes import batch_sampler, loader, nodes, state
+from bionemo.data.testing.content import content_digests
+
+INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
+SIZES = [100, 127, 255, 20_000, 32_767, 65_535, 2**31 - 1, 2**32 - 1, 2**62, 2**63 - 1]
+"""Numbers near the ends of the types, where a sum or product in them is another number."""
+
+
+class Call(NamedTuple):
+    args: tuple
+    fields: dict
+    use: Callable[[Any], Any]
+    """What makes data of the answer."""
+
+
+def call(*args, use: Callable[[Any], Any] = lambda answer: answer, **fields) -> Call:
+    """Return a call. A list of numbers in it may also come as an array or Series, a tuple may not."""
+    return Call(args, fields, use)
+
+
+def over(make: Callable[[int], Call], high: int = 2**62) -> list[Call]:
+    return [make(size) for size in SIZES if size <= high]
+
+
+def first(order, *, count: int = 6) -> Any:
+    """Return what an order says of itself and of its first positions."""
+    places = range(min(count, count if order.num_samples is None else order.num_samples))
+    return order, order_id(order), [index_at(order, place) for place in places]
+
+
+def drawn(context, *, draw: Callable[[], float]) -> Any:
+    with context:
+        return draw()
+
+
+def some(loaded) -> Any:
+    return list(itertools.islice(loaded, 3)), loaded.state_dict()
+
+
+def samples(dataset) -> Any:
+    return [dataset[index] for index in range(min(len(dataset), 20))], len(dataset)
+
+
+def jitter(sample, *, generator):
+    return sample, int(torch.randint(10**6, (), generator=generator))
+
+
+def keep_seeds(batch, *, seeds):
+    return batch, seeds
+
+
+def position_after(order, position: int) -> Any:
+    return order.position_of(order.index_at(position))
+
+
+def run_in_blocks(*words) -> Any:
+    return blocks.in_blocks(lambda one, other: one * other + 300, *words)
+
+
+def run_by_run(*words) -> Any:
+    return blocks.by_run(lambda one, other: (one * other + 300,), *words)
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz" * 12
+EPOCHS = EpochOrder(length=312, seed=7, num_samples=40_000)
+PIPELINE = Pipeline(order=EPOCHS, sources=LETTERS, batch_size=100, seed=42)
+TABLES, DEPTH = turns.make_turns([(0, [2, 1, 4]), (100, [5, 1, 1])])
+PLAN = feistel.make_plan(2**40, 42)
+TOKENS = torch.arange(3, 123, dtype=torch.int64).reshape(4, 30)
+SEEDS = torch.tensor([7, 8, 9, 10])
+STATE = state.loader_state(PIPELINE, 200)
+LENGTHS = [(37 * place) % 101 + 5 for place in range(312)]
+
+
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def with_new_generator(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that is given a new generator with each call, as it moves on."""
+    return lambda *args, **fields: function(*args, **fields, generator=rng())
+
+
+TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
+    # bionemo.core
+    "check_int": (
+        checks.check_int,
+        [call(100, name="n", low=127, high=200), *over(lambda n: call(n, name="n"), 2**63)],
+    ),
+    "check_seed": (checks.check_seed, [call(-1), *over(call)]),
+    "check_token": (checks.check_token, over(lambda n: call(n, torch.int16, name="token"))),
+    "check_index": (
+        checks.check_index,
+        [call(0, stop=0, name="i"), call(-1, stop=5, name="i"), *over(lambda n: call(n, stop=n, name="i"))],
+    ),
+    "in_graph": (checks.in_graph, over(lambda n: call(n, torch.arange(3)))),
+    "as_int": (checks.as_int, over(call)),
+    "mix": (hashing.mix, over(call, 2**63)),
+    "fold_in": (hashing.fold_in, over(lambda n: call(n, "x", n, torch.arange(3)), 2**63)),
+    "fold_word": (hashing.fold_word, over(lambda n: call(n, n), 2**63)),
+    "bits_at": (draws.bits_at, over(lambda n: call(n, n), 2**63)),
+    "integers_at": (draws.integers_at, over(lambda n: call(n, n, n))),
+    "uniforms_at": (draws.uniforms_at, over(lambda n: call(n, n), 2**63)),
+    "scale_to": (draws.scale_to, over(lambda n: call(n, n))),
+    "check_weights": (alias.check_weights, [call([100, 127, 3]), call([1, 2**62])]),
+    "draw_by_alias": (alias.draw_by_alias, over(lambda n: call(alias.make_alias_table(np.arange(9.0)), n, n))),
+    "make_generator": (generators.make_generator, over(lambda n: call(n, "x", n), 2**63)),
+    "split": (lambda num: generators.split(rng(), num), [call(1), call(100), call(0)]),
+    "sample_by_weight": (
+        with_new_generator(sample_by_weight),
+        [call([100, 127, 3], 120), call([0.5, 1.5], 9), call([200, 1], 200)],
+    ),
+    "sample_with_replacement": (with_new_generator(sample_with_replacement), over(lambda n: call(n, 100))),
+    "sample_without_replacement": (with_new_generator(sample_without_replacement), over(lambda n: call(n, 100))),
+    "random_numpy_context": (
+        random_utils.random_numpy_context,
+        over(lambda n: call(n, use=partial(drawn, draw=np.random.random))),
+    ),
+    "random_global_context": (
+        random_utils.random_global_context,
+        over(lambda n: call(n, use=partial(drawn, draw=np.random.random))),
+    ),
+    "random_python_context": (
+        random_utils.random_python_context,
+        over(lambda n: call(n, use=partial(drawn, draw=random.random))),
+    ),
+    "get_autocast_dtype": (get_autocast_dtype, [call(16), call(32), call(64)]),
+    "scale_for_ranks": (
+        scale_for_ranks,
+        over(lambda n: call(LossSum(torch.tensor(6.0), torch.tensor(2)), torch.tensor(12), n)),
+    ),
+    "length_mask": (batching_utils.length_mask, [call(torch.tensor([3, 120]), 127), call(torch.tensor([3]), 255)]),
+    "row_mask": (batching_utils.row_mask, [call([100, 120], 127), call([100, 3], 255, padding_side="left")]),
+    "padded_length": (
+        batching_utils.padded_length,
+        [call([127, 3], None, 8), call([3], 127, 100), call([3, 200], 127), call([200], None, 100), call([3], 0, 0)],
+    ),
+    "pad_token_ids": (
+        batching_utils.pad_token_ids,
+        [
+            call(((5, 127), (100,)), 100, 127, 100),
+            call(((5,) * 127,), 1, None, 8),
+            call(((5,),), 200, dtype=torch.int8),
+        ],
+    ),
+    "pad_token_ids_into": (
+        batching_utils.pad_token_ids_into,
+        [
+            call(
+                torch.empty(900, dtype=torch.int64),
+                torch.empty(900, dtype=torch.bool),
+                ((5, 6), (7,)),
+                100,
+                padding_len=127,
+                pad_size_divisible_by=100,
+            )
+        ],
+    ),
+    "truncate_token_ids": (batching_utils.truncate_token_ids, over(lambda n: call([LETTERS], n))),
+    "check_fits": (rows.check_fits, over(lambda n: call(n, np.dtype(np.int16), name="value"))),
+    "in_blocks": (run_in_blocks, over(lambda n: call(n, n))),
+    "by_run": (run_by_run, over(lambda n: call(n, n))),
+    "take": (blocks.take, [call(np.arange(300), 100), call(np.arange(300), 255)]),
+    # bionemo.data
+    "permute": (permute, over(lambda n: call(n - 1, n, n))),
+    "unpermute": (unpermute, over(lambda n: call(n - 1, n, n))),
+    "geometry": (feistel.geometry, over(call)),
+    "num_rounds": (feistel.num_rounds, over(call)),
+    "make_words": (feistel.make_words, over(lambda n: call(18, n))),
+    "make_plan": (feistel.make_plan, over(lambda n: call(n, n))),
+    "keys_of": (feistel.keys_of, over(lambda n: call((n, n)))),
+    "permute_kernel": (feistel.permute_kernel, over(lambda n: call(n, PLAN), 2**33)),
+    "unpermute_kernel": (feistel.unpermute_kernel, over(lambda n: call(n, PLAN), 2**33)),
+    "error_bounds": (turns.error_bounds, [call([100, 127, 90]), call([200, 255])]),
+    "counts_among": (turns.counts_among, over(lambda n: call(n, [100, 127, 90]))),
+    "make_turns": (turns.make_turns, [call(((0, [100, 120, 3]), (127, [5, 1, 1]), (20_000, [1, 2, 3])))]),
+    "turn_at": (turns.turn_at, over(lambda n: call(n, TABLES, DEPTH))),
+    "position_of_turn": (turns.position_of_turn, over(lambda n: call(2, n, TABLES, DEPTH))),
+    "integer_weights": (
+        integer_weights,
+        [
+            call([547_194, 624_353, 83_105]),
+            call([100, 127, 3]),
+            call([200, 255, 3], 1000),
+            call([60_000, 1], 2),
+            call([2**31 - 1, 1, 2**31 - 1], 2**31 - 1),
+            call([2**63 - 1, 2**62]),
+            call([1, 0]),
+            call([1, 2, 3], 2),
+        ],
+    ),
+    "EpochOrder": (EpochOrder, over(lambda n: call(length=n, seed=n, num_samples=n, use=first))),
+    "BlockOrder": (
+        BlockOrder,
+        over(lambda n: call(length=n, block_size=100, blocks_per_window=100, seed=n, num_samples=n, use=first)),
+    ),
+    "ResampleOrder": (ResampleOrder, over(lambda n: call(length=n, seed=n, num_samples=n, use=first))),
+    "WeightedOrder": (
+        WeightedOrder,
+        [call(weights=[100, 127, 3, 0], seed=100, num_samples=100, use=first), call(weights=[0], seed=1)],
+    ),
+    "LengthOrder": (
+        LengthOrder,
+        [
+            call(order=EPOCHS, lengths=LENGTHS, window=100, batch_size=7, seed=100, use=first),
+            call(order=EPOCHS, lengths=[-1] * 312, window=100, batch_size=7, seed=100),
+        ],
+    ),
+    "MixtureOrder": (
+        MixtureOrder,
+        [
+            call(
+                orders=(EpochOrder(length=100, seed=1), EpochOrder(length=127, seed=2)),
+                weights=[100, 120],
+                num_samples=20_000,
+                changes=((100, [1, 100]), (127, [127, 3])),
+                use=first,
+            )
+        ],
+    ),
+    "MultiEpochDatasetResampler": (
+        MultiEpochDatasetResampler,
+        [
+            call(IdentityMultiEpochDatasetWrapper(LETTERS), num_epochs=100, seed=100, use=samples),
+            call(IdentityMultiEpochDatasetWrapper(LETTERS), num_samples=127, use=samples),
+        ],
+    ),
+    "PRNGResampleDataset": (PRNGResampleDataset, over(lambda n: call(LETTERS, n, n, use=samples))),
+    "Pipeline": (
+        partial(Pipeline, order=EPOCHS, sources=LETTERS),
+        [call(batch_size=100, seed=127, use=lambda made: [batches.batch_at(made, step) for step in range(3)])],
+    ),
+    "index_at": (index_at, over(lambda n: call(EPOCHS, n))),
+    "index_at of records": (
+        lambda order, position: (order.index_at(position), position_after(order, position)),
+        [
+            call(order, place)
+            for place in (100, 255, 20_000)
+            for order in (
+                EPOCHS,
+                BlockOrder(length=312, block_size=10, blocks_per_window=3, seed=7),
+                LengthOrder(order=EPOCHS, lengths=LENGTHS, window=100, batch_size=7, seed=3),
+                MixtureOrder(orders=(EPOCHS, EpochOrder(length=9, seed=1)), weights=(3, 1)),
+            )
+        ],
+    ),
+    "indices_at": (indices_at, [call(EPOCHS, [100, 127, 5]), call(EPOCHS, [100, 127, 5] * 9), call(EPOCHS, [5, 200])]),
+    "position_of": (position_of, [call(EPOCHS, SampleIndex(0, 100, 127)), call(EPOCHS, SampleIndex(0, 127, 255))]),
+    "check_length": (order_base.check_length, [call(0), *over(call, 2**63)]),
+    "check_num_samples": (order_base.check_num_samples, [call(-1), *over(call, 2**63)]),
+    "check_place": (order_base.check_place, over(lambda n: call(SampleIndex(0, 100, 127), n))),
+    "OrderNumbers": (
+        order_base.OrderNumbers,
+        [
+            call(
+                feistel.geometry(9),
+                rounds=100,
+                use=lambda made: (made.rounds, made.run(lambda word, n: word * 100, 100)),
+            )
+        ],
+    ),
+    "padding_share": (padding_share, [call(EPOCHS, LENGTHS, batch_size=100, num_batches=100)]),
+    "first_difference": (
+        first_difference,
+        [call(EPOCHS, EpochOrder(length=312, seed=7, num_samples=200), limit=255)],
+    ),
+    "explain": (lookup.explain, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255)]),
+    "where": (lookup.where, [call(PIPELINE, SampleIndex(0, 100, 127), world_size=100)]),
+    "num_batches": (batches.num_batches, [call(PIPELINE)]),
+    "batch_at": (batches.batch_at, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255), call(PIPELINE, 1000)]),
+    "batch_from": (batches.batch_from, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 20_000), call(PIPELINE, -1)]),
+    "batch_stop": (batches.batch_stop, [call(PIPELINE, 100), call(PIPELINE, 127), *over(lambda n: call(PIPELINE, n))]),
+    "check_step": (batches.check_step, over(lambda n: call(PIPELINE, n))),
+    "rank_positions": (batches.rank_positions, over(lambda n: call(n, n + 100, rank=100, world_size=127))),
+    "sample_at": (batches.sample_at, over(lambda n: call(PIPELINE, n))),
+    "columns_at": (assembly.columns_at, [call(EPOCHS, [100, 127, 3]), call(EPOCHS, [200, 20_000])]),
+    "read_sample": (
+        assembly.read_sample,
+        [
+            call(Source(LETTERS), SampleIndex(0, 0, 100)),
+            call(Source(IdentityMultiEpochDatasetWrapper(LETTERS), index="epoch"), SampleIndex(0, 9, 100)),
+        ],
+    ),
+    "transform_sample": (assembly.transform_sample, over(lambda n: call(jitter, "x", seed=n, position=n))),
+    "transform_batch": (
+        assembly.transform_batch,
+        [call(keep_seeds, "x", seed=100, positions=[100, 127, 3])],
+    ),
+    "fetch": (reading.fetch, [call(LETTERS, [100, 127, 3]), call(np.arange(300), [5, 255]), call(TOKENS, [3, 1])]),
+    "loader": (loader, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=127, prefetch_factor=100, use=some)]),
+    "batch_sampler": (batch_sampler, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=20_000, use=some)]),
+    "PipelineLoader": (
+        lambda num_batches: (
+            made := loader(PIPELINE),
+            list(itertools.islice(made, 200)),
+            made.state_after(num_batches),
+        )[2],
+        [call(100), call(127), call(255)],
+    ),
+    "loader_state": (state.loader_state, over(lambda n: call(PIPELINE, n))),
+    "check_state": (
+        lambda consumed: state.check_state(PIPELINE, STATE | {"consumed_samples": consumed}),
+        [call(127), call(20_000), call(65_535)],
+    ),
+    "sample_indices": (
+        lambda start: [
+            *itertools.islice(
+                nodes.sample_indices(EpochOrder(length=30_000, seed=1, num_samples=30_000), start=start), 3
+            )
+        ],
+        [call(100), call(20_000), call(29_999), call(-1)],
+    ),
+    "transform": (
+        lambda seed: next(nodes.transform(nodes.read(nodes.sample_indices(EPOCHS), LETTERS), jitter, seed=seed)),
+        over(call),
+    ),
+    "batch": (
+        lambda size: next(nodes.batch(nodes.read(nodes.sample_indices(EPOCHS), LETTERS), size)),
+        [call(100), call(127), call(0)],
+    ),
+    "collate": (
+        lambda seed: next(
+            nodes.collate(
+                nodes.batch(nodes.read(nodes.sample_indices(EPOCHS), LETTERS), 3),
+                "".join,
+                batch_transform=keep_seeds,
+                seed=seed,
+            )
+        ),
+        over(call),
+    ),
+    "prefetch": (
+        lambda num: [
+            *nodes.prefetch(nodes.batch(nodes.read(nodes.sample_indices(EPOCHS, start=39_000), LETTERS), 100), num)
+        ][-1],
+        [call(2), call(0)],
+    ),
+    "Ragged": (Ragged, over(lambda n: call(torch.int16, padding_value=n))),
+    "collate_fields": (
+        partial(collate_fields, fields={"ids": Ragged(torch.int64), "charge": Scalar(torch.float64)}),
+        [
+            call(
+                [{"ids": [5, 100], "charge": 127}, {"ids": [7], "charge": 3}],
+                padding_len=127,
+                pad_size_divisible_by=100,
+            )
+        ],
+    ),
+    "mask_tokens": (
+        partial(mask_tokens, TOKENS, TOKENS < 110, seeds=SEEDS),
+        [
+            call(mask_id=1, random_ids=[100, 101, 102], special_ids=[3, 4], mask_prob=1, replace_prob=0, random_prob=1),
+            call(mask_id=1, random_ids=[100], mask_prob=0.3, replace_prob=0.7, random_prob=0.2),
+            call(mask_id=1, random_ids=[], random_prob=1),
+        ],
+    ),
+    "corrupt_spans": (
+        partial(corrupt_spans, TOKENS, TOKENS < 110, seeds=SEEDS),
+        [
+            call(sentinel_ids=[200, 201, 202, 203, 204, 205, 206, 207], padding_value=100, mean_span_length=2),
+            call(sentinel_ids=[200, 201, 202, 203, 204, 205, 206, 207], noise_density=0.3, mean_span_length=2.5),
+        ],
+    ),
+    "random_crop": (with_new_generator(random_crop), over(lambda n: call(LETTERS, length=n))),
+    "reverse_complement": (
+        reverse_complement,
+        [call((0, 0, 1, 3), complement=[3, 2, 1, 0]), call((0, 5), complement=[1, 0])],
+    ),
+    "random_reverse_complement": (
+        with_new_generator(random_reverse_complement),
+        [
+            call(np.array([0, 1]), complement=[1, 0], prob=1),
+            call(np.array([0, 1]), complement=[1, 0], prob=0.8051101888168268),
+        ],
+    ),
+    "throughput": (throughput, [call(TOKENS < 110, 2), call(TOKENS < 110, 0.3), call(TOKENS < 110, 0)]),
+    "function_name": (record.function_name, [call(partial(jitter, 100)), call(partial(jitter, width=127))]),
+    "to_record": (record.to_record, [call((100, 127, {"a": 3}))]),
+}
+"""By name: the function, and calls of it."""
+
+WITHOUT_NUMBERS = {
+    # What functions answer with.
+    *("CorruptedSpans", "IntegerWeights", "LossSum", "MaskedTokens", "Message", "Place", "PlacedIndex"),
+    *("PlacedSample", "Rows", "Throughput"),
+    # What holds what it is given, and does no arithmetic.
+    *("EpochIndex", "read"),
+    # Tensors, arrays and generators, or what other functions here hand over.
+    *("BatchWorkers", "assemble", "causal_labels", "collating_note", "get_seed_from_rng", "make_alias_table"),
+    "token_cross_entropy",
+}
+"""Public names whose annotations speak of numbers, and that take none of a user's."""
+
+
+def rebuild(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """Return a value with each number and each list of numbers in it exchanged for what a function answers."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) or (type(value) is list and value and all(type(part) is int for part in value)):
+        return leaf(value)
+    if type(value) is dict:
+        return {key: rebuild(part, leaf) for key, part in value.items()}
+    if isinstance(value, SampleIndex):
+        return SampleIndex(*(rebuild(part, leaf) for part in value))
+    if isinstance(value, partial):
+        return partial(value.func, *rebuild(value.args, leaf), **rebuild(value.keywords, leaf))
+    return type(value)(rebuild(part, leaf) for part in value) if type(value) in {tuple, list} else value
+
+
+def outcome(function: Callable[..., Any], made: Call) -> Any:
+    """Return a digest of each part of an answer, which also tells NumPy's numbers from Python's; or the error."""
+    try:
+        return content_digests(made.use(function(*made.args, **made.fields)))
+    except (TypeError, ValueError, IndexError) as error:
+        return type(error), str(error)
+
+
+def variants(made: Call, convert: Callable[[Any], Any]) -> list[Call]:
+    """Return a call with each number converted, one at a time and all together; without those that stay the same."""
+    found: list[Call] = []
+    changed: list[int] = []
+
+    def with_leaf(chosen: int | None) -> Call:
+        places = itertools.count()
+
+        def leaf(value: Any) -> Any:
+            place = next(places)
+            new = convert(value) if chosen in {None, place} else value
+            if new is not value:
+                changed.append(place)
+            return new
+
+        return Call(*rebuild((made.args, made.fields), leaf), made.use)
+
+    found.append(with_leaf(None))
+    leaves = sorted(set(changed))
+    return found[: bool(leaves)] + [with_leaf(place) for place in leaves if len(leaves) > 1]
+
+
+def to_integer(value: Any, *, kind: type, holder: Callable[[list], Any] | None) -> Any:
+    """Return an int, or with a holder a list of them, in a NumPy type; as it is if the type doesn't hold it."""
+    numbers = value if isinstance(value, list) else [value]
+    limits = np.iinfo(kind)
+    if isinstance(value, list) != (holder is not None) or not all(
+        type(number) is int and limits.min <= number <= limits.max for number in numbers
+    ):
+        return value
+    return holder([kind(number) for number in numbers]) if holder else kind(value)
+
+
+def to_series(numbers: list) -> pd.Series:
+    """Return a Series whose labels are not its positions."""
+    return pd.Series(np.array(numbers), index=np.arange(len(numbers))[::-1])
+
+
+def holds(name: str, kind: type) -> bool:
+    """Return whether a call of the table has a value of a type."""
+    found: list[type] = []
+    for made in TABLE[name][1]:
+        rebuild((made.args, made.fields), lambda value: found.append(type(value)))
+    return kind in found
+
+
+def check(name: str, convert: Callable[[Any], Any], reference: Callable[[Any], Any] = lambda value: value) -> None:
+    function, calls = TABLE[name]
+    for made in calls:
+        for number, variant in enumerate(variants(made, convert)):
+            if number == 0:
+                expected = outcome(function, Call(*rebuild((made.args, made.fields), reference), made.use))
+            assert outcome(function, variant) == expected, (name, variant[:2])
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+@pytest.mark.parametrize("name", TABLE)
+def test_an_integer_of_any_type_is_the_integer(name: str, kind: type) -> None:
+    check(name, partial(to_integer, kind=kind, holder=None))
+
+
+@pytest.mark.parametrize("holder", [list, np.array, to_series])
+@pytest.mark.parametrize("kind", INTEGERS)
+@pytest.mark.parametrize("name", [name for name in TABLE if holds(name, list)])
+def test_integers_of_any_type_are_the_integers_whatever_holds_them(name: str, kind: type, holder) -> None:
+    check(name, partial(to_integer, kind=kind, holder=holder))
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", [name for name in TABLE if holds(name, float)])
+def test_a_float_of_any_type_is_the_float(name: str, kind: type) -> None:
+    check(
+        name,
+        lambda value: kind(value) if type(value) is float else value,
+        lambda value: float(kind(value)) if type(value) is float else value,
+    )
+
+
+def public_names() -> dict[str, Any]:
+    """Return the functions and classes that the modules of the lower floors call public, by name."""
+    found = {}
+    for package in (bionemo.core, bionemo.data):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                loaded = importlib.import_module(module.name)
+                found |= {name: getattr(loaded, name) for name in getattr(loaded, "__all__", ())}
+    return {name: value for name, value in found.items() if inspect.isroutine(value) or inspect.isclass(value)}
+
+
+def takes_numbers(function: Any) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return False
+    return any(word in str(parameter.annotation) for parameter in parameters for word in ("int", "Int", "float"))
+
+
+def test_every_public_function_that_takes_numbers_is_in_the_table() -> None:
+    assert {name for name, value in public_names().items() if takes_numbers(value)} - {*TABLE} == WITHOUT_NUMBERS
+
+
+@attrs.frozen
+class Counted:
+    """An order of a user's own, with a NumPy integer for its end."""
+
+    base: EpochOrder
+    num_samples: np.int16
+    num_sources: int = 1
+
+    def index_at(self, position: Any, /) -> SampleIndex:
+        return self.base.index_at(position)
+
+
+def test_the_end_of_a_users_order_may_be_numpys() -> None:
+    order = Counted(EpochOrder(length=30_000, seed=7), np.int16(30_000))
+    pipeline = Pipeline(order=order, sources=range(30_000), batch_size=1_000, seed=3)
+    loaded = loader(pipeline)
+    assert sorted(itertools.chain(*loaded)) == list(range(30_000))
+    assert len(loaded) == 30
+    assert content_digests(loaded.state_dict()["consumed_samples"]) == content_digests(30_000)
+    assert len([*nodes.sample_indices(order, start=np.int16(20_000))]) == 10_000
