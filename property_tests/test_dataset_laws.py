@@ -1,9 +1,11 @@
 """Laws of reading, and of the thin data set classes."""
 
 import numpy as np
+import pandas as pd
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from bionemo.data import (
     EpochIndex,
@@ -11,6 +13,7 @@ from bionemo.data import (
     MultiEpochDatasetResampler,
     PRNGResampleDataset,
     ResampleOrder,
+    WeightedOrder,
     first_difference,
     index_at,
 )
@@ -29,6 +32,13 @@ class Pairs:
 
     def __getitem__(self, index: EpochIndex) -> EpochIndex:
         return index
+
+
+class Doubled(MultiEpochDatasetResampler):
+    """A subclass that says itself what a sample is."""
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return super().__getitem__(index) * 2
 
 
 class Many(list):
@@ -51,6 +61,25 @@ def test_what_is_fetched_is_what_stands_at_each_index(length: int, data: st.Data
     ):
         assert list(map(int, fetch(dataset, indices))) == [values[index] for index in indices]
         assert list(map(int, fetch(dataset, np.array(indices, dtype=np.int64)))) == [values[index] for index in indices]
+
+
+@given(data=st.data(), labels=st.lists(st.integers(-3, 12), min_size=1, max_size=12))
+def test_a_series_is_read_by_position_whatever_its_labels(data: st.DataObject, labels: list[int]) -> None:
+    values = [10 * place for place in range(len(labels))]
+    series = pd.Series(values, index=labels)
+    indices = data.draw(st.lists(st.integers(0, len(labels) - 1), max_size=20))
+    assert fetch(series, indices) == [values[index] for index in indices]
+    assert [dict(row) for row in fetch(series.to_frame("x"), indices)] == [{"x": values[index]} for index in indices]
+    assert WeightedOrder(weights=series + 1, seed=3) == WeightedOrder(weights=[value + 1 for value in values], seed=3)
+    assert list(PRNGResampleDataset(series)) == list(PRNGResampleDataset(values))
+
+
+@given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(0, 90), batch_size=st.integers(1, 7))
+def test_a_loader_reads_what_a_subclass_gives(length: int, seed: int, num_samples: int, batch_size: int) -> None:
+    dataset = Doubled(Pairs(length), num_samples=num_samples, seed=seed)
+    loaded = DataLoader(dataset, batch_size=batch_size, collate_fn=list)
+    expected = [dataset[index] for index in range(num_samples)]
+    assert [sample for batch in loaded for sample in batch] == list(dataset) == expected
 
 
 @given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(0, 90), shuffle=st.booleans())

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from bionemo.core.utils.checks import AnyInt, check_int, check_seed
 from bionemo.data.epoch_order import EpochOrder
+from bionemo.data.indexing import by_position, check_by_epoch, check_by_position, speaks_for
 from bionemo.data.order import index_at, indices_at
 from bionemo.data.order_base import check_num_samples
 from bionemo.data.reading import fetch
@@ -79,6 +80,15 @@ def _check_num_epochs(num_epochs: AnyInt | None) -> int | None:
     return None if num_epochs is None else check_int(num_epochs, name="num_epochs", low=1)
 
 
+def _check_by_position(_: object, __: "attrs.Attribute[Any]", dataset: object) -> None:
+    check_by_position(dataset)
+
+
+def _check_by_epoch(_: object, __: "attrs.Attribute[Any]", dataset: object) -> None:
+    check_by_position(dataset)
+    check_by_epoch(dataset)
+
+
 @attrs.frozen(repr=False)
 class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
     """A data set of several epochs of another, each freshly shuffled.
@@ -97,7 +107,7 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
     Raises:
         ValueError: if both `num_epochs` and `num_samples` are given, a number is out of range, or the data set is
             empty.
-        TypeError: if a number is no integer.
+        TypeError: if a number is no integer, or the data set is an array or indexed by something else.
 
     Example:
         >>> dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), num_epochs=2)
@@ -105,7 +115,7 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
         (['c', 'a', 'b', 'b', 'a', 'c'], 6)
     """
 
-    dataset: MultiEpochDataset[Sample] = attrs.field(eq=id)
+    dataset: MultiEpochDataset[Sample] = attrs.field(eq=id, validator=_check_by_epoch)
     _num_epochs: int | None = attrs.field(default=None, converter=_check_num_epochs, alias="num_epochs")
     _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
     shuffle: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
@@ -147,8 +157,10 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
         _, epoch, idx = index_at(self.order, index)
         return self.dataset[EpochIndex(epoch, idx)]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
-        """Return many samples, their places worked out at once."""
+    def __getitems__(self, indices: Sequence[AnyInt]) -> list[Sample]:
+        """Return many samples, their places worked out at once; one by one where a subclass overrides `[...]`."""
+        if not speaks_for(type(self)):
+            return [self[index] for index in indices]
         return list(fetch(self.dataset, [EpochIndex(epoch, idx) for _, epoch, idx in indices_at(self.order, indices)]))
 
     def __iter__(self) -> Iterator[Sample]:
@@ -168,7 +180,10 @@ class MultiEpochDatasetWrapper(Dataset[Sample], ABC, Generic[Sample]):
     process and worker.
 
     Args:
-        dataset: indexed by ints.
+        dataset: indexed by ints; a Series or DataFrame of pandas is read by position.
+
+    Raises:
+        TypeError: if the data set is indexed by something else.
 
     Example:
         >>> class Numbered(MultiEpochDatasetWrapper):
@@ -178,17 +193,19 @@ class MultiEpochDatasetWrapper(Dataset[Sample], ABC, Generic[Sample]):
         ['a0', 'b0', 'c0', 'a1', 'b1', 'c1']
     """
 
-    dataset: SizedDataset[Any] = attrs.field(eq=id)
+    dataset: SizedDataset[Any] = attrs.field(eq=id, validator=_check_by_position)
 
     @abstractmethod
     def apply_transform(self, sample: Any, index: EpochIndex) -> Sample:
         """Return the sample as it is in the epoch of its index."""
 
     def __getitem__(self, index: EpochIndex) -> Sample:
-        return self.apply_transform(self.dataset[index.idx], index)
+        return self.apply_transform(by_position(self.dataset)[index.idx], index)
 
     def __getitems__(self, indices: Sequence[EpochIndex]) -> list[Sample]:
-        """Return many samples, fetched at once where the data set can."""
+        """Return many samples, fetched at once if the data set can; one by one where a subclass overrides `[...]`."""
+        if not speaks_for(type(self)):
+            return [self[index] for index in indices]
         samples = fetch(self.dataset, [index.idx for index in indices])
         return [self.apply_transform(*place) for place in zip(samples, indices, strict=True)]
 

@@ -14,6 +14,7 @@ from bionemo.core.utils.checks import AnyInt, check_seed
 from bionemo.core.utils.draws import scale_to
 from bionemo.core.utils.frozen_array import FrozenArray
 from bionemo.core.utils.hashing import fold_in, fold_word
+from bionemo.data.indexing import by_position, check_by_position, speaks_for
 from bionemo.data.multi_epoch_dataset import SizedDataset, check_not_empty
 from bionemo.data.order import SampleIndex, index_at, indices_at
 from bionemo.data.order_base import OrderBase, OrderNumbers, check_length, check_num_samples
@@ -152,13 +153,13 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
     seed=seed, num_samples=num_samples)`, on every call and in every process, in time that doesn't depend on `i`.
 
     Args:
-        dataset: indexed by ints.
+        dataset: indexed by ints; a Series or DataFrame of pandas is read by position.
         seed: 0..2**63-1.
         num_samples: how many draws; None for as many as the data set has samples.
 
     Raises:
         ValueError: if a number is out of range, or the data set is empty.
-        TypeError: if a number is no integer.
+        TypeError: if a number is no integer, or the data set is indexed by something else.
 
     Example:
         >>> list(PRNGResampleDataset("abcdef", num_samples=8))
@@ -170,6 +171,7 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
     _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
 
     def __attrs_post_init__(self) -> None:
+        check_by_position(self.dataset)
         check_not_empty(self.dataset)
 
     @property
@@ -193,10 +195,13 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
         Raises:
             IndexError: if the index isn't in `0..len-1`.
         """
-        return self.dataset[index_at(self.order, index).idx]
+        sample: Sample = by_position(self.dataset)[index_at(self.order, index).idx]
+        return sample
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
-        """Return many samples, their places worked out at once."""
+    def __getitems__(self, indices: Sequence[AnyInt]) -> list[Sample]:
+        """Return many samples, their places worked out at once; one by one where a subclass overrides `[...]`."""
+        if not speaks_for(type(self)):
+            return [self[index] for index in indices]
         return list(fetch(self.dataset, [place.idx for place in indices_at(self.order, indices)]))
 
     def __iter__(self) -> Iterator[Sample]:

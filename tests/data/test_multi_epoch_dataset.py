@@ -7,7 +7,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from bionemo.core.utils.random_utils import make_generator
 from bionemo.data import (
@@ -21,6 +21,7 @@ from bionemo.data import (
     SizedDataset,
     index_at,
 )
+from bionemo.data.reading import fetch
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
 
@@ -198,3 +199,88 @@ def test_records_are_equal_only_with_the_very_data_set() -> None:
     for make in (PRNGResampleDataset, MultiEpochDatasetResampler, IdentityMultiEpochDatasetWrapper):
         one, other = [[1, 2]], [[1, 2]]
         assert make(one[0]) == make(one[0]) != make(other[0])
+
+
+class Alone:
+    """A mixin that says what a sample is."""
+
+    def __getitem__(self, index):
+        return super().__getitem__(index) * 100
+
+
+class Resampled(MultiEpochDatasetResampler):
+    def __getitem__(self, index):
+        return super().__getitem__(index) * 100
+
+
+class Mixed(Alone, MultiEpochDatasetResampler):
+    pass
+
+
+@attrs.frozen
+class WithField(MultiEpochDatasetResampler):
+    factor: int = 100
+
+    def __getitem__(self, index):
+        return super().__getitem__(index) * self.factor
+
+
+class Further(Resampled):
+    """Reads many at once as the class above it does."""
+
+    def __getitems__(self, indices):
+        return super().__getitems__(indices)
+
+
+class ManyAtOnce(MultiEpochDatasetResampler):
+    """Both methods are its own, and the one for many asks the base."""
+
+    def __getitem__(self, index):
+        return super().__getitem__(index) * 100
+
+    def __getitems__(self, indices):
+        return [sample * 100 for sample in super().__getitems__(indices)]
+
+
+class Drawn(PRNGResampleDataset):
+    def __getitem__(self, index):
+        return super().__getitem__(index) * 100
+
+
+class Wrapped(IdentityMultiEpochDatasetWrapper):
+    def __getitem__(self, index):
+        return super().__getitem__(index) * 100
+
+
+class Transformed(IdentityMultiEpochDatasetWrapper):
+    def apply_transform(self, sample, index):
+        return sample * 100
+
+
+def overriding() -> dict[str, Dataset]:
+    """Return data sets of subclasses that give a hundred times what their base does."""
+    numbers = list(range(10))
+    identity = IdentityMultiEpochDatasetWrapper(numbers)
+    kinds = (Resampled, Mixed, WithField, Further, ManyAtOnce)
+    return {kind.__name__: kind(identity, num_epochs=2) for kind in kinds} | {
+        "Drawn": Drawn(numbers, num_samples=20),
+        "Wrapped": MultiEpochDatasetResampler(Wrapped(numbers), num_epochs=2),
+        "Transformed": MultiEpochDatasetResampler(Transformed(numbers), num_epochs=2),
+        "Subset": Subset(Resampled(identity, num_epochs=2), range(20)),
+    }
+
+
+@pytest.mark.parametrize("name", overriding())
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_what_a_subclass_overrides_is_read_in_every_way(name: str, num_workers: int) -> None:
+    dataset = overriding()[name]
+    plain = Drawn.__mro__[1] if name == "Drawn" else MultiEpochDatasetResampler
+    inner = list(range(10)) if name == "Drawn" else IdentityMultiEpochDatasetWrapper(list(range(10)))
+    expected = [100 * sample for sample in plain(inner, num_samples=20)]
+    batches = DataLoader(
+        dataset, batch_size=4, num_workers=num_workers, multiprocessing_context="fork" if num_workers else None
+    )
+    assert [int(sample) for batch in batches for sample in batch] == expected
+    assert [dataset[index] for index in range(20)] == dataset.__getitems__(list(range(20))) == expected
+    assert fetch(dataset, np.arange(20)) == expected
+    assert name == "Subset" or list(dataset) == expected
