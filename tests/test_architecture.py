@@ -34,7 +34,7 @@ GLOBAL_STATE = re.compile(
     r"|torch\.(random\.)?default_generator\.\w+"
     r"|torch\.random\.fork_rng"
     r"|random\.\w+"
-    r"|(np|numpy)\.random\.(?!default_rng|Generator)\w+)"
+    r"|(np|numpy)\.random\.(?!default_rng|Generator|MT19937)\w+)"
 )
 """Calls that read or move a global random state."""
 
@@ -91,7 +91,10 @@ def test_no_function_touches_a_global_random_state(path: Path, module: str) -> N
             "random.seed",
             "random.setstate",
             "torch.random.fork_rng",
+            "torch.default_generator.get_state",
             "torch.default_generator.manual_seed",
+            "torch.default_generator.set_state",
+            "torch.cuda.set_rng_state",
             "torch.cuda.manual_seed_all",
         },
         "bionemo.data.testing.reads": {"np.random.get_state", "torch.get_rng_state"},  # whether others move them

@@ -1,15 +1,17 @@
 """From what stands at some positions to their batch: read, transform, collate."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.core.utils.checks import IntArray
+from bionemo.core.utils.checks import AnyInt, IntArray, as_int
 from bionemo.core.utils.hashing import fold_in
-from bionemo.core.utils.random_utils import make_generator
+from bionemo.core.utils.random_utils import make_generator, random_global_context
+from bionemo.data.indexing import by_position
 from bionemo.data.multi_epoch_dataset import EpochIndex
 from bionemo.data.order import Order, SampleIndex, index_at
 from bionemo.data.pipeline import Pipeline, Source
@@ -37,7 +39,9 @@ def read_sample(source: Source, index: SampleIndex, /) -> Any:
         'z'
     """
     dataset: Any = source.dataset
-    return dataset[index.idx] if source.index == "idx" else dataset[EpochIndex(index.epoch, index.idx)]
+    if source.index == "idx":
+        return by_position(dataset)[as_int(index.idx)]
+    return dataset[EpochIndex(as_int(index.epoch), as_int(index.idx))]
 
 
 def read_source(source: Source, index: SampleIndex, /) -> Any:
@@ -88,7 +92,7 @@ def read_samples(sources: Sequence[Source], index: SampleIndex, /) -> Any:
     return samples
 
 
-def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: int, position: int) -> Any:
+def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: AnyInt, position: AnyInt) -> Any:
     """Return a sample transformed with its own generator, made from the pipeline's seed and the sample's position.
 
     Example:
@@ -101,7 +105,7 @@ def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: int
 
 
 def transform_batch(
-    batch_transform: Callable[..., Batch], batch: Any, /, *, seed: int, positions: Sequence[int]
+    batch_transform: Callable[..., Batch], batch: Any, /, *, seed: AnyInt, positions: Collection[AnyInt]
 ) -> Batch:
     """Return a batch transformed with a seed a row, made from the pipeline's seed and each row's position.
 
@@ -112,9 +116,14 @@ def transform_batch(
     return batch_transform(batch, seeds=_seeds(seed, "row", positions))
 
 
-def _seeds(seed: int, purpose: str, positions: Sequence[int]) -> Tensor:
-    seeds: Tensor = fold_in(seed, purpose, torch.tensor(positions, dtype=torch.int64, device="cpu"))
+def _seeds(seed: AnyInt, purpose: str, positions: Collection[AnyInt]) -> Tensor:
+    seeds: Tensor = fold_in(seed, purpose, _as_positions(positions))
     return seeds
+
+
+def _as_positions(positions: Collection[AnyInt] | IntArray) -> Tensor:
+    """Return positions as an int64 tensor; by way of NumPy, as torch reads a Series of pandas by label."""
+    return torch.from_numpy(np.array(positions, dtype=np.int64))
 
 
 def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[int], index: SampleIndex) -> list[Any]:
@@ -160,8 +169,30 @@ def collating_note(places: Iterable[tuple[int, SampleIndex]], /) -> str:
     return "while collating " + ", ".join(f"position {position}: {index}" for position, index in places)
 
 
+_PURE: Final = frozenset({Tensor, np.ndarray, np.memmap, list, tuple, str, bytes, range})
+"""Data sets that draw nothing from a global state."""
+
+
+def _is_pure(function: Any) -> bool:
+    """Return whether a function is known to draw nothing from a global state: one of this library, or a container."""
+    if function is None or (isinstance(function, type) and function in _PURE):
+        return True
+    if isinstance(function, partial):
+        return _is_pure(function.func) and not any(map(callable, (*function.args, *function.keywords.values())))
+    return str(getattr(function, "__module__", None)).startswith(("bionemo.core.", "bionemo.data."))
+
+
+def _draws_nothing(pipeline: Pipeline[Any]) -> bool:
+    """Return whether nothing that a pipeline calls can draw from a global state: then no state has to be kept."""
+    sources = all(type(source.dataset) in _PURE and _is_pure(source.transform) for source in pipeline.sources)
+    return sources and _is_pure(pipeline.collate) and _is_pure(pipeline.batch_transform)
+
+
 def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, /) -> Batch:
     """Return the batch of some positions, given what stands there: the one function below every way to a batch.
+
+    What data sets, transforms and collators draw from the global states of torch, NumPy and Python is seeded by the
+    pipeline's seed and the first position, in any process, and the states are put back.
 
     Args:
         pipeline: what is read.
@@ -179,6 +210,13 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
         >>> assemble(pipeline, range(2), columns_at(order, range(2))) == batch_at(pipeline, 0)
         True
     """
+    if _draws_nothing(pipeline):
+        return _assemble(pipeline, positions, index)
+    with random_global_context(fold_in(pipeline.seed, "global", *positions[:1])):
+        return _assemble(pipeline, positions, index)
+
+
+def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex) -> Batch:
     try:
         samples = read_samples(pipeline.sources, index)
     except Exception as error:
@@ -204,7 +242,7 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
         raise
 
 
-def columns_at(order: Order, positions: Sequence[int] | IntArray, /) -> SampleIndex:
+def columns_at(order: Order, positions: Collection[AnyInt] | IntArray, /) -> SampleIndex:
     """Return what stands at many positions, in one-axis int64 arrays.
 
     Example:
@@ -215,5 +253,5 @@ def columns_at(order: Order, positions: Sequence[int] | IntArray, /) -> SampleIn
     if isinstance(positions, range):
         places = torch.arange(positions.start, positions.stop, positions.step, device="cpu")
     else:
-        places = torch.as_tensor(positions, dtype=torch.int64, device="cpu")
+        places = _as_positions(positions)
     return SampleIndex(*(part.numpy() for part in index_at(order, places)))

@@ -1,11 +1,15 @@
 """Randomness that is handed in: seeds, generators, draws, and contexts for code that insists on a global state."""
 
+import os
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bionemo.core.utils.checks import AnyInt, check_seed
 from bionemo.core.utils.draws import bits_at, integers_at, uniforms_at
@@ -19,6 +23,7 @@ __all__ = [
     "get_seed_from_rng",
     "integers_at",
     "make_generator",
+    "random_global_context",
     "random_numpy_context",
     "random_python_context",
     "random_torch_context",
@@ -105,3 +110,63 @@ def random_torch_context(generator: torch.Generator) -> Iterator[None]:
         if has_cuda:
             torch.cuda.manual_seed_all(seed)
         yield
+
+
+_GLOBAL_STATES = threading.RLock()
+"""Held while the global states are those of a block: of another thread they would be neither its own nor put back."""
+os.register_at_fork(after_in_child=lambda: globals().update(_GLOBAL_STATES=threading.RLock()))
+
+_NUMPY_BITS = np.random.MT19937(0)
+"""What NumPy draws from within a block: to exchange it is faster than to put a state back."""
+
+
+@contextmanager
+def random_global_context(seed: AnyInt) -> Iterator[None]:
+    """Run a block with the global states of torch, NumPy and Python seeded, and put them back, also when it raises.
+
+    For third-party code that takes no generator: data sets, transforms, collators. It costs some 60 us. Of torch, the
+    CPU's state is covered, and those of CUDA devices where CUDA is in use. Threads take turns.
+
+    Law: what the block draws depends on the seed alone, and nothing outside depends on the block.
+
+    Args:
+        seed: 0..2**63-1.
+
+    Raises:
+        ValueError: if the seed is out of range; the states are untouched then.
+
+    Example:
+        >>> with random_global_context(42):
+        ...     drawn = torch.rand(()), np.random.rand(), random.random()
+        >>> with random_global_context(42):
+        ...     drawn == (torch.rand(()), np.random.rand(), random.random())
+        True
+    """
+    seed = check_seed(seed)
+    with _GLOBAL_STATES:
+        python, torch_cpu, devices = random.getstate(), torch.default_generator.get_state(), _cuda_states()
+        numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - the global states are what this is about
+        singleton: Any = np.random  # NumPy 2.4 types no exchange
+        bits = singleton.get_bit_generator()
+        try:
+            random.seed(seed)
+            singleton.set_bit_generator(_NUMPY_BITS)
+            np.random.seed(seed >> 31)  # noqa: NPY002 - other bits than torch takes: one algorithm serves both
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.manual_seed_all(seed)
+            yield
+        finally:
+            random.setstate(python)
+            singleton.set_bit_generator(bits)
+            if numpy["has_gauss"] or bits is _NUMPY_BITS:  # the second number of a pair; a block within a block
+                np.random.set_state(numpy)  # noqa: NPY002
+            torch.default_generator.set_state(torch_cpu)
+            for device, state in enumerate(devices):
+                torch.cuda.set_rng_state(state, device)
+
+
+def _cuda_states() -> list[Tensor]:
+    """Return the states of all CUDA devices; none before CUDA is used, and in a forked process that can't use it."""
+    cuda: Any = torch.cuda
+    return list(cuda.get_rng_state_all()) if cuda.is_initialized() else []
