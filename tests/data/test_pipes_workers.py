@@ -1,5 +1,6 @@
 """Worker processes: the same batches, errors that are clear, and nothing left behind."""
 
+import gc
 import multiprocessing
 import os
 import random
@@ -221,6 +222,155 @@ def test_a_batch_that_cannot_leave_its_process_is_an_error() -> None:
     batches = loader(make(collate=lambda _: threading.Lock()), num_workers=1, multiprocessing_context="fork")
     with pytest.raises(TypeError, match="a batch must pickle to leave a worker process, got lock"):
         next(iter(batches))
+
+
+class Trouble:
+    """A data set in which one sample makes trouble, and each other is its index."""
+
+    def __init__(self, make) -> None:
+        self.make = make
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, idx: int):
+        return self.make() if idx == 13 else idx
+
+
+def local_error():
+    class OddError(Exception):
+        pass
+
+    raise OddError("odd")
+
+
+class TwoArgumentsError(Exception):
+    def __init__(self, one, two) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+class NotHereError(BaseException):
+    """No `Exception`."""
+
+
+def two_arguments():
+    raise TwoArgumentsError("one", "two")
+
+
+def no_exception():
+    raise NotHereError("gone")
+
+
+def out_of_memory():
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
+    return np.ones(2**40)
+
+
+def hang():
+    time.sleep(1000)
+
+
+def hang_for_good():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(1000)
+
+
+class Unpicklable:
+    """Goes into a message, and doesn't come out."""
+
+    def __reduce__(self):
+        return local_error, ()
+
+
+TROUBLES = {
+    "a lambda": (lambda: lambda: 0, TypeError, "a batch must pickle to leave a worker process, got list"),
+    "an error of a local class": (local_error, RuntimeError, "OddError: odd"),
+    "an error of two arguments": (two_arguments, RuntimeError, "one and two"),
+    "no exception": (no_exception, RuntimeError, "exited unexpectedly"),
+    "an exit": (lambda: sys.exit(3), RuntimeError, "exited unexpectedly"),
+    "an exit at once": (lambda: os._exit(3), RuntimeError, "exited unexpectedly"),
+    "a kill": (
+        lambda: os.kill(os.getpid(), signal.SIGKILL),
+        RuntimeError,
+        "killed by signal: Killed|exited unexpectedly",
+    ),
+    "no memory": (out_of_memory, (MemoryError, RuntimeError), "Unable to allocate"),
+    "what arrives broken": (Unpicklable, Exception, "odd"),
+    "a hang": (hang, RuntimeError, "timed out after 1.5 seconds"),
+    "a hang for good": (hang_for_good, RuntimeError, "timed out after 1.5 seconds"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("step", [0, 5])
+def test_trouble_at_any_step_is_an_error_in_bounded_time_and_leaves_no_process(trouble: str, step: int) -> None:
+    make_trouble, kind, text = TROUBLES[trouble]
+    order = EpochOrder(length=64, seed=1, shuffle=False)
+    shift = {0: 8, 5: 32}[step]  # sample 13 comes in batch 1; from sample 32 on, in batch 5
+    pipeline = Pipeline(order=order, sources=Trouble(make_trouble), batch_size=8, seed=1)
+    files = set(Path("/proc/self/fd").iterdir())
+    batches = loader(pipeline, num_workers=2, multiprocessing_context="fork", timeout=1.5, start=shift)
+    start, seen = time.monotonic(), []
+    with pytest.raises(kind, match=f"(?s){text}") as raised:
+        seen.extend(batches)
+    assert time.monotonic() - start < 60
+    assert len(seen) == step
+    first = shift + 8 * step
+    assert f"while waiting for the batch of positions {first}..{first + 7}" in "".join(raised.value.__notes__)
+    if "hang" in trouble:
+        assert "a worker that reads it, or one before, hangs. Raise timeout" in raised.value.__notes__[-1]
+    if trouble == "a kill":
+        assert "the system kills a process when memory runs out. Lower num_workers" in raised.value.__notes__[-1]
+    assert no_children()
+    del raised, batches
+    for _ in range(200):  # a queue's thread ends after its process
+        gc.collect()
+        if not set(Path("/proc/self/fd").iterdir()) - files:
+            break
+        time.sleep(0.05)
+    assert not set(Path("/proc/self/fd").iterdir()) - files
+
+
+def test_a_batch_of_many_tensors_needs_few_files() -> None:
+    """With 1,024 open files, as most systems allow, in a process of its own."""
+    script = """
+import resource, torch
+from bionemo.data import EpochOrder, Pipeline
+from bionemo.data.pipes import loader
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+rows = [torch.arange(length % 30 + 1) for length in range(4000)]
+pipeline = Pipeline(order=EpochOrder(length=4000, seed=1), sources=rows, batch_size=512, seed=1)
+kept = [batch for _, batch in zip(range(12), loader(pipeline, num_workers=2, prefetch_factor=4))]
+print(sum(len(batch) for batch in kept))
+"""
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=100)
+    assert found.stdout == "6144\n", found.stderr
+
+
+def test_an_answer_that_cannot_be_sent_ends_its_worker(monkeypatch) -> None:
+    """A queue's thread that fails would drop the answer, and the main process wait for it."""
+    from bionemo.data.pipes import workers
+
+    monkeypatch.setattr(workers, "pack", lambda batch: threading.Lock())
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        list(loader(make(collate=without_pid), num_workers=1, multiprocessing_context="fork"))
+    assert no_children()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"timeout": -1, "num_workers": 1}, ValueError, "timeout must be 0 or more seconds.*got timeout=-1"),
+        ({"timeout": 5}, ValueError, "0 without worker processes, got timeout=5 and num_workers=0"),
+        ({"timeout": "5", "num_workers": 1}, TypeError, "timeout must be a number of seconds, got timeout='5'"),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_bad_timeouts_are_named(options: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        loader(make(), **options)
 
 
 def test_an_iteration_is_over_when_the_loader_is_closed() -> None:

@@ -1,8 +1,14 @@
 """Batches read by worker processes: torch's own DataLoader, over the positions at which batches start."""
 
+import multiprocessing.queues
+import os
 import pickle
+import signal
+import sys
+import threading
+import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import torch
@@ -12,8 +18,12 @@ from bionemo.data.assembly import assemble, columns_at
 from bionemo.data.batches import batch_stop, rank_positions
 from bionemo.data.pipeline import Pipeline
 from bionemo.data.pipes.nodes import call_within_node
+from bionemo.data.pipes.transfer import pack, unpack
 
 __all__ = ["BatchWorkers"]
+
+_GRACE: Final = 5.0
+"""Seconds in which a worker process may end by itself."""
 
 
 @attrs.define
@@ -33,26 +43,57 @@ class _Starts:
 
 @attrs.define
 class _BatchReader(Dataset[tuple[int, Any]]):
-    """A rank's parts of batches by the positions at which these start, each with the position behind it."""
+    """A rank's parts of batches by the positions at which these start, each with the position after it."""
 
     pipeline: Pipeline[Any]
     rank: int
     world_size: int
-    is_checked: bool = False
-    """Whether a batch was found to pickle in this process: of one that doesn't, a queue never hears."""
 
     def __getitem__(self, start: int) -> tuple[int, Any]:
         stop = batch_stop(self.pipeline, start)
+        if get_worker_info() is None:
+            return stop, self._read(start, stop)
+        try:
+            return stop, pack(self._read(start, stop))
+        except Exception as error:
+            if _is_picklable(type(error)):
+                raise
+            message = f"{type(error).__qualname__}: {error}"
+            raise RuntimeError(message) from error
+
+    def _read(self, start: int, stop: int) -> Any:
         positions = rank_positions(start, stop, rank=self.rank, world_size=self.world_size)
-        batch = call_within_node(assemble, self.pipeline, positions, columns_at(self.pipeline.order, positions))
-        if get_worker_info() is not None and not self.is_checked:
-            try:
-                pickle.dumps(batch)
-            except Exception as error:
-                message = f"a batch must pickle to leave a worker process, got {type(batch).__name__}: {error}"
-                raise TypeError(message) from error
-            self.is_checked = True
-        return stop, batch
+        return call_within_node(assemble, self.pipeline, positions, columns_at(self.pipeline.order, positions))
+
+
+def _is_picklable(kind: type) -> bool:
+    """Return whether a class can be named to another process: one that was made in a function can't."""
+    try:
+        return pickle.loads(pickle.dumps(kind)) is kind  # noqa: S301 - of this process
+    except Exception:  # noqa: BLE001 - whatever it is, it doesn't
+        return False
+
+
+def _end_worker(error: BaseException, _: object) -> None:
+    """End this process, which can't send an answer: the main process sees that, where it would wait forever else."""
+    traceback.print_exception(error, file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _prepare_worker(_: int) -> None:
+    """End the worker where a queue's thread fails: by default it drops the answer and goes on."""
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_worker)  # type: ignore[attr-defined] # noqa: SLF001
+
+
+def _kill(workers: list[Any]) -> None:
+    for worker in workers:
+        if worker.exitcode is None:
+            os.kill(worker.pid, signal.SIGKILL)
+
+
+def _is_timeout(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and "timed out after" in str(error)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -72,6 +113,7 @@ class BatchWorkers:
         context: how they are started: "fork", "spawn", "forkserver"; None for the platform's way.
         prefetch_factor: batches that each reads ahead.
         pin_memory: hand batches over in page-locked memory.
+        timeout: seconds to wait for a batch; 0 for no end.
     """
 
     def __init__(
@@ -84,10 +126,12 @@ class BatchWorkers:
         context: str | None,
         prefetch_factor: int,
         pin_memory: bool,
+        timeout: float,
     ) -> None:
         self._starts = _Starts(pipeline)
+        self._reader = _BatchReader(pipeline, rank, world_size)
         self._loader: DataLoader[tuple[int, Any]] = DataLoader(
-            _BatchReader(pipeline, rank, world_size),
+            self._reader,
             batch_size=None,
             sampler=self._starts,
             collate_fn=_as_it_is,
@@ -96,26 +140,56 @@ class BatchWorkers:
             prefetch_factor=prefetch_factor if num_workers else None,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
+            timeout=timeout,
+            worker_init_fn=_prepare_worker if num_workers else None,
             generator=torch.Generator(),  # it would draw a seed from the global state else
         )
 
     def batches(self, start: int, pause: int | None) -> Iterator[tuple[int, Any]]:
-        """Yield the batches from a position to a pause or the end, each with the position behind it.
+        """Yield the batches from a position to a pause or the end, each with the position after it.
 
         Raises:
-            Exception: what a data set, transform or collate raises, with the worker's traceback in its text.
-            RuntimeError: if a worker dies.
+            Exception: what a data set, transform or collate raises, with the worker's traceback in its text; a
+                RuntimeError with that text where the exception's class can't be named to this process.
+            TypeError: if a batch doesn't pickle.
+            RuntimeError: if a worker dies, or no batch comes within the timeout.
         """
         self._starts.start, self._starts.pause = start, pause
         try:
-            yield from self._loader
-        except Exception:
-            self.close()
+            for stop, batch in self._loader:
+                yield stop, unpack(batch) if self._loader.num_workers else batch
+                start = stop
+        except Exception as error:
+            error.add_note(self._awaited(start, error))
+            self.close(grace=0 if _is_timeout(error) else _GRACE)
             raise
 
-    def close(self) -> None:
-        """End the processes; the next iteration starts others."""
+    def _awaited(self, start: int, error: Exception) -> str:
+        """Return which batch was awaited when an error came, and what helps."""
+        stop = batch_stop(self._reader.pipeline, start)
+        rank, world_size = self._reader.rank, self._reader.world_size
+        positions = rank_positions(start, stop, rank=rank, world_size=world_size)
+        awaited = f"while waiting for the batch of positions {positions.start}..{positions.stop - 1}"
+        if _is_timeout(error):
+            return f"{awaited}: a worker that reads it, or one before, hangs. Raise timeout if reading may take longer."
+        iterator: Any = self._loader._iterator  # noqa: SLF001
+        if any(worker.exitcode == -signal.SIGKILL for worker in getattr(iterator, "_workers", ())):
+            return f"{awaited}: the system kills a process when memory runs out. Lower num_workers or prefetch_factor."
+        return awaited
+
+    def close(self, *, grace: float = _GRACE) -> None:
+        """End the processes; the next iteration starts others. One that hangs is killed after some seconds of grace."""
         iterator: Any = self._loader._iterator  # noqa: SLF001 - torch ends them only when nothing refers to them
         self._loader._iterator = None  # noqa: SLF001
-        if iterator is not None:
-            iterator._shutdown_workers()  # noqa: SLF001
+        if iterator is None or not self._loader.num_workers:
+            return
+        if iterator._worker_pids_set:  # noqa: SLF001 - torch would raise an error for each that is killed
+            signal_handling: Any = torch.utils.data._utils.signal_handling  # noqa: SLF001
+            signal_handling._remove_worker_pids(id(iterator))  # noqa: SLF001
+            iterator._worker_pids_set = False  # noqa: SLF001
+        workers = list(iterator._workers)  # noqa: SLF001
+        killing = threading.Timer(grace, _kill, [workers])  # torch waits for each in turn, before it asks one to end
+        killing.daemon = True
+        killing.start()
+        iterator._shutdown_workers()  # noqa: SLF001
+        killing.cancel()
