@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from bionemo.core.utils.checks import AnyInt, check_int, check_seed
+from bionemo.data.indexing import check_by_position, is_labelled
 from bionemo.data.multi_epoch_dataset import SizedDataset
 from bionemo.data.order import ALGORITHM_VERSION, Order
 from bionemo.data.record import function_name, to_record
@@ -23,12 +24,15 @@ class Source:
 
     Args:
         dataset: random access by `dataset[idx]`, and `len`. Tensors and arrays are gathered from, and a data set with
-            `__getitems__` is asked for a whole batch at once. (A memory-mapped array that goes to a spawned process is
-            copied whole: open it there, in a data set of your own.) Two sources are equal only with the very same data
-            set.
+            `__getitems__` is asked for a whole batch at once. A Series or DataFrame of pandas is read by position. (A
+            memory-mapped array that goes to a spawned process is copied whole: open it there, in a data set of your
+            own.) Two sources are equal only with the very same data set.
         transform: called as `transform(sample, generator=generator)` with the sample's own generator; None leaves
             samples as they are.
         index: what the data set is indexed by: "idx", the place in it, or "epoch", an `EpochIndex(epoch, idx)`.
+        fingerprint: text that names the data. A state is refused by a pipeline over other data. By default the data
+            set's own, if it has a text called `fingerprint` (or `_fingerprint`, as those of Hugging Face); None where
+            nothing names it, and only its length is compared.
     """
 
     dataset: SizedDataset[Any] = attrs.field(eq=id)
@@ -36,14 +40,33 @@ class Source:
     index: Literal["idx", "epoch"] = attrs.field(
         default="idx", validator=attrs.validators.in_(("idx", "epoch")), kw_only=True
     )
+    fingerprint: str | None = attrs.field(
+        default=attrs.Factory(lambda source: _own_fingerprint(source.dataset), takes_self=True),
+        validator=attrs.validators.optional(attrs.validators.instance_of(str)),
+        kw_only=True,
+    )
+
+    @dataset.validator
+    def _check_dataset(self, _: "attrs.Attribute[Any]", dataset: object) -> None:
+        check_by_position(dataset)
 
     @index.validator
     def _check_index(self, _: "attrs.Attribute[str]", index: str) -> None:
-        if index == "epoch" and isinstance(self.dataset, np.ndarray | Tensor):
+        if index == "epoch" and (isinstance(self.dataset, np.ndarray | Tensor) or is_labelled(self.dataset)):
             message = (
                 f'index must be "idx" for an array or tensor, got index="epoch" for {type(self.dataset).__name__}.'
             )
             raise ValueError(message)
+
+
+def _own_fingerprint(dataset: object) -> str | None:
+    """Return the text by which a data set names its data; None if there is none."""
+    for name in ("fingerprint", "_fingerprint"):
+        if hasattr(type(dataset), name) or name in getattr(dataset, "__dict__", {}):
+            found = getattr(dataset, name)
+            if isinstance(found, str):
+                return found
+    return None
 
 
 def to_sources(sources: object) -> tuple[Source, ...]:
@@ -123,8 +146,8 @@ class Pipeline(Generic[Batch]):
 def pipeline_record(pipeline: Pipeline[Any], /) -> dict[str, Any]:
     """Return the canonical record of a pipeline: plain values that say what it reads and in which order.
 
-    The functions are there by name only, the data sets by length only. With the version of the algorithms, they say
-    which sample stands where: see `python -m bionemo.data --help`.
+    The functions are there by name only, the data sets by length, index and fingerprint only. With the version of the
+    algorithms, they say which sample stands where: see `python -m bionemo.data --help`.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -138,6 +161,8 @@ def pipeline_record(pipeline: Pipeline[Any], /) -> dict[str, Any]:
         "order": to_record(pipeline.order),
         "seed": pipeline.seed,
         "lengths": [len(source.dataset) for source in pipeline.sources],
+        "index": [source.index for source in pipeline.sources],
+        "fingerprints": [source.fingerprint for source in pipeline.sources],
         "transforms": [function_name(source.transform) for source in pipeline.sources],
         "collate": function_name(pipeline.collate),
         "batch_transform": function_name(pipeline.batch_transform),

@@ -4,8 +4,10 @@ import json
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
 
 from bionemo.data import EpochOrder, Pipeline, Source, batch_at, order_id
 from bionemo.data.pipes import loader
@@ -255,3 +257,57 @@ def test_a_default_device_changes_nothing() -> None:
 
 def with_seeds(batch: list, *, seeds: torch.Tensor) -> list:
     return list(zip(batch, seeds.tolist(), strict=True))
+
+
+class Named(list):
+    """A data set that names its data."""
+
+    fingerprint = "v1"
+
+
+def test_what_decides_what_is_read_is_in_the_state() -> None:
+    rows = list(range(30))
+    order = EpochOrder(length=30, seed=1)
+
+    def make_loader(source):
+        return loader(Pipeline(order=order, sources=source, batch_size=4, seed=2))
+
+    class ByEpoch(list):
+        def __getitem__(self, index):
+            return super().__getitem__(index.idx)
+
+    with pytest.raises(ValueError, match=r"differs in index.0 \(was 'idx', is 'epoch'\)"):
+        make_loader(Source(ByEpoch(rows), index="epoch")).load_state_dict(make_loader(rows).state_dict())
+
+    named, other = Named(rows), Named(rows[::-1])
+    other.fingerprint = "v2"
+    with pytest.raises(ValueError, match=r"fingerprints.0 \(was 'v1', is 'v2'\).*name it yourself by Source\(dataset"):
+        make_loader(other).load_state_dict(make_loader(named).state_dict())
+    same = Source(other, fingerprint="v1")
+    make_loader(same).load_state_dict(make_loader(named).state_dict())
+    make_loader(rows).load_state_dict(make_loader(named).state_dict())  # nothing names these rows
+    old = make_loader(rows).state_dict()
+    old["pipeline"] = {name: value for name, value in old["pipeline"].items() if name not in {"index", "fingerprints"}}
+    make_loader(named).load_state_dict(old)
+
+
+@pytest.mark.filterwarnings("ignore:Specifying null_placement")
+def test_a_data_set_of_hugging_face_names_its_data() -> None:
+    one, other = (Dataset.from_dict({"x": rows}) for rows in ([1, 2, 3], [3, 2, 1]))
+    pipelines = [
+        Pipeline(order=EpochOrder(length=3, seed=1), sources=dataset, batch_size=2, seed=1) for dataset in (one, other)
+    ]
+    state = loader(pipelines[0]).state_dict()
+    assert isinstance(state["pipeline"]["fingerprints"][0], str)
+    loader(pipelines[0]).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"differs in fingerprints.0"):
+        loader(pipelines[1]).load_state_dict(state)
+    sorted_again = Pipeline(order=EpochOrder(length=3, seed=1), sources=one.sort("x"), batch_size=2, seed=1)
+    with pytest.raises(ValueError, match=r"differs in fingerprints.0"):
+        loader(sorted_again).load_state_dict(state)
+
+
+def test_a_fingerprint_is_a_text() -> None:
+    with pytest.raises(TypeError, match="fingerprint"):
+        Source([1], fingerprint=3)
+    assert Source(pd.Series(["a"], index=["fingerprint"])).fingerprint is None

@@ -1,6 +1,7 @@
 """The loader of a pipeline: an iterable with one integer of state."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -61,6 +62,7 @@ class PipelineLoader(Generic[Batch]):
         multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None,
         prefetch_factor: AnyInt = 2,
         pin_memory: bool = False,
+        timeout: float = 0,
         read: Read = assemble,
     ) -> None:
         rank_positions(0, 0, rank=rank, world_size=world_size)
@@ -77,6 +79,7 @@ class PipelineLoader(Generic[Batch]):
         self._workers: BatchWorkers | None = None
         num_workers = check_int(num_workers, name="num_workers")
         prefetch_factor = check_int(prefetch_factor, name="prefetch_factor", low=1)
+        _check_timeout(timeout, num_workers)
         if num_workers or pin_memory:
             self._workers = BatchWorkers(
                 pipeline,
@@ -86,6 +89,7 @@ class PipelineLoader(Generic[Batch]):
                 context=multiprocessing_context,
                 prefetch_factor=prefetch_factor,
                 pin_memory=pin_memory,
+                timeout=timeout,
             )
 
     def __len__(self) -> int:
@@ -106,6 +110,8 @@ class PipelineLoader(Generic[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over the batches up to the next pause. If the order has ended, nothing is yielded.
 
+        A state that is loaded before the first batch is where the iteration begins.
+
         Raises:
             RuntimeError: in the iteration, if a newer one has begun, a state was loaded or the loader was closed since.
         """
@@ -116,15 +122,21 @@ class PipelineLoader(Generic[Batch]):
         return self._iterate(current)
 
     def _iterate(self, current: object) -> Iterator[Batch]:
+        if self._current is None:  # a state was loaded before the first batch
+            self._current, self._begin = current, self.consumed_samples
+        self._check_current(current)
         pause = self._next_pause()
         for stop, batch in self._batches(pause):
             self.consumed_samples = stop
             yield batch
             if stop == pause:
                 return
-            if self._current is not current:
-                message = "this iteration is over: a newer one has begun, a state was loaded, or the loader was closed."
-                raise RuntimeError(message)
+            self._check_current(current)
+
+    def _check_current(self, current: object) -> None:
+        if self._current is not current:
+            message = "this iteration is over: a newer one has begun, a state was loaded, or the loader was closed."
+            raise RuntimeError(message)
 
     def _batches(self, pause: int | None) -> Iterable[tuple[int, Batch]]:
         """Return an iterable over the batches from here on, each with the position behind it."""
@@ -139,6 +151,40 @@ class PipelineLoader(Generic[Batch]):
         self._current = None
         if self._workers is not None:
             self._workers.close()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Check that the loader is not at its start when a trainer begins a later epoch.
+
+        Trainers of Lightning, transformers and accelerate call this. Their epochs aren't the loader's: it goes on from
+        its own position, which they must save and restore.
+
+        Raises:
+            RuntimeError: if the position was not restored.
+        """
+        if epoch > 0 and not self.restart and self.consumed_samples == 0:
+            message = (
+                f"a loader must be where a trainer resumes, got epoch={epoch} to begin and a loader at sample 0. "
+                "Restore its position by load_state_dict; under Lightning, use PipelineDataModule, which does."
+            )
+            raise RuntimeError(message)
+
+    @property
+    def dataset(self) -> Any:
+        """Asked for by transformers and accelerate, to skip the batches that were trained.
+
+        Raises:
+            AttributeError: always: a loader is put to its position instead.
+        """
+        message = (
+            "a PipelineLoader has no dataset to skip batches in. Restore its position by load_state_dict, and give "
+            "transformers' TrainingArguments ignore_data_skip=True."
+        )
+        raise AttributeError(message)
+
+    @property
+    def batch_sampler(self) -> SimpleNamespace:
+        """Where Lightning looks for a sampler with `set_epoch`: it finds the loader itself."""
+        return SimpleNamespace(sampler=self)
 
     @property
     def is_exhausted(self) -> bool:
@@ -206,8 +252,11 @@ def loader(
     multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None,
     prefetch_factor: AnyInt = 2,
     pin_memory: bool = False,
+    timeout: float = 0,
 ) -> PipelineLoader[Batch]:
-    """Return an iterable over a rank's batches of a pipeline, which can stop anywhere and go on elsewhere.
+    """Return an iterable over a rank's batches of a pipeline, which can stop anywhere and resume elsewhere.
+
+    Under Lightning use `PipelineDataModule`: Lightning alone restores the position from the middle of an epoch only.
 
     Laws: the batch of step `k` is `batch_at(pipeline, k, rank, world_size)`; a loader that loads another's state yields
     what the other would have yielded next; over any history of stops, and of other world sizes and batch sizes, the
@@ -228,6 +277,7 @@ def loader(
             way.
         prefetch_factor: batches that each process reads ahead.
         pin_memory: hand batches over in page-locked memory, for a faster way to the GPU.
+        timeout: seconds to wait for a batch of the worker processes before an error is raised; 0 waits without end.
 
     Returns:
         The loader, with `len`, `state_dict` and `load_state_dict`.
@@ -256,4 +306,17 @@ def loader(
         multiprocessing_context=multiprocessing_context,
         prefetch_factor=prefetch_factor,
         pin_memory=pin_memory,
+        timeout=timeout,
     )
+
+
+def _check_timeout(timeout: float, num_workers: int) -> None:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
+        message = f"timeout must be a number of seconds, got timeout={timeout!r}."
+        raise TypeError(message)
+    if not 0 <= timeout < float("inf") or (timeout and not num_workers):
+        message = (
+            f"timeout must be 0 or more seconds, and 0 without worker processes, got timeout={timeout} and "
+            f"num_workers={num_workers}."
+        )
+        raise ValueError(message)

@@ -22,6 +22,28 @@ def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> list
     return places
 
 
+class _BatchSampler(PipelineLoader[list[Any]]):
+    """A rank's batches of keys."""
+
+    @property
+    def batch_size(self) -> int:
+        """Asked for by accelerate, when it is about to deal the batches to its processes.
+
+        Raises:
+            RuntimeError: if they are those of one rank already: most of the data would never be read.
+            AttributeError: else, as for every batch sampler without a size of its own.
+        """
+        if self.world_size > 1:
+            message = (
+                f"a batch sampler of one rank must not be dealt to processes again, got rank={self.rank} and "
+                f"world_size={self.world_size}. Leave its DataLoader out of accelerator.prepare, or make the sampler "
+                "with rank=0 and world_size=1."
+            )
+            raise RuntimeError(message)
+        message = "batch_size"
+        raise AttributeError(message)
+
+
 def batch_sampler(
     pipeline: Pipeline[Any],
     rank: AnyInt = 0,
@@ -36,6 +58,8 @@ def batch_sampler(
     For `DataLoader(dataset, batch_sampler=...)`, and torchdata's `StatefulDataLoader`, which saves and restores its
     state. The reading, the transforms and the collation are the DataLoader's then. It goes on, pauses and restarts as
     `loader` does, and its state is that of `loader`: either goes on from the other's.
+
+    A DataLoader reads a Series of pandas by label, and takes `series.iloc` in its place.
 
     A plain DataLoader with worker processes asks for batches ahead of time: save `sampler.state_after(n)`, where n is
     how many batches it has delivered in this iteration. Left early, it has asked for more than it delivered:
@@ -64,7 +88,7 @@ def batch_sampler(
         >>> list(DataLoader("abcde", batch_sampler=batch_sampler(pipeline), collate_fn="".join))
         ['ab', 'ed', 'c']
     """
-    return PipelineLoader(
+    return _BatchSampler(
         pipeline,
         rank=rank,
         world_size=world_size,

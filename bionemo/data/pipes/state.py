@@ -4,7 +4,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bionemo.core.utils.checks import check_int
+import numpy as np
+
+from bionemo.core.utils.checks import AnyInt, as_int, check_int
 from bionemo.data.batches import last_position
 from bionemo.data.order import order_id
 from bionemo.data.pipeline import Pipeline, pipeline_record
@@ -15,11 +17,14 @@ __all__ = ["check_state", "loader_state"]
 _FREE_FIELDS: Final = ("batch_size", "tail")
 """Fields of a pipeline's record that may change within a run: the position alone says where it goes on."""
 
+_OPTIONAL_FIELDS: Final = ("index", "fingerprints")
+"""Fields that are compared where both records have them."""
+
 _NAME_FIELDS: Final = ("transforms", "collate", "batch_transform")
 """Fields that hold names of functions, which say less than the functions do."""
 
 
-def loader_state(pipeline: Pipeline[Any], consumed_samples: int, /) -> dict[str, Any]:
+def loader_state(pipeline: Pipeline[Any], consumed_samples: AnyInt, /) -> dict[str, Any]:
     """Return the state of a loader that stands at a position, in plain values.
 
     Example:
@@ -29,7 +34,7 @@ def loader_state(pipeline: Pipeline[Any], consumed_samples: int, /) -> dict[str,
         ['consumed_samples', 'pipeline', 'order_id']
     """
     return {
-        "consumed_samples": consumed_samples,
+        "consumed_samples": as_int(consumed_samples),
         "pipeline": pipeline_record(pipeline),
         "order_id": order_id(pipeline.order),
     }
@@ -42,7 +47,7 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
         UserWarning: if a transform or collate has another name.
 
     Raises:
-        ValueError: if it is of another order, seed or data set's length (with the fields that differ), or no state of a
+        ValueError: if it is of another order, seed or data (with the fields that differ), or no state of a
             loader.
 
     Example:
@@ -51,7 +56,7 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
         >>> check_state(pipeline, loader_state(pipeline, 4))
         4
     """
-    fields = {"consumed_samples": int, "pipeline": dict, "order_id": str}
+    fields: dict[str, Any] = {"consumed_samples": int | np.integer, "pipeline": dict, "order_id": str}
     given = state if isinstance(state, Mapping) else {}
     wrong = [name for name, kind in fields.items() if not isinstance(given.get(name), kind)]
     if wrong:
@@ -61,7 +66,7 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     differences = {
         name: values
         for name, values in record_differences(state["pipeline"], pipeline_record(pipeline)).items()
-        if name not in _FREE_FIELDS
+        if name not in _FREE_FIELDS and not (name.split(".")[0] in _OPTIONAL_FIELDS and None in values)
     }
     names = {name: values for name, values in differences.items() if name.split(".")[0] in _NAME_FIELDS}
     fatal = {name: values for name, values in differences.items() if name not in names}
@@ -71,6 +76,8 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
             f"state must be of the same order, but differs in {listed}. "
             "Make the pipeline as it was, or start at a position by start=."
         )
+        if any(name.startswith("fingerprints.") for name in fatal):
+            message += " If the data is the same, name it yourself by Source(dataset, fingerprint=...)."
         raise ValueError(message)
     if names:
         warnings.warn(
