@@ -1,18 +1,15 @@
 """The folder of a run: its settings, its order and its checkpoint, each written whole or not at all."""
 
 import json
-import pickle
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import cattrs
-import torch
 
+from bionemo.adapters.lightning import AtomicCheckpointIO
 from bionemo.core.utils.files import write_atomically
 from bionemo.data.record import differences_as_text, record_differences
 from bionemo.examples.bad_input import BadInputError
@@ -150,19 +147,16 @@ def find_checkpoint(folder: Path, /) -> Path | None:
     path = folder / "checkpoint.ckpt"
     if not path.exists():
         return None
+    damaged = BadInputError(
+        f"{path}: the checkpoint is cut short or damaged. Put a whole one there, or delete it to start the run anew."
+    )
     try:
-        with zipfile.ZipFile(path) as archive:
-            is_whole = archive.testzip() is None
-        is_whole = is_whole and "global_step" in torch.load(path, weights_only=True, map_location="cpu")
+        checkpoint = AtomicCheckpointIO().load_checkpoint(path, weights_only=True)
     except OSError as error:
         message = f"{path}: the checkpoint can't be read ({error.strerror}). Make it readable and try again."
         raise BadInputError(message) from error
-    except (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError):
-        is_whole = False
-    if not is_whole:
-        message = (
-            f"{path}: the checkpoint is cut short or damaged. "
-            "Put a whole one there, or delete it to start the run anew."
-        )
-        raise BadInputError(message)
+    except (ValueError, RuntimeError) as error:
+        raise damaged from error
+    if not (isinstance(checkpoint, dict) and "global_step" in checkpoint):
+        raise damaged
     return path

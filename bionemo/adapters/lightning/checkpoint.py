@@ -1,23 +1,47 @@
-"""Checkpoints that are whole or not there."""
+"""Checkpoints that are whole or not there, and that load as they were written or not at all."""
 
+import contextlib
 import os
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from bionemo.adapters.lightning.digest import damage, has_digest, is_archive, save_with_digest, size
 from bionemo.core.utils.files import write_atomically
 
-__all__ = ["AtomicCheckpointIO"]
+__all__ = ["AtomicCheckpointIO", "check_checkpoint", "find_checkpoint"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints written beside their place and moved there when whole: a killed process leaves none half-written.
+    """Checkpoints that are whole or not there, and that load as they were written or not at all.
 
-    Lightning writes to the system's folder for temporary files first, and moving from there is a copy where that is
-    another file system.
+    A checkpoint is written under a temporary name in its own folder, and renamed once it is on the disk: a killed
+    process leaves the old one or the new one. (Lightning writes to the system's temporary folder first. From another
+    file system, the last step is a copy.)
+
+    The file is the zip archive of `torch.save`. Its comment is `sha256:` and the digest of all bytes before the
+    comment, so `torch.load` reads the file as ever, and `head -c -71 FILE | sha256sum` prints the digest.
+    `load_checkpoint` compares the digest before it loads anything: one changed, missing or added byte is refused.
+
+    Limits:
+        - A checkpoint without a digest, e.g. of Lightning's default plugin, is checked by the CRCs of its archive. They
+          cover every record. A file written under `torch.serialization.set_crc32_options(False)` has none.
+        - A checkpoint that lost its digest and the digest's length, and nothing else, counts as one without a digest.
+        - A file in torch's format before 1.6 is no archive and can't be checked.
+        - `LightningModule.load_from_checkpoint` and `torch.load` don't use this plugin. Call `check_checkpoint` first.
+        - A digest finds accidents, not forgery.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "step=1.ckpt"
+        ...     AtomicCheckpointIO().save_checkpoint({"global_step": 1}, path)
+        ...     AtomicCheckpointIO().load_checkpoint(path)
+        {'global_step': 1}
     """
 
     def save_checkpoint(
@@ -28,31 +52,156 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             TypeError: if `storage_options` are given: they are for other file systems.
             ValueError: if `path` is on another file system.
+            OSError: if the file can't be written, e.g. to a full disk; a file that was there before is unchanged.
         """
         if storage_options is not None:
             message = f"storage_options must be None for local files, got storage_options={storage_options!r}."
             raise TypeError(message)
-        if "://" in str(path):
-            message = f"path must be that of a local file, got path={str(path)!r}. Leave this plugin out elsewhere."
-            raise ValueError(message)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+        path = _local(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda file: save_with_digest(checkpoint, file))
 
-    def load_checkpoint(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return what a checkpoint holds.
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Callable[..., Any] | torch.device | str | dict[str, str] | None = lambda storage, _: storage,
+        weights_only: bool | None = None,  # noqa: FBT001 - the signature is Lightning's
+    ) -> dict[str, Any]:
+        """Return what a checkpoint holds, once its bytes are found to be those that were written.
+
+        Args:
+            path: a local file.
+            map_location: where the tensors go, as for `torch.load`; the CPU by default.
+            weights_only: as for `torch.load`.
 
         Raises:
-            ValueError: if it was cut short, or is none.
+            FileNotFoundError: if there is no such file.
+            OSError: if it can't be read, e.g. is a folder.
+            ValueError: if it is damaged, with the newest whole checkpoint beside it; or if it holds objects that
+                `weights_only` does not allow, with their types; or if it is on another file system.
         """
-        try:
-            checkpoint: dict[str, Any] = super().load_checkpoint(Path(path), *args, **kwargs)
-        except FileNotFoundError:
-            raise
-        except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
-            size = Path(path).stat().st_size if Path(path).is_file() else 0
-            message = (
-                f"path must be that of a whole checkpoint, got path={str(path)!r} of {size} bytes, which can't be "
-                "read: it was cut short, or is none. Go on from another one."
-            )
-            raise ValueError(message) from error
+        path = _local(path)
+        with path.open("rb") as file:
+            _check(path, file)
+            file.seek(0)
+            try:
+                checkpoint: dict[str, Any] = torch.load(file, map_location=map_location, weights_only=weights_only)
+            except Exception as error:
+                message = _explanation(path, file, error)
+                if message is None:
+                    raise
+                raise ValueError(message) from error
         return checkpoint
+
+
+def check_checkpoint(path: str | os.PathLike[str], /) -> None:
+    """Check that the bytes of a checkpoint are those that were written; nothing is loaded.
+
+    A checkpoint of `AtomicCheckpointIO` is compared with its digest, any other with the CRCs of its archive. The file
+    is read once, in constant memory.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError: if it can't be read, e.g. is a folder.
+        ValueError: if it is damaged or no checkpoint, with the newest whole checkpoint beside it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "step=1.ckpt"
+        ...     AtomicCheckpointIO().save_checkpoint({"global_step": 1}, path)
+        ...     check_checkpoint(path)
+    """
+    path = _local(path)
+    with path.open("rb") as file:
+        _check(path, file)
+
+
+def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
+    """Return the newest whole checkpoint of a folder; None if it has none, or does not exist.
+
+    It looks at the files named `*.ckpt` in the folder itself, not in its subfolders. The newest is the one with the
+    latest modification time; among equal times, the one with the last name, where numbers compare as numbers. Damaged
+    checkpoints and the `.partial` files of killed processes are skipped.
+
+    Raises:
+        NotADirectoryError: if `folder` is a file.
+        OSError: if the folder or one of the checkpoints can't be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for step in (9, 10):
+        ...         AtomicCheckpointIO().save_checkpoint({"global_step": step}, Path(folder) / f"step={step}.ckpt")
+        ...     newest = find_checkpoint(folder)
+        ...     _ = newest.write_bytes(newest.read_bytes()[:-1])  # a byte is missing
+        ...     newest.name, find_checkpoint(folder).name
+        ('step=10.ckpt', 'step=9.ckpt')
+    """
+    return _first_whole(_newest_first(_local(folder, name="folder", kind="folder")))
+
+
+def _first_whole(paths: Iterable[Path]) -> Path | None:
+    """Return the first of some files that is a whole checkpoint."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # another process may remove one
+            if damage(file) is None:
+                return path
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Return the files of a folder that are named as checkpoints; none if there is no such folder."""
+    ages = {}
+    for entry in os.scandir(folder) if folder.exists() else ():
+        if entry.name.endswith(".ckpt") and entry.is_file():
+            parts = re.split(r"([0-9]+)", entry.name)  # text and digits in turn
+            name = [int(part) if index % 2 else part for index, part in enumerate(parts)]
+            with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
+                ages[Path(entry.path)] = entry.stat().st_mtime_ns, name
+    return sorted(ages, key=ages.__getitem__, reverse=True)
+
+
+def _local(path: str | os.PathLike[str], *, name: str = "path", kind: str = "file") -> Path:
+    """Return the path of a local file or folder."""
+    if "://" in str(path):
+        message = f"{name} must be that of a local {kind}, got {name}={str(path)!r}. Leave this plugin out elsewhere."
+        raise ValueError(message)
+    return Path(path)
+
+
+def _check(path: Path, file: BinaryIO) -> None:
+    """Check that the bytes of a checkpoint are those that were written."""
+    found = damage(file)
+    if found is not None:
+        got = f"a file of {size(file):,} bytes {found}" if size(file) else "a file of 0 bytes"
+        message = f"path must be that of a whole checkpoint, got path={str(path)!r}, {got}. {_remedy(path)}"
+        raise ValueError(message)
+
+
+def _remedy(path: Path) -> str:
+    """Return what to do about a damaged checkpoint."""
+    folder = str(path.parent)
+    try:
+        found = _first_whole(other for other in _newest_first(path.parent) if other != path)
+    except OSError as error:
+        return f"Resume from another checkpoint; those in {folder!r} can't be looked through ({error})."
+    if found is None:
+        return f"There is no whole checkpoint in {folder!r}: resume from a copy elsewhere, or start the training again."
+    return f"Resume from {str(found)!r}, the newest whole checkpoint beside it."
+
+
+def _explanation(path: Path, file: BinaryIO, error: Exception) -> str | None:
+    """Return why torch can't load a file in which no damage was found; None if its own error says it best."""
+    got = f"got path={str(path)!r}, a file of {size(file):,} bytes"
+    if is_archive(file) and str(error).startswith("Weights only load failed"):
+        types = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or "objects of other types"
+        return (
+            f"path must hold tensors and plain values alone where weights_only is on, {got} that is whole and holds "
+            f"{types}. If you trust who wrote it, load it with weights_only=False, e.g. by "
+            "trainer.fit(..., weights_only=False)."
+        )
+    if has_digest(file) or isinstance(error, ImportError):
+        return None
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return f"path must be a checkpoint that torch can load, {got} without a digest ({reason}). {_remedy(path)}"
