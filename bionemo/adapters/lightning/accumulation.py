@@ -6,10 +6,40 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACCUMULATED", "rescale_gradients", "restore_gradients", "save_gradients"]
+__all__ = ["ACCUMULATED", "num_kept", "num_open", "rescale_gradients", "restore_gradients", "save_gradients"]
 
 ACCUMULATED: Final = "accumulated"
 """Where a checkpoint holds them."""
+
+
+def num_open(trainer: Any, batches: int, /) -> int:
+    """Return how many of so many batches of an epoch belong to an optimizer's step that is unfinished.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> trainer = SimpleNamespace(accumulate_grad_batches=3, num_training_batches=7)
+        >>> [num_open(trainer, batches) for batches in range(8)]
+        [0, 1, 2, 0, 1, 2, 0, 0]
+    """
+    accumulated: int = trainer.accumulate_grad_batches
+    return 0 if batches == trainer.num_training_batches else batches % accumulated
+
+
+def num_kept(trainer: Any, module: Any, /) -> int:
+    """Return how many batches of an unfinished step a checkpoint saved now would keep the gradient of.
+
+    A module that keeps it has `num_accumulated`, the number of batches in its gradient. Where one of several ranks
+    failed, their gradients can't be put together.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> num_kept(SimpleNamespace(interrupted=False, world_size=2), SimpleNamespace(num_accumulated=2))
+        2
+    """
+    if trainer.interrupted and trainer.world_size > 1:
+        return 0
+    kept: int = getattr(module, "num_accumulated", 0)
+    return kept
 
 
 def rescale_gradients(module: nn.Module, num_tokens: Sequence[Tensor], /) -> None:

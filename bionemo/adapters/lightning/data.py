@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 from lightning.pytorch import LightningDataModule
 
+from bionemo.adapters.lightning.epoch_loader import EpochLoader
 from bionemo.adapters.lightning.place import trainer_place
+from bionemo.adapters.lightning.resume import ExactResume
 from bionemo.data.batches import num_batches
 from bionemo.data.pipeline import Pipeline
 from bionemo.data.pipes.loader import PipelineLoader, loader
@@ -16,9 +19,13 @@ __all__ = ["PipelineDataModule"]
 class PipelineDataModule(LightningDataModule):
     """The batches of pipelines, for a trainer of any number of ranks.
 
-    A Lightning epoch is the stretch from pause to pause of the training loader; the position in the order is saved with
-    every checkpoint and restored with it, on any number of ranks and workers. An order with an end is gone through
+    A Lightning epoch is the stretch from pause to pause of the training loader. Every checkpoint holds the position
+    that its weights have, from whatever hook it is saved in, and a fit resumes exactly there, on any number of ranks
+    and workers (see `ExactResume`, a callback that this module adds to its trainer). A new fit without a checkpoint
+    starts where the pipeline starts; another fit of the same trainer goes on. An order with an end is gone through
     once, whatever the trainer's `max_epochs`. Give the trainer `use_distributed_sampler=False`.
+
+    In a subclass, `setup` must call `super().setup(stage)`.
 
     Another batch size or `batches_per_epoch` is taken up where an epoch ends, with both the old and the new numbers;
     elsewhere Lightning would stop early without a word, and the state is refused.
@@ -58,12 +65,21 @@ class PipelineDataModule(LightningDataModule):
         self.validation = _by_name("validation", validation)
         self.test = _by_name("test", test)
         self.predict = _by_name("predict", predict)
-        self._train_loader: PipelineLoader[Any] | None = None
+        self._fit: ExactResume | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a training step, over all ranks together; Lightning's `BatchSizeFinder` sets it."""
+        return self.train.batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        self.train = attrs.evolve(self.train, batch_size=batch_size)
 
     def _place(self) -> tuple[int, int]:
         return trainer_place(self.trainer)
 
-    def _pause(self) -> int | None:
+    def steps_per_epoch(self) -> int | None:
         """Return how many steps a Lightning epoch has; None for the whole order."""
         if self.trainer is None:
             return self.batches_per_epoch
@@ -81,11 +97,17 @@ class PipelineDataModule(LightningDataModule):
         limits = [self.batches_per_epoch, limit if isinstance(limit, int) and limit > 0 else None]
         return min((number for number in limits if number is not None), default=None)
 
-    def train_dataloader(self) -> PipelineLoader[Any]:
-        """Return this rank's training batches, from where the last trainer left off."""
-        before, pause, (rank, world_size) = self._train_loader, self._pause(), self._place()
-        if before is not None:
-            before.close()
+    def setup(self, stage: str) -> None:
+        """Begin a fit: what it resumes and saves is told by a callback of its own."""
+        if stage == "fit" and self.trainer is not None:
+            callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+            kept = [callback for callback in callbacks if isinstance(callback, ExactResume) and callback.data is self]
+            self._fit = kept[0] if kept else ExactResume(self)
+            callbacks[:] = [self._fit, *(callback for callback in callbacks if not isinstance(callback, ExactResume))]
+
+    def train_dataloader(self) -> EpochLoader:
+        """Return this rank's training batches: from the pipeline's start, or from where the fit is."""
+        pause, (rank, world_size) = self.steps_per_epoch(), self._place()
         accumulated = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
         total = num_batches(self.train)
         if accumulated > 1 and pause is not None and total is not None and total % pause:
@@ -95,17 +117,23 @@ class PipelineDataModule(LightningDataModule):
                 "without a step. Leave batches_per_epoch out."
             )
             raise ValueError(message)
-        batches = _EpochLoader(
+        batches = EpochLoader(
             self.train,
             rank=rank,
             world_size=world_size,
             batches_per_epoch=pause,
             restart=False,
-            start=0 if before is None else before.consumed_samples,
+            start=0,
             num_workers=self.num_workers,
         )
-        if not getattr(self.trainer, "fast_dev_run", False):
-            self._train_loader = batches
+        batches.remembered = accumulated + 1
+        if self.trainer is not None:
+            if self._fit is None:
+                message = "PipelineDataModule.setup must be called before a fit. Call super().setup(stage) in yours."
+                raise RuntimeError(message)
+            self._fit.take_up(self.trainer, batches)
+        else:
+            batches.resume(None, total_batches=0)
         return batches
 
     def _evaluated(self, stage: str, pipelines: Mapping[str, Pipeline[Any]]) -> list[PipelineLoader[Any]]:
@@ -128,35 +156,8 @@ class PipelineDataModule(LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         """End the worker processes, if there are any."""
-        if self._train_loader is not None:
-            self._train_loader.close()
-
-
-class _EpochLoader(PipelineLoader[Any]):
-    """A loader whose state says what an epoch was, too: Lightning counts its batches."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"batches_per_epoch": self.batches_per_epoch}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        now = {"batch_size": self.pipeline.batch_size, "batches_per_epoch": self.batches_per_epoch}
-        saved = {
-            "batch_size": state["pipeline"]["batch_size"],
-            "batches_per_epoch": state.get("batches_per_epoch", self.batches_per_epoch),
-        }
-        consumed = self.consumed_samples
-        if now == saved or all(_is_end_of_epoch(consumed, **numbers) for numbers in (now, saved)):
-            return
-        message = (
-            f"batch_size and batches_per_epoch may change only where an epoch ends, got {saved} before, {now} now, and "
-            f"a checkpoint at sample {consumed}. Go on with the old ones, or from a checkpoint at such an end."
-        )
-        raise ValueError(message)
-
-
-def _is_end_of_epoch(consumed: int, *, batch_size: int, batches_per_epoch: int | None) -> bool:
-    return consumed == 0 if batches_per_epoch is None else consumed % (batch_size * batches_per_epoch) == 0
+        if self._fit is not None and self._fit.loader is not None:
+            self._fit.loader.close()
 
 
 def _by_name(stage: str, pipelines: Pipeline[Any] | Mapping[str, Pipeline[Any]] | None) -> dict[str, Pipeline[Any]]:

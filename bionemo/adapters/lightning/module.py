@@ -82,9 +82,19 @@ class TrainableModule(LightningModule):
         accumulation.rescale_gradients(self, self._accumulated)
         self._accumulated.clear()
 
+    @property
+    def num_accumulated(self) -> int:
+        """Batches of an unfinished optimizer's step, whose gradient a checkpoint keeps between two of them."""
+        return len(self._accumulated if self._restored is None else self._restored["num_tokens"])
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the gradient between two batches of an optimizer's step."""
-        if self._accumulated:
+        if self._restored is not None:  # resumed, and not begun
+            checkpoint[accumulation.ACCUMULATED] = self._restored
+            return
+        now: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        batches = accumulation.num_open(self.trainer, now.processed)
+        if batches and batches == accumulation.num_kept(self.trainer, self):
             checkpoint[accumulation.ACCUMULATED] = accumulation.save_gradients(
                 self,
                 self._accumulated,

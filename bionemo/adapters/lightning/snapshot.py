@@ -1,0 +1,84 @@
+"""What the tensors of a module were before a step of its optimizer."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Snapshot"]
+
+
+class Snapshot:
+    """What a module's tensors were before the batches of an optimizer's step.
+
+    Parameters change in the step alone. Buffers may change in each forward pass (the statistics of a BatchNorm): all
+    are copied before the first step, and from then on those that changed in it.
+
+    Example:
+        >>> module, before = nn.BatchNorm1d(2), Snapshot()
+        >>> before.note(module, is_first=True)
+        >>> module(torch.ones(3, 2)).shape, before.has_moved(module)
+        (torch.Size([3, 2]), False)
+        >>> state = module.state_dict()
+        >>> before.restore_buffers(module, state)
+        >>> int(module.num_batches_tracked), int(state["num_batches_tracked"])
+        (1, 0)
+    """
+
+    def __init__(self) -> None:
+        self.parameters: list[int] = []
+        self.versions: dict[str, int] = {}
+        self.copies: dict[str, Tensor] = {}
+        self.moving: set[str] | None = None
+
+    def note(self, module: nn.Module, *, is_first: bool) -> None:
+        """Note what a module is before a batch, the first of a step or not."""
+        self.parameters = _versions(module)
+        if not is_first:
+            return
+        buffers = dict(module.named_buffers())
+        if self.versions:
+            self.moving = (self.moving or set()) | self._changed(buffers)
+        self.versions = {name: _version(buffer) for name, buffer in buffers.items()}
+        copied = buffers.keys() if self.moving is None else self.moving & buffers.keys()
+        self.copies = {name: buffers[name].clone() for name in copied}
+
+    def _changed(self, buffers: dict[str, Tensor]) -> set[str]:
+        """Return which buffers changed; a BatchNorm writes to its own without a new version of them."""
+        return {
+            name
+            for name, version in self.versions.items()
+            if name in buffers
+            and (
+                _version(buffers[name]) != version
+                or (name in self.copies and not torch.equal(self.copies[name], buffers[name]))
+            )
+        }
+
+    def has_moved(self, module: nn.Module) -> bool:
+        """Return whether a parameter was written to since the batch began."""
+        return self.parameters != _versions(module)
+
+    def restore_buffers(self, module: nn.Module, state: dict[str, Any]) -> None:
+        """Put the buffers from before the step into a module's state.
+
+        Raises:
+            RuntimeError: if one changed that never changed before.
+        """
+        for name in self._changed(dict(module.named_buffers())) & state.keys():
+            if name not in self.copies:
+                message = (
+                    f"a checkpoint within a batch needs the buffer {name!r} as it was before, which changed for the "
+                    "first time. Save in on_train_batch_end."
+                )
+                raise RuntimeError(message)
+            state[name] = self.copies[name]
+
+
+def _versions(module: nn.Module) -> list[int]:
+    """Return how often each parameter was written to."""
+    return [_version(parameter) for parameter in module.parameters()]
+
+
+def _version(tensor: Tensor) -> int:
+    return tensor._version  # noqa: SLF001 - torch has no public question
