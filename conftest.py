@@ -7,11 +7,15 @@ import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
 
-collect_ignore = ["tests/dependent_package"]  # another distribution, which is not installed here
+collect_ignore = [
+    "tests/dependent_package",  # another distribution, which is not installed here
+    "tests/compiled_cases.py",  # a program, which takes arguments
+]
 
 # A machine's speed decides no test. In CI the examples are the same each time; at a developer's they are new ones.
-settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("many", settings.get_profile("dev"), max_examples=3334)
+settings.register_profile("more", settings.get_profile("dev"), max_examples=1000)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 

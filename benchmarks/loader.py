@@ -41,11 +41,6 @@ class AtOnce:
         return [self.numbers[index] for index in indices]
 
 
-def as_it_is(samples: list[Any]) -> list[Any]:
-    """Return samples as they are: what both sides collate with."""
-    return samples
-
-
 def slow(sample: int, *, generator: torch.Generator) -> int:  # noqa: ARG001 - the signature of a transform
     """Return a sample after a millisecond."""
     time.sleep(0.001)
@@ -73,8 +68,8 @@ def kinds() -> list[Row]:
     tensor = torch.arange(LENGTH * 8).reshape(LENGTH, 8)
     rows = []
     for name, dataset, collate, wanted in (
-        ("a list", list(range(LENGTH)), as_it_is, 1.2),
-        ("a data set with __getitems__", AtOnce(range(LENGTH)), as_it_is, 1.5),
+        ("a list", list(range(LENGTH)), list, 1.2),
+        ("a data set with __getitems__", AtOnce(range(LENGTH)), list, 1.5),
         ("a tensor", tensor, None, 4),
     ):
         ours = a_sample(lambda dataset=dataset, collate=collate: loader(make(dataset, collate=collate)))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-CASES = ["hashing", "draws", "permutation", "epochs", "blocks", "resampling", "mixtures", "masking", "targets"]
+FEW = ["hashing", "draws"]
+MANY = ["permutation", "masking", "targets", "epochs", "blocks", "resampling", "mixtures"]
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 needs_compiler = pytest.mark.skipif(
     COMPILER is None, reason="torch.compile needs a C++ compiler, and there is none on the path"
@@ -21,17 +22,15 @@ def run_cases(backend: str, *cases: str) -> None:
     assert run.stdout.split() == list(cases)
 
 
-def test_every_map_makes_one_graph_for_all_lengths_seeds_and_sizes() -> None:
-    run_cases("aot_eager", *CASES)
-
-
-@needs_compiler
-def test_machine_code_gives_the_same_answers() -> None:
-    run_cases("inductor", "hashing", "draws")
+@pytest.mark.parametrize("cases", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])
+def test_every_map_makes_one_graph_for_all_lengths_seeds_and_sizes(cases: list[str]) -> None:
+    run_cases("aot_eager", *cases)
 
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["permutation", "epochs", "blocks", "mixtures", "resampling", "masking", "targets"])
+@pytest.mark.parametrize(
+    "case", ["hashing", "draws", "permutation", "epochs", "blocks", "mixtures", "resampling", "masking", "targets"]
+)
 def test_machine_code_of_every_map_gives_the_same_answers(case: str) -> None:
     run_cases("inductor", case)

@@ -139,6 +139,29 @@ def test_states_are_put_back_when_a_collator_fails_and_within_another_context() 
     assert states() == before
 
 
+def test_a_block_within_a_block_goes_on_where_it_was() -> None:
+    with random_global_context(5):
+        expected = np.random.rand(2).tolist()
+    with random_global_context(5):
+        first = float(np.random.rand())
+        with random_global_context(6):
+            np.random.rand()
+        assert [first, float(np.random.rand())] == expected
+
+
+def test_torch_and_numpy_do_not_draw_one_stream() -> None:
+    """Both have the Mersenne Twister behind them: from one seed they would draw the same bits."""
+
+    def in_common() -> set[int]:
+        return {*torch.empty(4, dtype=torch.int64).random_(0, 2**31).tolist()} & {*np.random.randint(2**31, size=8)}
+
+    np.random.seed(7), torch.manual_seed(7)
+    assert len(in_common()) == 4
+    for seed in (7, 2**40 + 7, 2**62):
+        with random_global_context(seed):
+            assert in_common() == set()
+
+
 def test_a_second_normal_number_is_kept_for_the_caller() -> None:
     np.random.seed(3)
     expected = np.random.randn(4).tolist()

@@ -316,8 +316,9 @@ def test_trouble_at_any_step_is_an_error_in_bounded_time_and_leaves_no_process(t
     with pytest.raises(kind, match=f"(?s){text}") as raised:
         seen.extend(batches)
     assert time.monotonic() - start < 60
-    assert len(seen) == step
-    first = shift + 8 * step
+    is_told_at_once = {"no exception", "an exit", "an exit at once", "a kill"}  # perhaps before what it had read ahead
+    assert len(seen) == step or (trouble in is_told_at_once and len(seen) < step)
+    first = shift + 8 * len(seen)
     assert f"while waiting for the batch of positions {first}..{first + 7}" in "".join(raised.value.__notes__)
     if "hang" in trouble:
         assert "a worker that reads it, or one before, hangs. Raise timeout" in raised.value.__notes__[-1]
