@@ -162,6 +162,14 @@ def test_torch_and_numpy_do_not_draw_one_stream() -> None:
             assert in_common() == set()
 
 
+def test_small_seeds_differ_in_every_library() -> None:
+    found = []
+    for seed in range(5):
+        with random_global_context(seed):
+            found.append(draws())
+    assert all(len(set(numbers)) == 5 for numbers in zip(*found, strict=True))
+
+
 def test_a_second_normal_number_is_kept_for_the_caller() -> None:
     np.random.seed(3)
     expected = np.random.randn(4).tolist()

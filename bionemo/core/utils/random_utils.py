@@ -151,7 +151,8 @@ def random_global_context(seed: AnyInt) -> Iterator[None]:
         try:
             random.seed(seed)
             singleton.set_bit_generator(_NUMPY_BITS)
-            np.random.seed(seed >> 31)  # noqa: NPY002 - other bits than torch takes: one algorithm serves both
+            # Another seed than torch's: both have the Mersenne Twister behind them, and would draw one stream.
+            np.random.seed(fold_in(seed, "numpy") & 0xFFFFFFFF)  # noqa: NPY002
             torch.default_generator.manual_seed(seed)
             if devices:
                 torch.cuda.manual_seed_all(seed)
