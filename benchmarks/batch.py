@@ -16,7 +16,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
 
 from benchmarks import peers
 from benchmarks.table import Row, below, faster, missing, seconds, show
-from bionemo.core.utils.batching_utils import pad_token_ids
+from bionemo.core.padding import pad_token_ids
 
 SIZES = (32, 128, 512)
 

@@ -15,7 +15,7 @@ import torch
 from benchmarks import peers
 from benchmarks.table import Row, at_most, below, faster, missing, seconds, show
 from bionemo.data import (
-    BlockOrder,
+    BlockShuffleOrder,
     EpochOrder,
     MixtureOrder,
     Order,
@@ -118,7 +118,7 @@ def orders_of_a_trillion() -> dict[str, Callable[[], Order]]:
     weights = np.ones(1)
     return {
         "EpochOrder": lambda: EpochOrder(length=LENGTH, seed=42, num_samples=num_samples),
-        "BlockOrder": lambda: BlockOrder(
+        "BlockShuffleOrder": lambda: BlockShuffleOrder(
             length=LENGTH, block_size=1000, blocks_per_window=64, seed=42, num_samples=num_samples
         ),
         "ResampleOrder": lambda: ResampleOrder(length=LENGTH, seed=42, num_samples=num_samples),

@@ -4,8 +4,16 @@ import attrs
 import numpy as np
 from hypothesis import strategies as st
 
-from bionemo.data import BlockOrder, EpochOrder, LengthOrder, MixtureOrder, Order, ResampleOrder, WeightedOrder
-from bionemo.data.feistel import MAX_LENGTH
+from bionemo.data import (
+    BlockShuffleOrder,
+    EpochOrder,
+    LengthGroupedOrder,
+    MixtureOrder,
+    Order,
+    ResampleOrder,
+    WeightedOrder,
+)
+from bionemo.data.permute import MAX_LENGTH
 
 SEEDS = st.integers(0, 2**63 - 1)
 LENGTHS = st.one_of(st.integers(1, 50), st.integers(1, 5000), st.integers(1, MAX_LENGTH))
@@ -16,10 +24,15 @@ def epoch_orders() -> st.SearchStrategy[EpochOrder]:
     return st.builds(EpochOrder, length=LENGTHS, seed=SEEDS, num_samples=NUM_SAMPLES, shuffle=st.booleans())
 
 
-def block_orders() -> st.SearchStrategy[BlockOrder]:
+def block_orders() -> st.SearchStrategy[BlockShuffleOrder]:
     sizes = st.one_of(st.integers(1, 20), st.integers(1, MAX_LENGTH))
     return st.builds(
-        BlockOrder, length=LENGTHS, block_size=sizes, blocks_per_window=sizes, seed=SEEDS, num_samples=NUM_SAMPLES
+        BlockShuffleOrder,
+        length=LENGTHS,
+        block_size=sizes,
+        blocks_per_window=sizes,
+        seed=SEEDS,
+        num_samples=NUM_SAMPLES,
     )
 
 
@@ -38,7 +51,7 @@ def weighted_orders() -> st.SearchStrategy[WeightedOrder]:
 
 @st.composite
 def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureOrder:
-    """Return blends of some orders, with and without changes of the weights."""
+    """Return mixtures of some orders, with and without changes of the weights."""
     orders = draw(st.lists(parts, min_size=1, max_size=5, unique=True).filter(has_no_equal_leaves))
     weight = st.one_of(st.integers(1, 9), st.integers(1, 2**28))
     weights = st.lists(weight, min_size=len(orders), max_size=len(orders))
@@ -56,7 +69,7 @@ def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureO
 
 def leaves(order: Order) -> list[Order]:
     """Return the orders of the sources, one for each."""
-    if isinstance(order, LengthOrder):
+    if isinstance(order, LengthGroupedOrder):
         return leaves(order.order)
     return [leaf for part in order.orders for leaf in leaves(part)] if isinstance(order, MixtureOrder) else [order]
 
@@ -67,7 +80,7 @@ def has_no_equal_leaves(orders: list[Order]) -> bool:
 
 
 @st.composite
-def length_orders(draw: st.DrawFn, bases: st.SearchStrategy[Order]) -> LengthOrder:
+def length_orders(draw: st.DrawFn, bases: st.SearchStrategy[Order]) -> LengthGroupedOrder:
     """Return orders sorted by length, over bases of short data sets."""
     base = draw(bases)
     dtype = draw(st.sampled_from([np.int64, np.uint8]))
@@ -75,7 +88,9 @@ def length_orders(draw: st.DrawFn, bases: st.SearchStrategy[Order]) -> LengthOrd
         np.array(draw(st.lists(st.integers(0, 20), min_size=n, max_size=n)), dtype=dtype) for n in base.source_lengths
     )
     sizes = st.integers(1, 50)
-    return LengthOrder(order=base, lengths=lengths, window=draw(sizes), batch_size=draw(sizes), seed=draw(SEEDS))
+    return LengthGroupedOrder(
+        order=base, lengths=lengths, window_size=draw(sizes), batch_size=draw(sizes), seed=draw(SEEDS)
+    )
 
 
 def short_orders() -> st.SearchStrategy[Order]:
@@ -84,7 +99,12 @@ def short_orders() -> st.SearchStrategy[Order]:
     return st.one_of(
         st.builds(EpochOrder, length=lengths, seed=SEEDS, num_samples=NUM_SAMPLES),
         st.builds(
-            BlockOrder, length=lengths, block_size=sizes, blocks_per_window=sizes, seed=SEEDS, num_samples=NUM_SAMPLES
+            BlockShuffleOrder,
+            length=lengths,
+            block_size=sizes,
+            blocks_per_window=sizes,
+            seed=SEEDS,
+            num_samples=NUM_SAMPLES,
         ),
     )
 
@@ -92,7 +112,7 @@ def short_orders() -> st.SearchStrategy[Order]:
 def invertible_orders() -> st.SearchStrategy[Order]:
     short = short_orders()
     return st.one_of(
-        traced_invertible_orders(),
+        unsorted_invertible_orders(),
         length_orders(st.one_of(short, mixture_orders(short), length_orders(short))),
         mixture_orders(length_orders(short)),
     )
@@ -101,17 +121,17 @@ def invertible_orders() -> st.SearchStrategy[Order]:
 def orders() -> st.SearchStrategy[Order]:
     """Return orders of every kind."""
     resampled = st.builds(ResampleOrder, length=st.integers(1, 30), seed=SEEDS, num_samples=NUM_SAMPLES)
-    return st.one_of(traced_orders(), invertible_orders(), length_orders(resampled))
+    return st.one_of(unsorted_orders(), invertible_orders(), length_orders(resampled))
 
 
-def traced_invertible_orders() -> st.SearchStrategy[Order]:
-    """Return invertible orders that `vmap` can follow."""
+def unsorted_invertible_orders() -> st.SearchStrategy[Order]:
+    """Return invertible orders without windows that are sorted."""
     singles = st.one_of(epoch_orders(), block_orders())
     return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
 
 
-def traced_orders() -> st.SearchStrategy[Order]:
-    """Return orders that `vmap` can follow."""
+def unsorted_orders() -> st.SearchStrategy[Order]:
+    """Return orders without windows that are sorted."""
     singles = st.one_of(epoch_orders(), block_orders(), resample_orders(), weighted_orders())
     return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
 

@@ -1,4 +1,4 @@
-"""Laws of checkpoints."""
+"""The laws of checkpoint files: what is saved is loaded, and changed bytes are refused."""
 
 import tempfile
 from pathlib import Path
@@ -21,7 +21,7 @@ WEIGHTS = st.dictionaries(st.text(), TENSORS, max_size=5)
 
 
 @given(content=CONTENTS, weights=WEIGHTS)
-def test_what_is_saved_is_loaded(content: dict, weights: dict[str, torch.Tensor]) -> None:
+def test_a_loaded_checkpoint_equals_the_saved_one(content: dict, weights: dict[str, torch.Tensor]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.ckpt"
         AtomicCheckpointIO().save_checkpoint({"content": content, "weights": weights}, path)
@@ -35,19 +35,19 @@ def test_what_is_saved_is_loaded(content: dict, weights: dict[str, torch.Tensor]
 
 
 @given(weights=WEIGHTS, data=st.data())
-def test_any_other_bytes_are_refused(weights: dict[str, torch.Tensor], data: st.DataObject) -> None:
+def test_any_changed_bytes_are_refused(weights: dict[str, torch.Tensor], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.ckpt"
         AtomicCheckpointIO().save_checkpoint(weights, path)
         whole = path.read_bytes()
-        places = st.integers(0, len(whole)) | st.integers(len(whole) - 100, len(whole))
-        start, end = sorted(data.draw(st.tuples(places, places)))
+        offsets = st.integers(0, len(whole)) | st.integers(len(whole) - 100, len(whole))
+        start, end = sorted(data.draw(st.tuples(offsets, offsets)))
         changed = whole[:start] + data.draw(st.binary(max_size=100) | st.just(bytes(end - start))) + whole[end:]
         path.write_bytes(changed)
         if changed == whole:
             check_checkpoint(path)
             return
-        with pytest.raises(ValueError, match="path must be that of a whole checkpoint, got path="):
+        with pytest.raises(ValueError, match="path must be a whole checkpoint, got path="):
             check_checkpoint(path)
         with pytest.raises(ValueError, match=f"a file of {len(changed):,} bytes.* There is no whole checkpoint in"):
             AtomicCheckpointIO().load_checkpoint(path)

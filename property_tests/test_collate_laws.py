@@ -6,14 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.core.utils.batching_utils import unpad_token_ids
-from bionemo.data import Ragged, Scalar, collate_fields
+from bionemo.core.padding import unpad_token_ids
+from bionemo.data import RaggedField, ScalarField, collate_fields
 
 FIELDS = {
-    "ids": Ragged(torch.int16, padding_value=-1),
-    "charge": Ragged(torch.float64, padding_value=0.5),
-    "is_buried": Ragged(torch.bool),
-    "y": Scalar(torch.float64),
+    "ids": RaggedField(torch.int16, padding_value=-1),
+    "charge": RaggedField(torch.float64, padding_value=0.5),
+    "is_buried": RaggedField(torch.bool),
+    "y": ScalarField(torch.float64),
 }
 
 
@@ -39,7 +39,7 @@ def samples(draw: st.DrawFn) -> list[dict]:
     divisor=st.integers(1, 7),
     side=st.sampled_from(["left", "right"]),
 )
-def test_each_field_can_be_read_back_and_the_rest_is_padding(samples, extra, divisor, side) -> None:
+def test_unpadding_a_batch_returns_the_samples_and_the_rest_is_padding(samples, extra, divisor, side) -> None:
     before = copy.deepcopy(samples)
     longest = max((len(sample["ids"]) for sample in samples), default=0)
     options = {"padding_len": None if extra is None else max(longest + extra, 1), "pad_size_divisible_by": divisor}
@@ -48,7 +48,7 @@ def test_each_field_can_be_read_back_and_the_rest_is_padding(samples, extra, div
     assert batch["mask"].shape[1] % divisor == 0
     for name, field in FIELDS.items():
         assert batch[name].dtype == field.dtype
-        if isinstance(field, Scalar):
+        if isinstance(field, ScalarField):
             assert batch[name].tolist() == [sample[name] for sample in samples]
         else:
             assert [row.tolist() for row in unpad_token_ids(batch[name], batch["mask"])] == [s[name] for s in samples]

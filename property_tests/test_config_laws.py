@@ -1,11 +1,14 @@
 """Laws of configurations as text."""
 
+from typing import Any
+
 import attrs
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.core.model.config_text import config_from_json, config_from_yaml, config_id, config_to_json, config_to_yaml
+from bionemo.core.model.config_yaml import config_from_yaml, config_to_yaml
+from bionemo.core.record import fingerprint, from_json, to_json
 
 
 @attrs.frozen
@@ -41,8 +44,33 @@ WHOLES = st.builds(
 
 
 @given(config=WHOLES, other=WHOLES)
-def test_they_come_back_from_text_and_their_ids_are_equal_where_they_are(config: Whole, other: Whole) -> None:
-    assert config_from_json(Whole, config_to_json(config)) == config
+def test_configurations_come_back_from_text_and_have_equal_fingerprints_if_and_only_if_they_are_equal(
+    config: Whole, other: Whole
+) -> None:
+    assert from_json(to_json(config), kinds=[Whole, Part]) == config
     assert config_from_yaml(Whole, config_to_yaml(config)) == config
-    assert (config_id(config) == config_id(other)) == (config == other)
-    assert config_id(config_from_yaml(Whole, config_to_yaml(config))) == config_id(config)
+    assert (fingerprint(config) == fingerprint(other)) == (config == other)
+    assert fingerprint(config_from_yaml(Whole, config_to_yaml(config))) == fingerprint(config)
+
+
+@attrs.frozen
+class Anything:
+    value: Any = None
+    number: int | float | bool | None = None
+
+
+KEYS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, -0.0, 1.0, 0.5]) | st.text(max_size=2)
+VALUES = st.recursive(
+    KEYS | FLOATS,
+    lambda parts: st.lists(parts, max_size=3).map(tuple) | st.dictionaries(KEYS, parts, max_size=3),
+    max_leaves=6,
+)
+ANYTHING = st.builds(Anything, value=VALUES, number=st.sampled_from([None, 0, -0.0, 1, 1.0, True, 0.5, False]))
+
+
+@given(record=ANYTHING, other=ANYTHING)
+def test_values_of_any_type_come_back_and_have_equal_text_if_and_only_if_they_are_equal(
+    record: Anything, other: Anything
+) -> None:
+    assert from_json(to_json(record), kinds=[Anything]) == record
+    assert (to_json(record) == to_json(other)) == (record == other)

@@ -1,4 +1,4 @@
-"""Laws of reading, and of the thin data set classes."""
+"""Laws of reading, and of data sets over orders."""
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,15 @@ from bionemo.data import (
     PRNGResampleDataset,
     ResampleOrder,
     WeightedOrder,
-    first_difference,
+    first_divergence,
     index_at,
 )
-from bionemo.data.reading import fetch
+from bionemo.data.pipeline.read import fetch
 from property_tests.strategies import SEEDS
 
 
 class Pairs:
-    """A data set whose sample is its index."""
+    """A data set whose samples are their indices."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -35,23 +35,23 @@ class Pairs:
 
 
 class Doubled(MultiEpochDatasetResampler):
-    """A subclass that says itself what a sample is."""
+    """A subclass that overrides `[...]`."""
 
     def __getitem__(self, index: int) -> tuple[int, int]:
         return super().__getitem__(index) * 2
 
 
 class Many(list):
-    """A data set that gives many at once."""
+    """A data set that reads many samples at once."""
 
     def __getitems__(self, indices: list[int]) -> list[int]:
         return [self[index] for index in indices]
 
 
 @given(length=st.integers(1, 40), data=st.data())
-def test_what_is_fetched_is_what_stands_at_each_index(length: int, data: st.DataObject) -> None:
+def test_fetch_returns_the_sample_at_each_index(length: int, data: st.DataObject) -> None:
     indices = data.draw(st.lists(st.integers(0, length - 1), max_size=20))
-    values = [10 * place for place in range(length)]
+    values = [10 * index for index in range(length)]
     for dataset in (
         values,
         Many(values),
@@ -65,7 +65,7 @@ def test_what_is_fetched_is_what_stands_at_each_index(length: int, data: st.Data
 
 @given(data=st.data(), labels=st.lists(st.integers(-3, 12), min_size=1, max_size=12))
 def test_a_series_is_read_by_position_whatever_its_labels(data: st.DataObject, labels: list[int]) -> None:
-    values = [10 * place for place in range(len(labels))]
+    values = [10 * index for index in range(len(labels))]
     series = pd.Series(values, index=labels)
     indices = data.draw(st.lists(st.integers(0, len(labels) - 1), max_size=20))
     assert fetch(series, indices) == [values[index] for index in indices]
@@ -75,7 +75,9 @@ def test_a_series_is_read_by_position_whatever_its_labels(data: st.DataObject, l
 
 
 @given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(0, 90), batch_size=st.integers(1, 7))
-def test_a_loader_reads_what_a_subclass_gives(length: int, seed: int, num_samples: int, batch_size: int) -> None:
+def test_a_data_loader_reads_the_samples_of_a_subclass(
+    length: int, seed: int, num_samples: int, batch_size: int
+) -> None:
     dataset = Doubled(Pairs(length), num_samples=num_samples, seed=seed)
     loaded = DataLoader(dataset, batch_size=batch_size, collate_fn=list)
     expected = [dataset[index] for index in range(num_samples)]
@@ -83,19 +85,19 @@ def test_a_loader_reads_what_a_subclass_gives(length: int, seed: int, num_sample
 
 
 @given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(0, 90), shuffle=st.booleans())
-def test_a_data_set_of_epochs_is_its_order(length: int, seed: int, num_samples: int, shuffle: bool) -> None:
+def test_a_data_set_of_epochs_follows_its_order(length: int, seed: int, num_samples: int, shuffle: bool) -> None:
     dataset = MultiEpochDatasetResampler(Pairs(length), num_samples=num_samples, shuffle=shuffle, seed=seed)
     order = EpochOrder(length=length, seed=seed, num_samples=num_samples, shuffle=shuffle)
-    expected = [index_at(order, place)[1:] for place in range(num_samples)]
+    expected = [index_at(order, position)[1:] for position in range(num_samples)]
     assert list(dataset) == dataset.__getitems__(list(range(num_samples))) == expected
     assert (dataset.num_samples, dataset.num_epochs) == (num_samples, -(-num_samples // length))
 
 
 @given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(0, 90))
-def test_a_data_set_of_draws_is_its_order(length: int, seed: int, num_samples: int) -> None:
+def test_a_data_set_of_draws_follows_its_order(length: int, seed: int, num_samples: int) -> None:
     dataset = PRNGResampleDataset(range(length), seed, num_samples)
     order = ResampleOrder(length=length, seed=seed)
-    expected = [index_at(order, place).idx for place in range(num_samples)]
+    expected = [index_at(order, position).idx for position in range(num_samples)]
     assert list(dataset) == dataset.__getitems__(list(range(num_samples))) == expected
 
 
@@ -104,9 +106,11 @@ def test_a_data_set_of_draws_is_its_order(length: int, seed: int, num_samples: i
     seeds=st.tuples(st.integers(0, 3), st.integers(0, 3)),
     ends=st.tuples(*[st.integers(0, 40)] * 2),
 )
-def test_the_first_difference_is_the_first(length: int, seeds: tuple[int, int], ends: tuple[int, int]) -> None:
+def test_first_divergence_returns_the_first_position_that_differs(
+    length: int, seeds: tuple[int, int], ends: tuple[int, int]
+) -> None:
     one, two = (EpochOrder(length=length, seed=seed, num_samples=end) for seed, end in zip(seeds, ends, strict=True))
     both = range(min(ends))
-    differing = [place for place in both if index_at(one, place) != index_at(two, place)]
+    differing = [position for position in both if index_at(one, position) != index_at(two, position)]
     expected = differing[0] if differing else (min(ends) if ends[0] != ends[1] else None)
-    assert first_difference(one, two) == first_difference(two, one) == expected
+    assert first_divergence(one, two) == first_divergence(two, one) == expected

@@ -1,4 +1,4 @@
-"""Laws of draws, samples, alias tables and integer weights."""
+"""Laws of draws, samples, alias tables, integer weights and arrays."""
 
 from fractions import Fraction
 
@@ -7,16 +7,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.core.utils.alias import check_weights, draw_by_alias, make_alias_table
-from bionemo.core.utils.blocks import by_run, in_blocks
-from bionemo.core.utils.draws import MAX_RANGE, bits_at, integers_at, scale_to, uniforms_at
-from bionemo.core.utils.frozen_array import FrozenArray
-from bionemo.core.utils.random_utils import (
+from bionemo.core.arrays import by_run, in_blocks
+from bionemo.core.frozen_array import FrozenArray
+from bionemo.core.random import (
+    bits_at,
+    integers_at,
     make_generator,
     sample_by_weight,
     sample_with_replacement,
     sample_without_replacement,
+    uniforms_at,
 )
+from bionemo.core.random.alias import check_weights, draw_by_alias, make_alias_table
+from bionemo.core.random.draws import MAX_RANGE, scale_to
 from bionemo.data import integer_weights
 from property_tests.strategies import SEEDS, weight_lists
 
@@ -33,7 +36,7 @@ def test_scaling_is_exact(words: list[int], length: int) -> None:
 
 
 @given(seed=SEEDS, counters=st.lists(WORDS, min_size=1, max_size=20, unique=True), length=RANGES)
-def test_draws_of_tensors_are_those_of_their_integers(seed: int, counters: list[int], length: int) -> None:
+def test_draws_of_tensors_equal_draws_of_their_integers(seed: int, counters: list[int], length: int) -> None:
     tensor = torch.tensor(counters)
     bits = [bits_at(seed, counter) for counter in counters]
     assert len(set(bits)) == len(counters)
@@ -49,31 +52,33 @@ def test_draws_of_tensors_are_those_of_their_integers(seed: int, counters: list[
 
 
 @given(weights=weight_lists())
-def test_an_alias_table_gives_every_place_the_share_of_its_weight(weights: list[float]) -> None:
+def test_an_alias_table_gives_each_index_the_probability_of_its_weight(weights: list[float]) -> None:
     table = make_alias_table(check_weights(weights))
     column = 1 << (63 - table.shift)
-    shares = [0] * len(weights)
-    for place, (threshold, alias) in enumerate(zip(table.thresholds.tolist(), table.aliases.tolist(), strict=True)):
+    units = [0] * len(weights)
+    for index, (threshold, alias) in enumerate(zip(table.thresholds.tolist(), table.aliases.tolist(), strict=True)):
         assert 0 <= threshold <= column
-        shares[place] += threshold
-        shares[alias] += column - threshold
-    whole = sum(map(Fraction, weights))
-    for share, weight in zip(shares, weights, strict=True):
-        exact = Fraction(weight) / whole
-        assert abs(Fraction(share, column * len(weights)) - exact) <= exact / 2**49 + Fraction(1, 2**59)
-        assert weight or not share
+        units[index] += threshold
+        units[alias] += column - threshold
+    total = sum(map(Fraction, weights))
+    for count, weight in zip(units, weights, strict=True):
+        exact = Fraction(weight) / total
+        assert abs(Fraction(count, column * len(weights)) - exact) <= exact / 2**49 + Fraction(1, 2**59)
+        assert weight or not count
 
 
 @given(weights=weight_lists(), seed=SEEDS, counters=st.lists(WORDS, min_size=1, max_size=20))
-def test_a_weight_of_zero_is_never_drawn(weights: list[float], seed: int, counters: list[int]) -> None:
+def test_an_index_of_weight_zero_is_never_drawn(weights: list[float], seed: int, counters: list[int]) -> None:
     table = make_alias_table(check_weights(weights))
     drawn = [draw_by_alias(table, seed, counter) for counter in counters]
     assert draw_by_alias(table, seed, np.array(counters)).tolist() == drawn
-    assert all(weights[place] > 0 for place in drawn)
+    assert all(weights[index] > 0 for index in drawn)
 
 
 @given(seed=SEEDS, length=RANGES, num_samples=st.integers(0, 60), data=st.data())
-def test_samples_depend_on_the_generator_alone(seed: int, length: int, num_samples: int, data: st.DataObject) -> None:
+def test_samples_depend_only_on_the_generator_and_shorter_ones_are_prefixes(
+    seed: int, length: int, num_samples: int, data: st.DataObject
+) -> None:
     fewer = data.draw(st.integers(0, num_samples))
     draw = sample_with_replacement(length, num_samples, generator=make_generator(seed))
     assert sample_with_replacement(length, fewer, generator=make_generator(seed)).tolist() == draw[:fewer].tolist()
@@ -88,13 +93,13 @@ def test_samples_depend_on_the_generator_alone(seed: int, length: int, num_sampl
 
 
 @given(weights=st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=10), total=st.integers(10, 2**31 - 1))
-def test_integer_weights_sum_to_the_total_and_are_as_near_as_can_be(weights: list[float], total: int) -> None:
+def test_integer_weights_sum_to_the_total_and_are_nearest_to_the_weights(weights: list[float], total: int) -> None:
     found = integer_weights(weights, total=total)
     assert sum(found.weights) == total
     assert min(found.weights) >= 1
     whole = sum(map(Fraction, weights))
     exact = [Fraction(weight) / whole * total for weight in weights]
-    errors = [abs(count - share) for count, share in zip(found.weights, exact, strict=True)]
+    errors = [abs(count - wanted) for count, wanted in zip(found.weights, exact, strict=True)]
     assert found.error == float(max(errors) / total)
     if min(exact) >= 1:
         assert max(errors) < 1
@@ -102,7 +107,7 @@ def test_integer_weights_sum_to_the_total_and_are_as_near_as_can_be(weights: lis
 
 
 @given(values=st.lists(st.integers(0, 3), max_size=60), other=st.lists(st.integers(0, 1), max_size=60))
-def test_runs_and_blocks_change_no_answer(values: list[int], other: list[int]) -> None:
+def test_runs_and_blocks_do_not_change_results(values: list[int], other: list[int]) -> None:
     size = min(len(values), len(other))
     word, beside = np.array(values[:size], dtype=np.int64), np.array(other[:size], dtype=np.int64)
 
@@ -117,7 +122,7 @@ def test_runs_and_blocks_change_no_answer(values: list[int], other: list[int]) -
 
 
 @given(first=st.lists(st.floats(), max_size=4), second=st.lists(st.floats(), max_size=4))
-def test_arrays_are_equal_if_their_bytes_are(first: list[float], second: list[float]) -> None:
+def test_frozen_arrays_are_equal_if_and_only_if_their_bytes_are(first: list[float], second: list[float]) -> None:
     one, other = (np.array(values, dtype=np.float64) for values in (first, second))
     assert (FrozenArray(one) == FrozenArray(other)) == (one.tobytes() == other.tobytes())
     assert hash(FrozenArray(one)) == hash(FrozenArray(one.copy()))

@@ -1,4 +1,7 @@
-"""A Lightning run that is stopped anywhere and resumed is the uninterrupted run: `make resume` tries thousands."""
+"""The law of Lightning runs: a run that is stopped anywhere and resumed equals the run without a stop.
+
+`make resume` tries thousands of histories.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ import torch
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from tests.adapters.lives import HOOKS, Setup, Stop, differences, live_on, uninterrupted
+from tests.adapters.stopped_runs import HOOKS, Setup, Stop, differences, train_uninterrupted, train_with_stops
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
@@ -24,7 +27,7 @@ SETUPS = st.builds(
     is_finite=st.booleans(),
     validated=st.sampled_from(["never", "each epoch", "every 2 batches", "every 2 epochs"]),
     module=st.sampled_from(["ours", "plain"]),
-    schedule=st.sampled_from(["by epoch", "by metric, each epoch", "by metric, each step"]),
+    lr_scheduler=st.sampled_from(["per epoch", "by metric, per epoch", "by metric, per step"]),
     num_sanity_val_steps=st.sampled_from([0, 2]),
 )
 STOPS = st.lists(
@@ -41,7 +44,7 @@ STOPS = st.lists(
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Several threads cost more than they bring in models of a few weights."""
+    """Use one thread: with several, models of a few weights are slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -55,21 +58,25 @@ def folder(tmp_path_factory) -> Path:
 
 @settings(max_examples=max(settings().max_examples, 100))
 @given(setup=SETUPS, stops=STOPS)
-@example(  # a validation between accumulated batches, which early stopping must not count twice
+@example(  # early stopping must not count a validation between accumulated batches twice
     Setup(limit="early stopping", accumulated=3, validated="every 2 batches", module="plain"),
     [Stop(hook="on_before_optimizer_step", batches=1, how="saved and finished")],
 )
-@example(  # early stopping looks at the metric of a validation that an earlier life ran
+@example(  # early stopping reads the metric of a validation that an earlier fit ran
     Setup(limit="early stopping", accumulated=3, validated="each epoch", module="plain"),
     [Stop(hook="on_validation_end", batches=7, how="exception")],
 )
-@example(  # nothing is left of an epoch but its end
+@example(  # only the end of an epoch is left
     Setup(limit="steps", is_finite=True, validated="every 2 batches", module="plain"),
     [Stop(hook="on_validation_end", batches=2, how="exception")],
 )
-@example(  # a schedule by a metric makes its step after the hook that saves
-    Setup(module="plain", validated="each epoch", schedule="by metric, each epoch"),
+@example(  # a scheduler that follows a metric steps after the hook that saves
+    Setup(module="plain", validated="each epoch", lr_scheduler="by metric, per epoch"),
     [Stop(hook="on_train_epoch_end", batches=3), Stop(hook="on_train_batch_end", batches=9)],
+)
+@example(  # a fit that is saved again before its first batch must not step a scheduler twice
+    Setup(module="plain", lr_scheduler="by metric, per epoch"),
+    [Stop(hook="on_train_epoch_end", batches=0), Stop(hook="on_train_start", batches=0)],
 )
 @example(  # a run that was stopped early
     Setup(limit="early stopping", validated="each epoch"),
@@ -79,10 +86,10 @@ def folder(tmp_path_factory) -> Path:
     Setup(limit="order", is_finite=True, accumulated=3, validated="each epoch"),
     [Stop(hook="on_train_end", batches=8, how="saved and finished")],
 )
-def test_any_history_of_lives_is_the_uninterrupted_run(folder: Path, setup: Setup, stops: list[Stop]) -> None:
-    whole = uninterrupted(setup, folder)
-    with tempfile.TemporaryDirectory() as lives:
-        found = live_on(setup, stops, Path(lives))
+def test_a_stopped_and_resumed_run_equals_the_run_without_stops(folder: Path, setup: Setup, stops: list[Stop]) -> None:
+    whole = train_uninterrupted(setup, folder)
+    with tempfile.TemporaryDirectory() as stopped:
+        found = train_with_stops(setup, stops, Path(stopped))
     event(f"{setup.limit}, accumulated {setup.accumulated}, {setup.module}")
     event(f"{stops[0].how} in {stops[0].hook}")
     assert differences(whole, found, setup) == []

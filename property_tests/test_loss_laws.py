@@ -15,7 +15,9 @@ from bionemo.core.model.loss import add_losses, mean_loss, scale_for_ranks, toke
     cuts=st.lists(st.integers(0, 6), max_size=5),
     padding=st.integers(0, 4),
 )
-def test_a_batch_may_be_cut_and_padded_at_will(seed: int, rows: int, cuts: list[int], padding: int) -> None:
+def test_splitting_and_padding_change_neither_loss_nor_gradients(
+    seed: int, rows: int, cuts: list[int], padding: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(rows, 5, 7, generator=generator, dtype=torch.float64).requires_grad_()
     labels = torch.randint(7, (rows, 5), generator=generator)
@@ -38,7 +40,7 @@ def test_a_batch_may_be_cut_and_padded_at_will(seed: int, rows: int, cuts: list[
     accumulated=st.integers(1, 3),
     data=st.data(),
 )
-def test_the_mean_of_the_ranks_gradients_is_that_of_the_whole_batch(
+def test_the_mean_gradient_over_ranks_is_that_of_the_whole_batch(
     seed: int, rows: int, world_size: int, accumulated: int, data: st.DataObject
 ) -> None:
     generator = torch.Generator().manual_seed(seed)

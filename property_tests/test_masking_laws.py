@@ -1,34 +1,41 @@
-"""Laws of masking."""
+"""Laws of masking and of targets."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.core.utils.batching_utils import pad_token_ids, unpad_token_ids
-from bionemo.data import causal_labels, corrupt_spans, mask_tokens
+from bionemo.core.padding import pad_token_ids, unpad_token_ids
+from bionemo.data import corrupt_spans, mask_tokens, next_token_labels
 
 ROWS = st.lists(st.lists(st.integers(0, 30), max_size=20), min_size=1, max_size=6)
-SHARES = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda pair: (pair[0], pair[1] * (1 - pair[0])))
+FRACTIONS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda pair: (pair[0], pair[1] * (1 - pair[0])))
 
 
-@given(rows=ROWS, extra=st.integers(1, 9), left=st.integers(0, 5), prob=st.floats(0, 1), shares=SHARES, data=st.data())
-def test_a_row_is_masked_alike_alone_in_any_batch_and_with_any_padding(rows, extra, left, prob, shares, data) -> None:
+@given(
+    rows=ROWS,
+    extra=st.integers(1, 9),
+    left=st.integers(0, 5),
+    prob=st.floats(0, 1),
+    fractions=FRACTIONS,
+    data=st.data(),
+)
+def test_a_row_is_masked_in_the_same_way_alone_and_in_any_batch_and_padding(
+    rows, extra, left, prob, fractions, data
+) -> None:
     seeds = [data.draw(st.integers(0, 2**63 - 1)) for _ in rows]
     options = {
         "mask_id": 31,
-        "random_ids": range(4, 30),
+        "replacement_ids": range(4, 30),
         "special_ids": (0, 1, 2, 3),
         "mask_prob": prob,
-        "replace_prob": shares[0],
-        "random_prob": shares[1],
-        "at_least_one": data.draw(st.booleans()),
+        "mask_replace_prob": fractions[0],
+        "random_replace_prob": fractions[1],
+        "min_one": data.draw(st.booleans()),
     }
     ids, mask = (torch.nn.functional.pad(part, (left, 0)) for part in pad_token_ids(rows, 0, 20 + extra))
     before = ids.clone()
-    of_token = [[place // 3 for place in range(len(row))] for row in rows]
-    blocks: list[dict] = [
-        {} for _ in range(len(rows) + 1)
-    ]  # what differs by token: of the batch, then of each row alone
+    of_token = [[index // 3 for index in range(len(row))] for row in rows]
+    blocks: list[dict] = [{} for _ in range(len(rows) + 1)]  # options per token: of the batch, then of each row alone
     kind = data.draw(st.sampled_from(["plain", "spans", "table"]))
     if kind == "spans":
         spans, _ = pad_token_ids(of_token, 0, 20 + extra)
@@ -56,9 +63,9 @@ def test_a_row_is_masked_alike_alone_in_any_batch_and_with_any_padding(rows, ext
                 }
                 for span in set(of_token[number])
             }
-            assert all(len(found) < 2 for found in by_span.values())  # whole, or not at all
+            assert all(len(found) < 2 for found in by_span.values())  # whole spans, or none of their tokens
         could = [id_ > 3 and (prob > 0 if kind != "table" else True) for id_ in row]
-        if options["at_least_one"] and prob > 1e-6:
+        if options["min_one"] and prob > 1e-6:
             assert any(is_chosen) == any(could)
 
 
@@ -70,7 +77,9 @@ def test_a_row_is_masked_alike_alone_in_any_batch_and_with_any_padding(rows, ext
     mean=st.floats(1, 9),
     data=st.data(),
 )
-def test_spans_that_are_cut_out_can_be_put_back_alone_and_in_any_batch(rows, extra, left, density, mean, data) -> None:
+def test_spans_put_back_for_their_sentinels_give_the_row_alone_and_in_any_batch(
+    rows, extra, left, density, mean, data
+) -> None:
     seeds = torch.tensor([data.draw(st.integers(0, 2**63 - 1)) for _ in rows])
     options = {"sentinel_ids": range(100, 130), "noise_density": density, "mean_span_length": mean, "padding_value": 99}
     ids, mask = (torch.nn.functional.pad(part, (left, 0)) for part in pad_token_ids(rows, 0, 20 + extra))
@@ -93,7 +102,7 @@ def test_spans_that_are_cut_out_can_be_put_back_alone_and_in_any_batch(rows, ext
 
 
 @given(rows=ROWS, extra=st.integers(1, 9), left=st.integers(0, 5))
-def test_labels_of_the_next_token_do_not_depend_on_the_batch(rows, extra, left) -> None:
+def test_next_token_labels_do_not_depend_on_the_batch(rows, extra, left) -> None:
     ids, mask = (torch.nn.functional.pad(part, (left, 0)) for part in pad_token_ids(rows, 0, 20 + extra))
-    labels = unpad_token_ids(causal_labels(ids, mask), mask)
+    labels = unpad_token_ids(next_token_labels(ids, mask), mask)
     assert [row.tolist() for row in labels] == [[*row[1:], -100] if row else [] for row in rows]

@@ -1,4 +1,4 @@
-"""Laws of micro-batches, of attention that ranks share, and of reads."""
+"""Laws of micro-batches, of attention split over ranks, of reports, and of reads."""
 
 import pickle
 from functools import partial
@@ -8,9 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.adapters.megatron import CoreAttention, cut_micro_batches, mean_reports, micro_batches
+from bionemo.adapters.megatron import (
+    PortableDotProductAttention,
+    iter_micro_batches,
+    mean_reports,
+    split_into_micro_batches,
+)
 from bionemo.core.model.loss import LossSum, mean_loss
-from bionemo.core.utils.random_utils import make_generator, random_torch_context
+from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data import EpochOrder, Order, Pipeline, Source, batch_at, num_batches, sample_at
 from bionemo.data.pipes import loader
 from bionemo.data.testing import check_pure_reads
@@ -32,27 +37,27 @@ def pipelines(draw: st.DrawFn, num_micro_batches: int) -> Pipeline:
         sources=Source(range(length), transform=with_noise),
         batch_size=num_micro_batches * draw(NUMBERS),
         seed=draw(SEEDS),
-        tail="drop",
+        drop_last=True,
     )
 
 
 @given(st.data(), NUMBERS, NUMBERS)
 def test_micro_batches_of_all_ranks_are_the_whole_batches(data: st.DataObject, number: int, world_size: int) -> None:
-    """Cut first, then shared out; with the numbers of whole batches where these are whole."""
+    """A batch is split into micro-batches first, and these over the ranks; micro-batches are counted over all steps."""
     pipeline = data.draw(pipelines(number))
-    cut = cut_micro_batches(pipeline, number)
-    ranks = [list(micro_batches(loader(cut, rank, world_size))) for rank in range(world_size)]
+    split = split_into_micro_batches(pipeline, number)
+    ranks = [list(iter_micro_batches(loader(split, rank, world_size))) for rank in range(world_size)]
     assert len({len(found) for found in ranks}) == 1
     for step in range(num_batches(pipeline)):
         parts = [found[step * number : (step + 1) * number] for found in ranks]
-        cells = [sample for micro in zip(*parts, strict=True) for part in micro for sample in part.batch]
-        assert cells == batch_at(pipeline, step)
-        assert all(micro.step == step * number + place for part in parts for place, micro in enumerate(part))
+        samples = [sample for micro in zip(*parts, strict=True) for part in micro for sample in part.batch]
+        assert samples == batch_at(pipeline, step)
+        assert all(micro.step == step * number + index for part in parts for index, micro in enumerate(part))
 
 
 @given(st.data(), NUMBERS, NUMBERS, NUMBERS)
 def test_positions_are_those_of_megatrons_sampler(data: st.DataObject, number: int, world_size: int, size: int) -> None:
-    """With consumed samples `c`, rank `r` of `w` reads the positions `c + r * size + (0..size-1)` of a micro-batch."""
+    """After `c` consumed samples, rank `r` reads the positions `c + r * size + (0..size-1)` of a micro-batch."""
     start = data.draw(st.integers(0, 5)) * number * size * world_size
     pipeline = Pipeline(
         order=EpochOrder(length=1000, seed=1, shuffle=False),
@@ -61,8 +66,8 @@ def test_positions_are_those_of_megatrons_sampler(data: st.DataObject, number: i
         seed=2,
     )
     for rank in range(world_size):
-        found = micro_batches(
-            loader(cut_micro_batches(pipeline, number), rank, world_size, start=start, batches_per_epoch=number)
+        found = iter_micro_batches(
+            loader(split_into_micro_batches(pipeline, number), rank, world_size, start=start, batches_per_epoch=number)
         )
         consumed = start
         for micro in found:
@@ -78,7 +83,7 @@ def test_positions_are_those_of_megatrons_sampler(data: st.DataObject, number: i
     kind=st.sampled_from(["causal", "padding"]),
     seed=SEEDS,
 )
-def test_heads_read_and_drop_alike_however_they_are_shared(
+def test_attention_and_its_dropout_do_not_depend_on_how_heads_are_split(
     sizes: tuple[int, ...], world_size: int, dropout: float, kind: str, seed: int
 ) -> None:
     length, batch, groups_each, queries_each, width = sizes
@@ -88,7 +93,7 @@ def test_heads_read_and_drop_alike_however_they_are_shared(
     query, key, value = (torch.randn(length, batch, n, width, generator=generator) for n in (heads, groups, groups))
     hidden = torch.rand(batch, 1, 1, length, generator=generator) < 0.3
 
-    def read(rank: int, size: int) -> torch.Tensor:
+    def attend(rank: int, size: int) -> torch.Tensor:
         config = SimpleNamespace(
             context_parallel_size=1,
             window_size=None,
@@ -97,13 +102,13 @@ def test_heads_read_and_drop_alike_however_they_are_shared(
             attention_dropout=dropout,
         )
         collection = SimpleNamespace(tp=SimpleNamespace(rank=lambda: rank))
-        attention = CoreAttention(config, 1, SimpleNamespace(name=kind), "self", pg_collection=collection)
+        attention = PortableDotProductAttention(config, 1, SimpleNamespace(name=kind), "self", pg_collection=collection)
         own = [part.chunk(size, dim=2)[rank] for part in (query, key, value)]
         with random_torch_context(make_generator(seed, "step")):
             return attention(*own, hidden)
 
-    parts = [read(rank, world_size) for rank in range(world_size)]
-    torch.testing.assert_close(torch.cat(parts, dim=-1), read(0, 1))
+    parts = [attend(rank, world_size) for rank in range(world_size)]
+    torch.testing.assert_close(torch.cat(parts, dim=-1), attend(0, 1))
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 50)), min_size=1, max_size=8))
@@ -113,7 +118,7 @@ def test_means_of_reports_are_means_of_losses(parts: list[tuple[float, int]]) ->
     torch.testing.assert_close(mean_reports(reports)["loss"], mean_loss(losses))
 
 
-LEAVES = st.sampled_from([0, 1, "", "0", b"", b"0", None])  # so few that values are often nearly the same
+LEAVES = st.sampled_from([0, 1, "", "0", b"", b"0", None])  # few, so that values are often nearly equal
 VALUES = st.recursive(
     LEAVES,
     lambda parts: st.one_of(

@@ -7,13 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.core.model.loss import IGNORED_LABEL, mean_loss, token_cross_entropy
-from bionemo.core.utils.batching_utils import pad_token_ids, pad_token_ids_into, truncate_token_ids, unpad_token_ids
+from bionemo.core.model.loss import IGNORE_INDEX, mean_loss, token_cross_entropy
+from bionemo.core.padding import pad_token_ids, pad_token_ids_into, truncate_token_ids, unpad_token_ids
 
 ROWS = st.lists(st.lists(st.integers(-100, 100), max_size=30), max_size=8)
 CONTAINERS = (list, tuple, np.array, torch.tensor)
-
-
 SIDES = st.sampled_from(["left", "right"])
 
 
@@ -24,7 +22,7 @@ SIDES = st.sampled_from(["left", "right"])
     divisor=st.integers(1, 16),
     side=SIDES,
 )
-def test_what_is_padded_can_be_read_back(
+def test_unpadding_inverts_padding(
     rows: list[list[int]], value: int, extra: int | None, divisor: int, side: str
 ) -> None:
     longest = max(map(len, rows), default=0)
@@ -47,7 +45,7 @@ def test_what_is_padded_can_be_read_back(
 
 
 @given(rows=ROWS, data=st.data())
-def test_the_answer_does_not_depend_on_the_container(rows: list[list[int]], data: st.DataObject) -> None:
+def test_the_result_does_not_depend_on_the_containers(rows: list[list[int]], data: st.DataObject) -> None:
     kinds = [data.draw(st.sampled_from(CONTAINERS)) for _ in rows]
     mixed = [
         kind(row, dtype=np.int64)
@@ -63,7 +61,7 @@ def test_the_answer_does_not_depend_on_the_container(rows: list[list[int]], data
 
 
 @given(rows=ROWS, length=st.integers(1, 40), side=SIDES)
-def test_truncation_cuts_one_end_of_the_longer_rows(rows: list[list[int]], length: int, side: str) -> None:
+def test_truncation_cuts_one_end_of_long_rows(rows: list[list[int]], length: int, side: str) -> None:
     cut = truncate_token_ids(rows, length, side=side)
     for row, short in zip(rows, cut, strict=True):
         assert len(short) == min(len(row), length)
@@ -71,7 +69,7 @@ def test_truncation_cuts_one_end_of_the_longer_rows(rows: list[list[int]], lengt
 
 
 class _Reader(torch.nn.Module):
-    """A small model with attention over the real tokens."""
+    """A small transformer that attends to the real tokens only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,10 +96,10 @@ READER = _make_reader()
     value=st.integers(0, 29),
     side=SIDES,
 )
-def test_padding_never_changes_a_loss(rows: list[list[int]], extra: int, value: int, side: str) -> None:
+def test_padding_does_not_change_the_loss(rows: list[list[int]], extra: int, value: int, side: str) -> None:
     losses = []
     for padding_len in (None, 12 + extra):
         ids, mask = pad_token_ids(rows, value, padding_len, padding_side=side)
         logits = READER(ids, mask)
-        losses.append(mean_loss([token_cross_entropy(logits, ids.where(mask, IGNORED_LABEL))]))
+        losses.append(mean_loss([token_cross_entropy(logits, ids.where(mask, IGNORE_INDEX))]))
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)

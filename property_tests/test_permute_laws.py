@@ -5,8 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.data.feistel import MAX_LENGTH
-from bionemo.data.permute import permute, unpermute
+from bionemo.data.permute import MAX_LENGTH, permute, unpermute
 
 SEEDS = st.integers(0, 2**63 - 1)
 

@@ -14,11 +14,11 @@ from bionemo.data import (
     Source,
     batch_at,
     batch_from,
-    explain,
+    describe_batch,
+    find_sample,
     index_at,
     num_batches,
     sample_at,
-    where,
 )
 from bionemo.data.pipes import batch_sampler, loader
 
@@ -51,7 +51,7 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
         seed=draw(st.integers(0, 2**63 - 1)),
         collate=list,
         batch_transform=seeded,
-        tail=draw(st.sampled_from(["drop", "short"])),
+        drop_last=draw(st.booleans()),
     )
 
 
@@ -90,9 +90,9 @@ def check_history(pipeline: Pipeline, history: list) -> None:
     """Go through jobs that each load the last one's state, run some steps, and are dropped.
 
     What they deliver together is a prefix of the order: every sample once an epoch, none lost, none read twice. Run to
-    its end, the last job leaves nothing but what the tail drops.
+    its end, the last job leaves nothing but what `drop_last` drops.
     """
-    whole = [row for batch in loader(attrs.evolve(pipeline, batch_size=1, tail="short")) for row in batch]
+    whole = [row for batch in loader(attrs.evolve(pipeline, batch_size=1, drop_last=False)) for row in batch]
     indices = [index_at(pipeline.order, position) for position in range(len(whole))]
     assert [row[0][0] for row in whole] == [index.idx + 100 * index.source for index in indices]
     assert len(set(indices)) == len(indices)
@@ -115,7 +115,7 @@ def check_history(pipeline: Pipeline, history: list) -> None:
             rank.close()
     assert delivered == whole[: len(delivered)]
     left = len(whole) - len(delivered)
-    assert left == 0 if pipeline.tail == "short" else left < pipeline.batch_size
+    assert left < pipeline.batch_size if pipeline.drop_last else left == 0
 
 
 @settings(max_examples=3 * settings().max_examples)  # `make histories` runs ten thousand
@@ -128,12 +128,17 @@ def test_any_history_of_worlds_and_batch_sizes_delivers_the_order(pipeline: Pipe
 def test_where_inverts_explain_and_explain_says_what_a_batch_reads(pipeline: Pipeline, world_size: int) -> None:
     for step in range(num_batches(pipeline)):
         for rank in range(world_size):
-            rows = explain(pipeline, step, rank, world_size)
+            rows = describe_batch(pipeline, step, rank, world_size)
             batch = batch_at(pipeline, step, rank, world_size)
             assert [row.idx + 100 * row.source for row in rows] == [sample for (sample, _), _ in batch]
             assert [sample_at(pipeline, row.position) for row in rows] == [sample for sample, _ in batch]
             for slot, row in enumerate(rows):
-                assert where(pipeline, SampleIndex(*row[1:]), world_size=world_size) == (row.position, step, rank, slot)
+                assert find_sample(pipeline, SampleIndex(*row[1:]), world_size=world_size) == (
+                    row.position,
+                    step,
+                    rank,
+                    slot,
+                )
 
 
 @given(pipeline=pipelines(), data=st.data())

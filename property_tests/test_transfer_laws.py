@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.core.utils.random_utils import random_global_context
+from bionemo.core.random import random_global_context
 from bionemo.data.pipes.transfer import pack, unpack
 
 DTYPES = [torch.int64, torch.int16, torch.bool, torch.float32, torch.bfloat16, torch.complex64]

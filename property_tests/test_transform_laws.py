@@ -1,11 +1,11 @@
-"""Laws of transforms of one row."""
+"""Laws of the transforms of one row."""
 
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.core.utils.random_utils import make_generator
+from bionemo.core.random import make_generator
 from bionemo.data import random_crop, random_reverse_complement, reverse_complement
 
 COMPLEMENT = (3, 2, 1, 0, 4)
@@ -14,7 +14,7 @@ KINDS = st.sampled_from([list, tuple, lambda row: np.array(row, dtype=np.int64),
 
 
 @given(row=ROWS, kind=KINDS)
-def test_the_other_strand_of_the_other_strand_is_the_row(row, kind) -> None:
+def test_reverse_complement_is_its_own_inverse(row, kind) -> None:
     given = kind(row)
     other = reverse_complement(given, complement=COMPLEMENT)
     assert list(other) == [COMPLEMENT[token] for token in reversed(row)]
@@ -22,7 +22,7 @@ def test_the_other_strand_of_the_other_strand_is_the_row(row, kind) -> None:
 
 
 @given(row=ROWS, kind=KINDS, length=st.integers(1, 40), seed=st.integers(0, 2**63 - 1))
-def test_what_is_drawn_does_not_depend_on_what_holds_the_row(row, kind, length, seed) -> None:
+def test_random_transforms_are_the_same_for_every_container_of_a_row(row, kind, length, seed) -> None:
     crop = list(random_crop(kind(row), length=length, generator=make_generator(seed)))
     assert len(crop) == min(len(row), length)
     assert crop in [row[start : start + length] for start in range(len(row) - len(crop) + 1)]

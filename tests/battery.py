@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from bionemo.core.utils.hashing import fold_in
+from bionemo.core.random.hashing import fold_in
 
 Family = Callable[[np.ndarray, int, np.ndarray], np.ndarray]
 Results = dict[str, float]

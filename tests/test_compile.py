@@ -1,4 +1,4 @@
-"""What runs under torch.compile, in a process without the type checker of the test run, which can't be compiled."""
+"""Functions on tensors under torch.compile, in a process without the type checker, which can't be compiled."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FEW = ["hashing", "draws"]
-MANY = ["permutation", "masking", "targets", "epochs", "blocks", "resampling", "mixtures"]
+MANY = ["permutation", "masking", "targets"]
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 needs_compiler = pytest.mark.skipif(
     COMPILER is None, reason="torch.compile needs a C++ compiler, and there is none on the path"
@@ -23,14 +23,12 @@ def run_cases(backend: str, *cases: str) -> None:
 
 
 @pytest.mark.parametrize("cases", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])
-def test_every_map_makes_one_graph_for_all_lengths_seeds_and_sizes(cases: list[str]) -> None:
+def test_one_graph_serves_all_lengths_seeds_and_sizes(cases: list[str]) -> None:
     run_cases("aot_eager", *cases)
 
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "case", ["hashing", "draws", "permutation", "epochs", "blocks", "mixtures", "resampling", "masking", "targets"]
-)
-def test_machine_code_of_every_map_gives_the_same_answers(case: str) -> None:
+@pytest.mark.parametrize("case", ["hashing", "draws", "permutation", "masking", "targets"])
+def test_machine_code_gives_equal_results(case: str) -> None:
     run_cases("inductor", case)

@@ -1,4 +1,4 @@
-"""A model package that depends on this one, by its public names alone, trains in every way with the same loss."""
+"""A model package that uses only public names of this one has the same loss in every kind of training."""
 
 import ast
 import json
@@ -14,7 +14,7 @@ from tests.adapters import megatron_on_cpu
 PACKAGE = Path(__file__).parent / "dependent_package"
 
 
-def test_it_uses_public_names_alone() -> None:
+def test_it_uses_public_names_only() -> None:
     for path in sorted((PACKAGE / "bionemo" / "dependent").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bionemo."):
@@ -42,13 +42,13 @@ def test_ten_steps_have_the_same_loss_in_a_plain_loop_and_under_lightning() -> N
 
 
 def test_ten_steps_have_the_same_loss_as_a_pure_function() -> None:
-    """Without dropout: torch draws it in the sequence of the memory, which a transform of a recurrent layer changes."""
+    """Without dropout: torch draws it in memory order, which a transform of a recurrent layer changes."""
     found = losses(0.0, "plain", "functional")
     assert found["functional"] == pytest.approx(found["plain"], rel=1e-6)
 
 
-def test_ten_steps_have_the_same_loss_by_megatrons_schedule() -> None:
-    """To rounding: it divides the gradient by the number of tokens, others the loss."""
+def test_ten_steps_have_the_same_loss_in_megatrons_schedule() -> None:
+    """To rounding: Megatron divides the gradient by the number of tokens, the others divide the loss."""
     found = losses(0.1, "plain", "megatron", run=(megatron_on_cpu.__file__,))
     assert len(found["megatron"]) == 10
     assert found["megatron"] == pytest.approx(found["plain"], rel=1e-6)

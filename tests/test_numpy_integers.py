@@ -21,50 +21,56 @@ import torch
 
 import bionemo.core
 import bionemo.data
+from bionemo.core import arrays, checks, padding, record_writing
 from bionemo.core.model.loss import LossSum, scale_for_ranks
-from bionemo.core.utils import alias, batching_utils, blocks, checks, draws, generators, hashing, random_utils, rows
+from bionemo.core.padding import rows
+from bionemo.core.random import (
+    alias,
+    contexts,
+    draws,
+    generators,
+    hashing,
+    sample_by_weight,
+    sample_with_replacement,
+    sample_without_replacement,
+)
 from bionemo.core.utils.dtype import get_autocast_dtype
-from bionemo.core.utils.sampling import sample_by_weight, sample_with_replacement, sample_without_replacement
 from bionemo.data import (
-    BlockOrder,
+    BlockShuffleOrder,
     EpochOrder,
     IdentityMultiEpochDatasetWrapper,
-    LengthOrder,
+    LengthGroupedOrder,
     MixtureOrder,
     MultiEpochDatasetResampler,
     Pipeline,
     PRNGResampleDataset,
-    Ragged,
+    RaggedField,
     ResampleOrder,
     SampleIndex,
-    Scalar,
+    ScalarField,
     Source,
     WeightedOrder,
-    assembly,
-    batches,
     collate_fields,
     corrupt_spans,
-    feistel,
-    first_difference,
+    fingerprint,
+    first_divergence,
     index_at,
-    indices_at,
     integer_weights,
-    lookup,
     mask_tokens,
-    order_base,
-    order_id,
-    padding_share,
+    padding_fraction,
     position_of,
     random_crop,
     random_reverse_complement,
-    reading,
-    record,
     reverse_complement,
     throughput,
-    turns,
 )
+from bionemo.data import permute as permutation
+from bionemo.data.batches import tokens
+from bionemo.data.orders import base, interleave, lengths
 from bionemo.data.permute import permute, unpermute
-from bionemo.data.pipes import batch_sampler, loader, nodes, state
+from bionemo.data.pipeline import assemble, batch, lookup, read, state
+from bionemo.data.pipeline.record import function_name
+from bionemo.data.pipes import batch_sampler, loader, nodes, workers
 from bionemo.data.testing.content import content_digests
 
 INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
@@ -91,7 +97,7 @@ def over(make: Callable[[int], Call], high: int = 2**62) -> list[Call]:
 def first(order, *, count: int = 6) -> Any:
     """Return what an order says of itself and of its first positions."""
     places = range(min(count, count if order.num_samples is None else order.num_samples))
-    return order, order_id(order), [index_at(order, place) for place in places]
+    return order, fingerprint(order), [index_at(order, place) for place in places]
 
 
 def drawn(context, *, draw: Callable[[], float]) -> Any:
@@ -120,18 +126,18 @@ def position_after(order, position: int) -> Any:
 
 
 def run_in_blocks(*words) -> Any:
-    return blocks.in_blocks(lambda one, other: one * other + 300, *words)
+    return arrays.in_blocks(lambda one, other: one * other + 300, *words)
 
 
 def run_by_run(*words) -> Any:
-    return blocks.by_run(lambda one, other: (one * other + 300,), *words)
+    return arrays.by_run(lambda one, other: (one * other + 300,), *words)
 
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz" * 12
 EPOCHS = EpochOrder(length=312, seed=7, num_samples=40_000)
 PIPELINE = Pipeline(order=EPOCHS, sources=LETTERS, batch_size=100, seed=42)
-TABLES, DEPTH = turns.make_turns([(0, [2, 1, 4]), (100, [5, 1, 1])])
-PLAN = feistel.make_plan(2**40, 42)
+TABLES, DEPTH = interleave.make_interleaving([(0, [2, 1, 4]), (100, [5, 1, 1])])
+PLAN = permutation.Plan(permutation.geometry(2**40), permutation.make_keys(8, 42))
 TOKENS = torch.arange(3, 123, dtype=torch.int64).reshape(4, 30)
 SEEDS = torch.tensor([7, 8, 9, 10])
 STATE = state.loader_state(PIPELINE, 200)
@@ -154,7 +160,8 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         [call(100, name="n", low=127, high=200), *over(lambda n: call(n, name="n"), 2**63)],
     ),
     "check_seed": (checks.check_seed, [call(-1), *over(call)]),
-    "check_token": (checks.check_token, over(lambda n: call(n, torch.int16, name="token"))),
+    "check_token": (tokens.check_token, over(lambda n: call(n, torch.int16, name="token"))),
+    "as_tokens": (tokens.as_tokens, [call([100, 127, 3], TOKENS, name="ids")]),
     "check_index": (
         checks.check_index,
         [call(0, stop=0, name="i"), call(-1, stop=5, name="i"), *over(lambda n: call(n, stop=n, name="i"))],
@@ -179,15 +186,15 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "sample_with_replacement": (with_new_generator(sample_with_replacement), over(lambda n: call(n, 100))),
     "sample_without_replacement": (with_new_generator(sample_without_replacement), over(lambda n: call(n, 100))),
     "random_numpy_context": (
-        random_utils.random_numpy_context,
+        contexts.random_numpy_context,
         over(lambda n: call(n, use=partial(drawn, draw=np.random.random))),
     ),
     "random_global_context": (
-        random_utils.random_global_context,
+        contexts.random_global_context,
         over(lambda n: call(n, use=partial(drawn, draw=np.random.random))),
     ),
     "random_python_context": (
-        random_utils.random_python_context,
+        contexts.random_python_context,
         over(lambda n: call(n, use=partial(drawn, draw=random.random))),
     ),
     "get_autocast_dtype": (get_autocast_dtype, [call(16), call(32), call(64)]),
@@ -195,14 +202,14 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         scale_for_ranks,
         over(lambda n: call(LossSum(torch.tensor(6.0), torch.tensor(2)), torch.tensor(12), n)),
     ),
-    "length_mask": (batching_utils.length_mask, [call(torch.tensor([3, 120]), 127), call(torch.tensor([3]), 255)]),
-    "row_mask": (batching_utils.row_mask, [call([100, 120], 127), call([100, 3], 255, padding_side="left")]),
+    "length_mask": (padding.length_mask, [call(torch.tensor([3, 120]), 127), call(torch.tensor([3]), 255)]),
+    "row_mask": (padding.row_mask, [call([100, 120], 127), call([100, 3], 255, padding_side="left")]),
     "padded_length": (
-        batching_utils.padded_length,
+        padding.padded_length,
         [call([127, 3], None, 8), call([3], 127, 100), call([3, 200], 127), call([200], None, 100), call([3], 0, 0)],
     ),
     "pad_token_ids": (
-        batching_utils.pad_token_ids,
+        padding.pad_token_ids,
         [
             call(((5, 127), (100,)), 100, 127, 100),
             call(((5,) * 127,), 1, None, 8),
@@ -210,7 +217,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         ],
     ),
     "pad_token_ids_into": (
-        batching_utils.pad_token_ids_into,
+        padding.pad_token_ids_into,
         [
             call(
                 torch.empty(900, dtype=torch.int64),
@@ -222,26 +229,27 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             )
         ],
     ),
-    "truncate_token_ids": (batching_utils.truncate_token_ids, over(lambda n: call([LETTERS], n))),
+    "truncate_token_ids": (padding.truncate_token_ids, over(lambda n: call([LETTERS], n))),
     "check_fits": (rows.check_fits, over(lambda n: call(n, np.dtype(np.int16), name="value"))),
     "in_blocks": (run_in_blocks, over(lambda n: call(n, n))),
     "by_run": (run_by_run, over(lambda n: call(n, n))),
-    "take": (blocks.take, [call(np.arange(300), 100), call(np.arange(300), 255)]),
+    "take": (arrays.take, [call(np.arange(300), 100), call(np.arange(300), 255)]),
     # bionemo.data
     "permute": (permute, over(lambda n: call(n - 1, n, n))),
     "unpermute": (unpermute, over(lambda n: call(n - 1, n, n))),
-    "geometry": (feistel.geometry, over(call)),
-    "num_rounds": (feistel.num_rounds, over(call)),
-    "make_words": (feistel.make_words, over(lambda n: call(18, n))),
-    "make_plan": (feistel.make_plan, over(lambda n: call(n, n))),
-    "keys_of": (feistel.keys_of, over(lambda n: call((n, n)))),
-    "permute_kernel": (feistel.permute_kernel, over(lambda n: call(n, PLAN), 2**33)),
-    "unpermute_kernel": (feistel.unpermute_kernel, over(lambda n: call(n, PLAN), 2**33)),
-    "error_bounds": (turns.error_bounds, [call([100, 127, 90]), call([200, 255])]),
-    "counts_among": (turns.counts_among, over(lambda n: call(n, [100, 127, 90]))),
-    "make_turns": (turns.make_turns, [call(((0, [100, 120, 3]), (127, [5, 1, 1]), (20_000, [1, 2, 3])))]),
-    "turn_at": (turns.turn_at, over(lambda n: call(n, TABLES, DEPTH))),
-    "position_of_turn": (turns.position_of_turn, over(lambda n: call(2, n, TABLES, DEPTH))),
+    "geometry": (permutation.geometry, over(call)),
+    "num_rounds": (permutation.num_rounds, over(call)),
+    "make_keys": (permutation.make_keys, over(lambda n: call(18, n))),
+    "permute_kernel": (permutation.permute_kernel, over(lambda n: call(n, PLAN), 2**33)),
+    "unpermute_kernel": (permutation.unpermute_kernel, over(lambda n: call(n, PLAN), 2**33)),
+    "error_bounds": (interleave.error_bounds, [call([100, 127, 90]), call([200, 255])]),
+    "counts_among": (interleave.counts_among, over(lambda n: call(n, [100, 127, 90]))),
+    "make_interleaving": (
+        interleave.make_interleaving,
+        [call(((0, [100, 120, 3]), (127, [5, 1, 1]), (20_000, [1, 2, 3])))],
+    ),
+    "item_at": (interleave.item_at, over(lambda n: call(n, TABLES, DEPTH))),
+    "position_of_item": (interleave.position_of_item, over(lambda n: call(2, n, TABLES, DEPTH))),
     "integer_weights": (
         integer_weights,
         [
@@ -256,8 +264,8 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         ],
     ),
     "EpochOrder": (EpochOrder, over(lambda n: call(length=n, seed=n, num_samples=n, use=first))),
-    "BlockOrder": (
-        BlockOrder,
+    "BlockShuffleOrder": (
+        BlockShuffleOrder,
         over(lambda n: call(length=n, block_size=100, blocks_per_window=100, seed=n, num_samples=n, use=first)),
     ),
     "ResampleOrder": (ResampleOrder, over(lambda n: call(length=n, seed=n, num_samples=n, use=first))),
@@ -265,11 +273,11 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         WeightedOrder,
         [call(weights=[100, 127, 3, 0], seed=100, num_samples=100, use=first), call(weights=[0], seed=1)],
     ),
-    "LengthOrder": (
-        LengthOrder,
+    "LengthGroupedOrder": (
+        LengthGroupedOrder,
         [
-            call(order=EPOCHS, lengths=LENGTHS, window=100, batch_size=7, seed=100, use=first),
-            call(order=EPOCHS, lengths=[-1] * 312, window=100, batch_size=7, seed=100),
+            call(order=EPOCHS, lengths=LENGTHS, window_size=100, batch_size=7, seed=100, use=first),
+            call(order=EPOCHS, lengths=[-1] * 312, window_size=100, batch_size=7, seed=100),
         ],
     ),
     "MixtureOrder": (
@@ -294,7 +302,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "PRNGResampleDataset": (PRNGResampleDataset, over(lambda n: call(LETTERS, n, n, use=samples))),
     "Pipeline": (
         partial(Pipeline, order=EPOCHS, sources=LETTERS),
-        [call(batch_size=100, seed=127, use=lambda made: [batches.batch_at(made, step) for step in range(3)])],
+        [call(batch_size=100, seed=127, use=lambda made: [batch.batch_at(made, step) for step in range(3)])],
     ),
     "index_at": (index_at, over(lambda n: call(EPOCHS, n))),
     "index_at of records": (
@@ -304,55 +312,47 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             for place in (100, 255, 20_000)
             for order in (
                 EPOCHS,
-                BlockOrder(length=312, block_size=10, blocks_per_window=3, seed=7),
-                LengthOrder(order=EPOCHS, lengths=LENGTHS, window=100, batch_size=7, seed=3),
+                BlockShuffleOrder(length=312, block_size=10, blocks_per_window=3, seed=7),
+                LengthGroupedOrder(order=EPOCHS, lengths=LENGTHS, window_size=100, batch_size=7, seed=3),
                 MixtureOrder(orders=(EPOCHS, EpochOrder(length=9, seed=1)), weights=(3, 1)),
             )
         ],
     ),
-    "indices_at": (indices_at, [call(EPOCHS, [100, 127, 5]), call(EPOCHS, [100, 127, 5] * 9), call(EPOCHS, [5, 200])]),
-    "position_of": (position_of, [call(EPOCHS, SampleIndex(0, 100, 127)), call(EPOCHS, SampleIndex(0, 127, 255))]),
-    "check_length": (order_base.check_length, [call(0), *over(call, 2**63)]),
-    "check_num_samples": (order_base.check_num_samples, [call(-1), *over(call, 2**63)]),
-    "check_place": (order_base.check_place, over(lambda n: call(SampleIndex(0, 100, 127), n))),
-    "OrderNumbers": (
-        order_base.OrderNumbers,
-        [
-            call(
-                feistel.geometry(9),
-                rounds=100,
-                use=lambda made: (made.rounds, made.run(lambda word, n: word * 100, 100)),
-            )
-        ],
+    "index_at of many": (
+        index_at,
+        [call(EPOCHS, [100, 127, 5]), call(EPOCHS, [100, 127, 5] * 9), call(EPOCHS, [5, 200])],
     ),
-    "padding_share": (padding_share, [call(EPOCHS, LENGTHS, batch_size=100, num_batches=100)]),
-    "first_difference": (
-        first_difference,
+    "as_int64": (checks.as_int64, [call([100, 127, 5], name="n"), call([2**62, 2**63 - 1], name="n")]),
+    "frozen_lengths": (lengths.frozen_lengths, [call(LENGTHS)]),
+    "check_timeout": (workers.check_timeout, [call(2.5, 1), call(100, 100), call(1.5, 0)]),
+    "position_of": (position_of, [call(EPOCHS, SampleIndex(0, 100, 127)), call(EPOCHS, SampleIndex(0, 127, 255))]),
+    "check_length": (base.check_length, [call(0), *over(call, 2**63)]),
+    "check_num_samples": (base.check_num_samples, [call(-1), *over(call, 2**63)]),
+    "check_in_epochs": (base.check_in_epochs, over(lambda n: call(SampleIndex(0, 100, 127), n))),
+    "padding_fraction": (padding_fraction, [call(EPOCHS, LENGTHS, batch_size=100, num_batches=100)]),
+    "first_divergence": (
+        first_divergence,
         [call(EPOCHS, EpochOrder(length=312, seed=7, num_samples=200), limit=255)],
     ),
-    "explain": (lookup.explain, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255)]),
-    "where": (lookup.where, [call(PIPELINE, SampleIndex(0, 100, 127), world_size=100)]),
-    "num_batches": (batches.num_batches, [call(PIPELINE)]),
-    "batch_at": (batches.batch_at, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255), call(PIPELINE, 1000)]),
-    "batch_from": (batches.batch_from, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 20_000), call(PIPELINE, -1)]),
-    "batch_stop": (batches.batch_stop, [call(PIPELINE, 100), call(PIPELINE, 127), *over(lambda n: call(PIPELINE, n))]),
-    "check_step": (batches.check_step, over(lambda n: call(PIPELINE, n))),
-    "rank_positions": (batches.rank_positions, over(lambda n: call(n, n + 100, rank=100, world_size=127))),
-    "sample_at": (batches.sample_at, over(lambda n: call(PIPELINE, n))),
-    "columns_at": (assembly.columns_at, [call(EPOCHS, [100, 127, 3]), call(EPOCHS, [200, 20_000])]),
+    "describe_batch": (lookup.describe_batch, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255)]),
+    "find_sample": (lookup.find_sample, [call(PIPELINE, SampleIndex(0, 100, 127), world_size=100)]),
+    "num_batches": (batch.num_batches, [call(PIPELINE)]),
+    "batch_at": (batch.batch_at, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255), call(PIPELINE, 1000)]),
+    "batch_from": (batch.batch_from, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 20_000), call(PIPELINE, -1)]),
+    "batch_stop": (batch.batch_stop, [call(PIPELINE, 100), call(PIPELINE, 127), *over(lambda n: call(PIPELINE, n))]),
+    "check_step": (batch.check_step, over(lambda n: call(PIPELINE, n))),
+    "rank_positions": (batch.rank_positions, over(lambda n: call(n, n + 100, rank=100, world_size=127))),
+    "sample_at": (batch.sample_at, over(lambda n: call(PIPELINE, n))),
     "read_sample": (
-        assembly.read_sample,
+        read.read_sample,
         [
             call(Source(LETTERS), SampleIndex(0, 0, 100)),
             call(Source(IdentityMultiEpochDatasetWrapper(LETTERS), index="epoch"), SampleIndex(0, 9, 100)),
         ],
     ),
-    "transform_sample": (assembly.transform_sample, over(lambda n: call(jitter, "x", seed=n, position=n))),
-    "transform_batch": (
-        assembly.transform_batch,
-        [call(keep_seeds, "x", seed=100, positions=[100, 127, 3])],
-    ),
-    "fetch": (reading.fetch, [call(LETTERS, [100, 127, 3]), call(np.arange(300), [5, 255]), call(TOKENS, [3, 1])]),
+    "transform_sample": (assemble.transform_sample, over(lambda n: call(jitter, "x", seed=n, position=n))),
+    "row_seeds": (assemble.row_seeds, over(lambda n: call(n, [n, 3]))),
+    "fetch": (read.fetch, [call(LETTERS, [100, 127, 3]), call(np.arange(300), [5, 255]), call(TOKENS, [3, 1])]),
     "loader": (loader, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=127, prefetch_factor=100, use=some)]),
     "batch_sampler": (batch_sampler, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=20_000, use=some)]),
     "PipelineLoader": (
@@ -401,9 +401,9 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         ][-1],
         [call(2), call(0)],
     ),
-    "Ragged": (Ragged, over(lambda n: call(torch.int16, padding_value=n))),
+    "RaggedField": (RaggedField, over(lambda n: call(torch.int16, padding_value=n))),
     "collate_fields": (
-        partial(collate_fields, fields={"ids": Ragged(torch.int64), "charge": Scalar(torch.float64)}),
+        partial(collate_fields, fields={"ids": RaggedField(torch.int64), "charge": ScalarField(torch.float64)}),
         [
             call(
                 [{"ids": [5, 100], "charge": 127}, {"ids": [7], "charge": 3}],
@@ -415,9 +415,16 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "mask_tokens": (
         partial(mask_tokens, TOKENS, TOKENS < 110, seeds=SEEDS),
         [
-            call(mask_id=1, random_ids=[100, 101, 102], special_ids=[3, 4], mask_prob=1, replace_prob=0, random_prob=1),
-            call(mask_id=1, random_ids=[100], mask_prob=0.3, replace_prob=0.7, random_prob=0.2),
-            call(mask_id=1, random_ids=[], random_prob=1),
+            call(
+                mask_id=1,
+                replacement_ids=[100, 101, 102],
+                special_ids=[3, 4],
+                mask_prob=1,
+                mask_replace_prob=0,
+                random_replace_prob=1,
+            ),
+            call(mask_id=1, replacement_ids=[100], mask_prob=0.3, mask_replace_prob=0.7, random_replace_prob=0.2),
+            call(mask_id=1, replacement_ids=[], random_replace_prob=1),
         ],
     ),
     "corrupt_spans": (
@@ -440,19 +447,29 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         ],
     ),
     "throughput": (throughput, [call(TOKENS < 110, 2), call(TOKENS < 110, 0.3), call(TOKENS < 110, 0)]),
-    "function_name": (record.function_name, [call(partial(jitter, 100)), call(partial(jitter, width=127))]),
-    "to_record": (record.to_record, [call((100, 127, {"a": 3}))]),
+    "function_name": (function_name, [call(partial(jitter, 100)), call(partial(jitter, width=127))]),
+    "write": (record_writing.write, [call((100, 127, 0.5, {"a": 3}))]),
 }
 """By name: the function, and calls of it."""
 
 WITHOUT_NUMBERS = {
-    # What functions answer with.
-    *("CorruptedSpans", "IntegerWeights", "LossSum", "MaskedTokens", "Message", "Place", "PlacedIndex"),
-    *("PlacedSample", "Rows", "Throughput"),
+    # Results of functions.
+    *(
+        "AliasTable",
+        "Interleaving",
+        "CorruptedSpans",
+        "IntegerWeights",
+        "LossSum",
+        "MaskedTokens",
+        "Message",
+        "SampleLocation",
+        "PositionedIndex",
+    ),
+    *("PositionedSample", "Rows", "Throughput"),
     # What holds what it is given, and does no arithmetic.
     *("EpochIndex", "read"),
     # Tensors, arrays and generators, or what other functions here hand over.
-    *("BatchWorkers", "assemble", "causal_labels", "collating_note", "get_seed_from_rng", "make_alias_table"),
+    *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),
     "token_cross_entropy",
 }
 """Public names whose annotations speak of numbers, and that take none of a user's."""
@@ -584,7 +601,7 @@ def test_every_public_function_that_takes_numbers_is_in_the_table() -> None:
 
 @attrs.frozen
 class Counted:
-    """An order of a user's own, with a NumPy integer for its end."""
+    """A user's own order, with a NumPy integer as its end."""
 
     base: EpochOrder
     num_samples: np.int16

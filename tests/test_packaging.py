@@ -51,7 +51,7 @@ assert not hasattr(bionemo, "__file__") or bionemo.__file__ is None
 order = bionemo.dependent.EpochOrder(length=3, seed=7, num_samples=3)
 print(version("bionemo-core"), version("bionemo-dependent"), [order.index_at(position).idx for position in range(3)])
 try:
-    import bionemo.examples.protein_mlm
+    import bionemo.examples.protein_mlm.program
 except ModuleNotFoundError as error:
     print(error)
 """

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.utils.random_utils import get_seed_from_rng, make_generator, split
+from bionemo.core.random import get_seed_from_rng, make_generator, split
 from bionemo.data import EpochOrder, Pipeline, Source, batch_at, mask_tokens, random_crop
 from bionemo.data.pipes import loader
-from bionemo.examples.protein_pipelines import collate, hide, make_pipelines
-from bionemo.examples.proteins import Protein, encode
+from bionemo.examples.protein_mlm.pipelines import collate, hide, make_pipelines
+from bionemo.examples.protein_mlm.proteins import Protein, encode
 
 
 def states() -> tuple:
@@ -32,7 +32,7 @@ def everything() -> list:
         batch_transform=hide,
     )
     ids = torch.arange(10, 20).reshape(2, 5)
-    masked = mask_tokens(ids, ids > 0, seeds=torch.tensor([1, 2]), mask_id=1, random_ids=range(10, 20))
+    masked = mask_tokens(ids, ids > 0, seeds=torch.tensor([1, 2]), mask_id=1, replacement_ids=range(10, 20))
     batches = [*loader(by_hand), batch_at(pipelines.train, 10**9), batch_at(pipelines.held_out, 0)]
     drawn = [torch.rand(2, generator=second).tolist(), get_seed_from_rng(np.random.default_rng(3))]
     return [[batch[name].tolist() for name in sorted(batch)] for batch in batches] + [masked.ids.tolist(), *drawn]

@@ -1,4 +1,4 @@
-"""The ground floor: what every bionemo package needs and no data set is known to."""
+"""The lowest layer: code that every bionemo package needs, and that knows nothing about data sets."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ __all__ = ["BIONEMO_CACHE_DIR"]
 
 
 def _cache_dir() -> Path:
+    """Return the folder that the environment variable names, or the platform's default."""
     chosen = os.environ.get("BIONEMO_CACHE_DIR")
     if not chosen:
         return platformdirs.user_cache_path("bionemo")
@@ -17,9 +18,9 @@ def _cache_dir() -> Path:
 
 
 BIONEMO_CACHE_DIR: Final[Path] = _cache_dir()
-"""Folder for what bionemo packages download or derive.
+"""Folder for files that bionemo packages download or compute.
 
-The environment variable of this name where it is set and not empty (a leading `~` is the home folder), else the
-platform's user cache folder for `bionemo`. Read once, on import; the folder itself is made by whoever writes to it
-first.
+The value of the environment variable of the same name if it is set and not empty (a leading `~` is the home folder),
+otherwise the platform's user cache folder for `bionemo`. The variable is read once, on import. Importing doesn't create
+the folder; code that writes to it does.
 """

@@ -11,16 +11,15 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from bionemo.core.utils.checks import check_int
-from bionemo.data.lookup import explain, first_difference, where
-from bionemo.data.order import SampleIndex
-from bionemo.data.pipeline import Pipeline
-from bionemo.data.record import record_differences
-from bionemo.data.restore import from_record
+from bionemo.core.checks import check_int
+from bionemo.data.orders.order import SampleIndex
+from bionemo.data.pipeline.lookup import describe_batch, find_sample, first_divergence
+from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.pipeline.record import order_from_spec, record_differences
 
 __all__ = ["main"]
 
-_FILE = "JSON of pipeline_record(pipeline), or of a loader's state_dict()"
+_FILE = "JSON of pipeline_spec(pipeline), or of a loader's state_dict()"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -32,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         "--arrays",
         type=Path,
         metavar="FILE.npz",
-        help="for more than 64 weights: what large_arrays gave, saved by numpy.savez",
+        help="for more than 64 weights: what external_arrays gave, saved by numpy.savez",
     )
 
     command = commands.add_parser("explain", parents=[shared], help="what the batch of a step reads")
@@ -66,7 +65,7 @@ def _read_record(path: Path) -> Mapping[str, Any]:
         raise ValueError(message) from error
     if isinstance(record, dict):
         record = record.get("pipeline", record)
-    needed = ("algorithm", "order", "seed", "lengths", "batch_size", "tail")
+    needed = ("algorithm", "order", "seed", "lengths", "batch_size", "drop_last")
     if not isinstance(record, dict) or any(name not in record for name in needed):
         message = f"{path} must hold the record of a pipeline, with {', '.join(needed)}."
         raise ValueError(message)
@@ -88,17 +87,17 @@ def _restore(record: Mapping[str, Any], arrays: Path | None) -> Pipeline[Any]:
         raise TypeError(message)
     lengths = [check_int(length, name="lengths") for length in record["lengths"]]
     return Pipeline(
-        order=from_record(record, arrays=loaded),
+        order=order_from_spec(record, arrays=loaded),
         sources=tuple(map(range, lengths)),
         batch_size=record["batch_size"],
         seed=record["seed"],
-        tail=record["tail"],
+        drop_last=record["drop_last"],
     )
 
 
 def _explain(options: argparse.Namespace) -> tuple[Any, str]:
     pipeline = _restore(_read_record(options.file), options.arrays)
-    rows = explain(pipeline, options.step, options.rank, options.world_size)
+    rows = describe_batch(pipeline, options.step, options.rank, options.world_size)
     cells = [("position", "source", "epoch", "idx"), *(tuple(map(str, row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
@@ -108,7 +107,7 @@ def _explain(options: argparse.Namespace) -> tuple[Any, str]:
 def _where(options: argparse.Namespace) -> tuple[Any, str]:
     pipeline = _restore(_read_record(options.file), options.arrays)
     index = SampleIndex(options.source, options.epoch, options.sample)
-    place = where(pipeline, index, world_size=options.world_size)._asdict()
+    place = find_sample(pipeline, index, world_size=options.world_size)._asdict()
     return place, "\n".join(f"{name:8}  {value}" for name, value in place.items())
 
 
@@ -116,7 +115,7 @@ def _diff(options: argparse.Namespace) -> tuple[Any, str]:
     records = [_read_record(options.file), _read_record(options.other)]
     differences = record_differences(*records)
     one, two = (_restore(record, options.arrays).order for record in records)
-    position = first_difference(one, two, limit=options.limit)
+    position = first_divergence(one, two, limit=options.limit)
     lines = [f"{name}: {before!r} -> {after!r}" for name, (before, after) in differences.items()] or [
         "no field differs"
     ]

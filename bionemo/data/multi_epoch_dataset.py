@@ -1,19 +1,20 @@
-"""Data sets that go through another epoch after epoch: a thin face of `EpochOrder` for code that wants a data set."""
+"""Data sets of several epochs of another data set: thin wrappers of `EpochOrder`, for code that needs a data set."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import attrs
 from torch.utils.data import Dataset
 
-from bionemo.core.utils.checks import AnyInt, check_int, check_seed
-from bionemo.data.epoch_order import EpochOrder
-from bionemo.data.indexing import by_position, check_by_epoch, check_by_position, speaks_for
-from bionemo.data.order import index_at, indices_at
-from bionemo.data.order_base import check_num_samples
-from bionemo.data.reading import fetch
+from bionemo.core.checks import AnyInt, check_bool, check_int, check_seed
+from bionemo.data.orders.base import check_num_samples
+from bionemo.data.orders.epoch import EpochOrder
+from bionemo.data.orders.order import index_at
+from bionemo.data.pipeline.dataset import EpochIndex, SizedDataset, check_not_empty
+from bionemo.data.pipeline.indexing import by_position, check_by_epoch, check_by_position, speaks_for
+from bionemo.data.pipeline.read import fetch
 
 __all__ = [
     "EpochIndex",
@@ -23,30 +24,9 @@ __all__ = [
     "MultiEpochDatasetResampler",
     "MultiEpochDatasetWrapper",
     "SizedDataset",
-    "check_not_empty",
 ]
 
 Sample = TypeVar("Sample", covariant=True)  # noqa: PLC0105 - the name is the noun
-
-
-class EpochIndex(NamedTuple):
-    """A place within one of many passes through a data set: the pass, and the place in the data set."""
-
-    epoch: int
-    idx: int
-
-
-@runtime_checkable
-class SizedDataset(Protocol[Sample]):
-    """A data set of known length with random access by integer."""
-
-    def __getitem__(self, index: int, /) -> Sample:
-        """Return the sample at `index`."""
-        ...
-
-    def __len__(self) -> int:
-        """Return how many samples there are."""
-        ...
 
 
 @runtime_checkable
@@ -54,26 +34,12 @@ class MultiEpochDataset(Protocol[Sample]):
     """A data set whose samples may differ by epoch: indexed by `EpochIndex`."""
 
     def __getitem__(self, index: EpochIndex, /) -> Sample:
-        """Return the sample of a place in an epoch."""
+        """Return the sample at an index in an epoch."""
         ...
 
     def __len__(self) -> int:
-        """Return how many samples one epoch has."""
+        """Return the number of samples per epoch."""
         ...
-
-
-def check_not_empty(dataset: SizedDataset[Any] | MultiEpochDataset[Any], /) -> None:
-    """Check that a data set has a sample to give.
-
-    Raises:
-        ValueError: if it has none.
-
-    Example:
-        >>> check_not_empty("abc")
-    """
-    if not len(dataset):
-        message = "dataset must hold at least one sample, got len(dataset)=0."
-        raise ValueError(message)
 
 
 def _check_num_epochs(num_epochs: AnyInt | None) -> int | None:
@@ -91,17 +57,17 @@ def _check_by_epoch(_: object, __: "attrs.Attribute[Any]", dataset: object) -> N
 
 @attrs.frozen(repr=False)
 class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
-    """A data set of several epochs of another, each freshly shuffled.
+    """A data set of several epochs of another, each in a different shuffled order.
 
-    Law: sample `i` is `dataset[EpochIndex(epoch, idx)]` with the epoch and idx that stand at position `i` of
+    Law: sample `i` is `dataset[EpochIndex(epoch, idx)]` with the epoch and idx at position `i` of
     `EpochOrder(length=len(dataset), seed=seed, num_samples=num_samples, shuffle=shuffle)`, on every call and in every
     process.
 
     Args:
-        dataset: indexed by `EpochIndex`; wrap one that is indexed by ints in `IdentityMultiEpochDatasetWrapper`.
-        num_epochs: how many epochs, at least 1; to be read afterwards, the last one counted also if cut.
-        num_samples: how many samples, instead of `num_epochs`; to be read afterwards. With neither, one epoch.
-        shuffle: False keeps each epoch in the data set's own sequence.
+        dataset: indexed by `EpochIndex`; wrap a data set that is indexed by ints in `IdentityMultiEpochDatasetWrapper`.
+        num_epochs: number of epochs, at least 1. As an attribute it includes an incomplete last epoch.
+        num_samples: number of samples, instead of `num_epochs`. With neither, one epoch.
+        shuffle: whether to shuffle each epoch; if False, each is in the data set's own order.
         seed: 0..2**63-1.
 
     Raises:
@@ -118,7 +84,7 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
     dataset: MultiEpochDataset[Sample] = attrs.field(eq=id, validator=_check_by_epoch)
     _num_epochs: int | None = attrs.field(default=None, converter=_check_num_epochs, alias="num_epochs")
     _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
-    shuffle: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    shuffle: bool = attrs.field(default=True, validator=check_bool)
     seed: int = attrs.field(default=42, converter=check_seed)
 
     def __attrs_post_init__(self) -> None:
@@ -126,21 +92,21 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
         if self._num_epochs is not None and self._num_samples is not None:
             message = "Only one of num_epochs and num_samples should be provided."
             raise ValueError(message)
-        self.order  # noqa: B018 - where there are too many samples to count, this says so
+        self.order  # noqa: B018 - raises if there are too many samples for an order
 
     @property
     def num_epochs(self) -> int:
-        """How many epochs there are, the last one counted also if cut."""
+        """Number of epochs, including an incomplete last one."""
         return -(-len(self) // len(self.dataset))
 
     @property
     def num_samples(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
         return len(self)
 
     @cached_property
     def order(self) -> EpochOrder:
-        """Which epoch and place stand at each index."""
+        """The order of the samples: which epoch and index in the data set come at each index."""
         length = len(self.dataset)
         num_samples = (self._num_epochs or 1) * length if self._num_samples is None else self._num_samples
         return EpochOrder(length=length, seed=self.seed, num_samples=num_samples, shuffle=self.shuffle)
@@ -149,7 +115,7 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
         return len(self.order)
 
     def __getitem__(self, index: AnyInt) -> Sample:
-        """Return a sample.
+        """Return the sample at an index.
 
         Raises:
             IndexError: if the index isn't in `0..len-1`.
@@ -158,26 +124,27 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
         return self.dataset[EpochIndex(epoch, idx)]
 
     def __getitems__(self, indices: Sequence[AnyInt]) -> list[Sample]:
-        """Return many samples, their places worked out at once; one by one where a subclass overrides `[...]`."""
+        """Return the samples at some indices, looked up at once, or one by one if a subclass overrides `[...]`."""
         if not speaks_for(type(self)):
             return [self[index] for index in indices]
-        return list(fetch(self.dataset, [EpochIndex(epoch, idx) for _, epoch, idx in indices_at(self.order, indices)]))
+        _, epochs, idxs = (part.tolist() for part in index_at(self.order, indices))
+        return list(fetch(self.dataset, list(map(EpochIndex, epochs, idxs))))
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
-        kept = f"shuffle={self.shuffle}, seed={self.seed}"
-        return f"{type(self).__name__}(dataset={self.dataset!r}, num_samples={self.num_samples}, {kept})"
+        options = f"num_samples={self.num_samples}, shuffle={self.shuffle}, seed={self.seed}"
+        return f"{type(self).__name__}(dataset={self.dataset!r}, {options})"
 
 
 @attrs.frozen
 class MultiEpochDatasetWrapper(Dataset[Sample], ABC, Generic[Sample]):
-    """A data set indexed by `EpochIndex`, over one that is indexed by ints: for transforms that differ by epoch.
+    """A data set indexed by `EpochIndex`, over one that is indexed by ints: for transforms that depend on the epoch.
 
-    Write `apply_transform` in a class of your own; one with fields of its own is decorated with `@attrs.frozen`. What
-    it draws, it draws from `make_generator(seed, index.epoch, index.idx)`: then a sample is the same in any order,
-    process and worker.
+    Subclass it and define `apply_transform`; decorate a subclass that adds fields with `@attrs.frozen`. Draw random
+    numbers from `make_generator(seed, index.epoch, index.idx)`, so that a sample is the same in any order, process and
+    worker.
 
     Args:
         dataset: indexed by ints; a Series or DataFrame of pandas is read by position.
@@ -197,17 +164,17 @@ class MultiEpochDatasetWrapper(Dataset[Sample], ABC, Generic[Sample]):
 
     @abstractmethod
     def apply_transform(self, sample: Any, index: EpochIndex) -> Sample:
-        """Return the sample as it is in the epoch of its index."""
+        """Return the transformed sample of an epoch."""
 
     def __getitem__(self, index: EpochIndex) -> Sample:
         return self.apply_transform(by_position(self.dataset)[index.idx], index)
 
     def __getitems__(self, indices: Sequence[EpochIndex]) -> list[Sample]:
-        """Return many samples, fetched at once if the data set can; one by one where a subclass overrides `[...]`."""
+        """Return the samples at some indices, read at once, or one by one if a subclass overrides `[...]`."""
         if not speaks_for(type(self)):
             return [self[index] for index in indices]
         samples = fetch(self.dataset, [index.idx for index in indices])
-        return [self.apply_transform(*place) for place in zip(samples, indices, strict=True)]
+        return [self.apply_transform(sample, index) for sample, index in zip(samples, indices, strict=True)]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -223,6 +190,6 @@ class IdentityMultiEpochDatasetWrapper(MultiEpochDatasetWrapper[Sample]):
     """
 
     def apply_transform(self, sample: Any, index: EpochIndex) -> Sample:
-        """Return the sample as it is."""
+        """Return the sample unchanged."""
         unchanged: Sample = sample
         return unchanged

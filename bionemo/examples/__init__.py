@@ -1,7 +1,1 @@
-"""Programs to run and to learn from: `python -m bionemo.examples.protein_mlm`."""
-
-from importlib.util import find_spec
-
-if find_spec("Bio") is None or find_spec("matplotlib") is None:
-    _message = "the examples need Biopython and matplotlib: pip install 'bionemo-core[demo]'"
-    raise ModuleNotFoundError(_message)
+"""Programs to run and to copy: `minimal`, `protein_mlm` and `protein_gpt_megatron`."""

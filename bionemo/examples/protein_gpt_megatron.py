@@ -1,4 +1,4 @@
-"""Train a small causal language model of proteins, megatron-core's GPT, each layer shared by two processes."""
+"""Train a small causal language model of proteins: megatron-core's GPT, each layer split over two processes."""
 
 import os
 import sys
@@ -18,37 +18,37 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from bionemo.adapters.megatron import (
-    GPTConfig,
-    TransformerRecord,
-    data_parallel_place,
+    MegatronGPTConfig,
+    TransformerSizes,
     forward_step,
-    micro_batches,
+    iter_micro_batches,
     model_parallel,
+    rank_and_world_size,
 )
 from bionemo.core.model.config import build_model
-from bionemo.core.model.loss import IGNORED_LABEL
-from bionemo.core.utils.random_utils import make_generator, seed_from_generator, split
-from bionemo.data import causal_labels
+from bionemo.core.model.loss import IGNORE_INDEX
+from bionemo.core.random import make_generator, seed_from_generator, split
+from bionemo.data import next_token_labels
 from bionemo.data.pipes import loader
-from bionemo.examples.bad_input import BadInputError
-from bionemo.examples.command_line import INTERRUPTED, Parser, integer
-from bionemo.examples.protein_pipelines import make_pipelines, unigram_entropy
-from bionemo.examples.proteins import AMINO_ACID_IDS, VOCABULARY, embedded_proteins
+from bionemo.examples.protein_mlm.bad_input import BadInputError
+from bionemo.examples.protein_mlm.command_line import INTERRUPTED, Parser, integer
+from bionemo.examples.protein_mlm.pipelines import make_pipelines, unigram_entropy
+from bionemo.examples.protein_mlm.proteins import AMINO_ACID_IDS, VOCABULARY, embedded_proteins
 
 __all__ = ["main", "residue_labels"]
 
-CONFIG: Final = GPTConfig(
-    transformer=TransformerRecord(num_layers=2, hidden_size=64, num_attention_heads=4),
-    vocabulary_size=len(VOCABULARY),
+CONFIG: Final = MegatronGPTConfig(
+    transformer=TransformerSizes(num_layers=2, hidden_size=64, num_attention_heads=4),
+    vocab_size=len(VOCABULARY),
     max_length=128,
 )
 
 
 def residue_labels(batch: Mapping[str, Tensor], *, seeds: Tensor) -> dict[str, Tensor]:  # noqa: ARG001 - no draws
-    """Return a batch with the next residue as each token's label, and none where that is no standard amino acid."""
-    labels = causal_labels(batch["ids"], batch["mask"])
+    """Return a batch with each token's next residue as its label, if that is a standard amino acid."""
+    labels = next_token_labels(batch["ids"], batch["mask"])
     is_residue = torch.isin(labels, torch.tensor(AMINO_ACID_IDS, device=labels.device))
-    return {**batch, "labels": labels.where(is_residue, IGNORED_LABEL)}
+    return {**batch, "labels": labels.where(is_residue, IGNORE_INDEX)}
 
 
 def _train(*, steps: int, seed: int) -> None:
@@ -61,7 +61,7 @@ def _train(*, steps: int, seed: int) -> None:
     step_func = partial(
         forward_step, loss=CONFIG.get_loss_reduction_class()(), seed=seed_from_generator(step_generator)
     )
-    batches = micro_batches(loader(pipeline, *data_parallel_place(), batches_per_epoch=steps))
+    batches = iter_micro_batches(loader(pipeline, *rank_and_world_size(), batches_per_epoch=steps))
     processes = torch.distributed.get_world_size()
     torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))
     say = print if torch.distributed.get_rank() == 0 else lambda *_, **__: None
@@ -81,25 +81,27 @@ def _train(*, steps: int, seed: int) -> None:
         recent = [*recent[-24:], float(loss.detach())]
         if number == 1 or number % 25 == 0 or number == steps:
             say(f"{number:5}  {sum(recent) / len(recent):.3f}", flush=True)
-    entropy = unigram_entropy(pipeline.sources[0].dataset[place] for place in range(len(pipeline.sources[0].dataset)))
-    say(f"nats a residue, mean of up to 25 steps; to know how common each amino acid is gives {entropy:.3f}")
+    entropy = unigram_entropy(pipeline.sources[0].dataset[idx] for idx in range(len(pipeline.sources[0].dataset)))
+    say(f"nats per residue, mean of up to 25 steps; amino-acid frequencies alone give {entropy:.3f}")
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
     parser = Parser(prog="python -m bionemo.examples.protein_gpt_megatron", description=__doc__)
-    for name, usual, text in (("steps", 200, "optimizer steps"), ("seed", 42, "of all that is random")):
+    for name, usual, text in (("steps", 200, "number of optimizer steps"), ("seed", 42, "seed of all randomness")):
         number = partial(integer, name=name)
         parser.add_argument(f"--{name}", metavar="N", type=number, default=usual, help=f"{text} (default: {usual})")
-    parser.add_argument("--processes", type=int, choices=(1, 2), default=2, help="share each layer (default: 2)")
+    parser.add_argument(
+        "--processes", type=int, choices=(1, 2), default=2, help="processes that share each layer (default: 2)"
+    )
     options = parser.parse_args(arguments)
     if find_spec("megatron") is None:
-        message = "megatron-core isn't there: pip install 'bionemo-core[megatron]'"
+        message = "megatron-core isn't installed: pip install 'bionemo-core[megatron]'"
         raise BadInputError(message)
     return options
 
 
 def _start_processes(number: int, arguments: Sequence[str]) -> int:
-    """Start this program again as torchrun does it, and return its exit code."""
+    """Start this program in several processes, as torchrun does, and return its exit code."""
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -112,7 +114,7 @@ def _start_processes(number: int, arguments: Sequence[str]) -> int:
     try:
         elastic_launch(config, sys.executable)("-m", "bionemo.examples.protein_gpt_megatron", *arguments)
     except SignalException as signalled:
-        return 128 + int(signalled.sigval)  # as shells count
+        return 128 + int(signalled.sigval)  # the exit code of a shell
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         ended = f"ended by {failure.signal_name()}" if failure.exitcode < 0 else f"failed with code {failure.exitcode}"
@@ -122,10 +124,10 @@ def _start_processes(number: int, arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code: 0; 1 if a process failed; 2 for unusable input; 130 for Ctrl-C.
+    """Run the program and return its exit code: 0; 1 if a process failed; 2 for invalid input; 130 for Ctrl-C.
 
     Args:
-        arguments: the command line behind the program's name; that of the process by default.
+        arguments: the command line after the program's name; that of this process by default.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -133,10 +135,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not torch.distributed.is_torchelastic_launched() and options.processes > 1:
             return _start_processes(options.processes, given)
         if int(os.environ.get("WORLD_SIZE", "1")) != options.processes:
-            message = f"--processes must be as many as torchrun started, got {options.processes}. Leave torchrun out."
+            message = (
+                f"--processes must be the number that torchrun started, got {options.processes}. Run without torchrun."
+            )
             raise BadInputError(message)  # noqa: TRY301
         with model_parallel(tensor_model_parallel_size=options.processes), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*CUDA_DEVICE_MAX_CONNECTIONS")  # advice for GPUs
+            warnings.filterwarnings("ignore", ".*CUDA_DEVICE_MAX_CONNECTIONS")  # advice for GPUs only
             _train(steps=options.steps, seed=options.seed)
     except BadInputError as error:
         print(f"protein_gpt_megatron: {error}", file=sys.stderr)

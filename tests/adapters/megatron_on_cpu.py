@@ -1,4 +1,4 @@
-"""Where megatron-core names "cuda", take the CPU: for its schedules, gradients and checkpoints, in tests alone."""
+"""Replace "cuda" by the CPU inside megatron-core, so that tests can run its schedules, buffers and checkpoints."""
 
 import runpy
 import sys
@@ -33,7 +33,7 @@ def megatron_on_cpu() -> Iterator[None]:
         yield
 
 
-if __name__ == "__main__":  # as `python -m`: python megatron_on_cpu.py MODULE ARGUMENTS...
+if __name__ == "__main__":  # like `python -m`: python megatron_on_cpu.py MODULE ARGUMENTS...
     sys.argv = sys.argv[1:]
     with megatron_on_cpu():
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

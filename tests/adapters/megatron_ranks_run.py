@@ -1,4 +1,4 @@
-"""Run by test_megatron_ranks.py under torchrun: goes through runs, and writes what each rank found."""
+"""Program that test_megatron_ranks.py starts under torchrun: it trains, and writes the results of each rank."""
 
 import json
 import sys
@@ -11,12 +11,12 @@ from tests.adapters.megatron_training import train
 
 
 def main(runs: str, folder: str) -> None:
-    """Take runs as JSON: the arguments of `train` by name."""
+    """Train once per entry of `runs`, a JSON object from a name to the arguments of `train`."""
     torch.distributed.init_process_group("gloo")
     with megatron_on_cpu():
         for name, arguments in json.loads(runs).items():
-            found = train(**arguments)
-            Path(folder, f"{name} {torch.distributed.get_rank()}.json").write_text(json.dumps(found))
+            result = train(**arguments)
+            Path(folder, f"{name} {torch.distributed.get_rank()}.json").write_text(json.dumps(result))
     torch.distributed.destroy_process_group()
 
 

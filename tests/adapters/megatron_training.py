@@ -1,4 +1,4 @@
-"""Training by megatron-core's own schedules, gradient buffers, optimizers and checkpoints."""
+"""Training with megatron-core's own schedules, gradient buffers, optimizers and checkpoints."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -10,38 +10,49 @@ import torch.distributed
 from torch import Tensor
 
 from bionemo.adapters.megatron import (
-    BertConfig,
-    GPTConfig,
+    MegatronBertConfig,
+    MegatronGPTConfig,
     MicroBatch,
-    TransformerRecord,
-    cut_micro_batches,
-    data_parallel_place,
+    TransformerSizes,
     forward_step,
+    iter_micro_batches,
     mean_reports,
-    micro_batches,
     model_parallel,
+    rank_and_world_size,
+    split_into_micro_batches,
 )
 from bionemo.core.model.config import build_model
-from bionemo.core.utils.random_utils import integers_at, make_generator
-from bionemo.data import EpochOrder, Pipeline, Ragged, Scalar, Source, causal_labels, collate_fields, mask_tokens
+from bionemo.core.random import integers_at, make_generator
+from bionemo.data import (
+    EpochOrder,
+    Pipeline,
+    RaggedField,
+    ScalarField,
+    Source,
+    collate_fields,
+    mask_tokens,
+    next_token_labels,
+)
 from bionemo.data.pipes import loader
 
-VOCABULARY_SIZE, MAX_LENGTH = 32, 20
-KINDS = {"gpt": GPTConfig, "bert": BertConfig}
+VOCAB_SIZE, MAX_LENGTH = 32, 20
+KINDS = {"gpt": MegatronGPTConfig, "bert": MegatronBertConfig}
 
 
 def as_sample(row: int, *, generator: torch.Generator) -> dict[str, Any]:
-    """Return a row of 1 to 19 tokens, which climb by steps of 1 or 2."""
+    """Return a row of 1 to 19 tokens, each 1 or 2 above the one before it."""
     steps = integers_at(row, torch.arange(integers_at(7, row, 19) + 1), 2) + 1
     return {"row": row, "ids": 2 + steps.cumsum(0) % 30}
 
 
 def label_next(batch: Mapping[str, Tensor], *, seeds: Tensor) -> dict[str, Tensor]:
-    return {**batch, "labels": causal_labels(batch["ids"], batch["mask"])}
+    return {**batch, "labels": next_token_labels(batch["ids"], batch["mask"])}
 
 
 def hide(batch: Mapping[str, Tensor], *, seeds: Tensor) -> dict[str, Tensor]:
-    masked = mask_tokens(batch["ids"], batch["mask"], seeds=seeds, mask_id=1, random_ids=range(2, 32), mask_prob=0.4)
+    masked = mask_tokens(
+        batch["ids"], batch["mask"], seeds=seeds, mask_id=1, replacement_ids=range(2, 32), mask_prob=0.4
+    )
     return {**batch, "ids": masked.ids, "labels": masked.labels}
 
 
@@ -52,20 +63,22 @@ def make_pipeline(kind: str = "gpt") -> Pipeline:
         batch_size=8,
         seed=2,
         collate=partial(
-            collate_fields, fields={"ids": Ragged(torch.int64), "row": Scalar(torch.int64)}, padding_len=MAX_LENGTH
+            collate_fields,
+            fields={"ids": RaggedField(torch.int64), "row": ScalarField(torch.int64)},
+            padding_len=MAX_LENGTH,
         ),
         batch_transform={"gpt": label_next, "bert": hide}[kind],
     )
 
 
-def make_config(kind: str = "gpt", dropout: float = 0.1, **fields: Any) -> GPTConfig | BertConfig:
-    sizes = TransformerRecord(
+def make_config(kind: str = "gpt", dropout: float = 0.1, **fields: Any) -> MegatronGPTConfig | MegatronBertConfig:
+    sizes = TransformerSizes(
         num_layers=2, hidden_size=32, num_attention_heads=4, hidden_dropout=dropout, attention_dropout=dropout
     )
-    return KINDS[kind](transformer=sizes, vocabulary_size=VOCABULARY_SIZE, max_length=MAX_LENGTH, **fields)
+    return KINDS[kind](transformer=sizes, vocab_size=VOCAB_SIZE, max_length=MAX_LENGTH, **fields)
 
 
-def recorded(batches: Iterator[MicroBatch], rows: list[list[int]]) -> Iterator[MicroBatch]:
+def record_rows(batches: Iterator[MicroBatch], rows: list[list[int]]) -> Iterator[MicroBatch]:
     for micro_batch in batches:
         rows.append(micro_batch.batch["row"].tolist())
         yield micro_batch
@@ -88,7 +101,7 @@ def train(
     layer_spec: Any = None,
     optimizer_options: Mapping[str, Any] = {},
 ) -> dict[str, list]:
-    """Return the loss of each step, on all ranks together, and the rows of this rank's micro-batches."""
+    """Return the loss of each step over all ranks, the rows of this rank's micro-batches, and some weights."""
     with model_parallel(backend=backend, **sizes):
         from megatron.core import dist_checkpointing, parallel_state
         from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
@@ -107,7 +120,7 @@ def train(
         ddp = DistributedDataParallelConfig(use_distributed_optimizer=is_sharded)
         model = DistributedDataParallel(model.config, ddp, model)
         optimizer = get_megatron_optimizer(OptimizerConfig(**options), [model])
-        batches = loader(cut_micro_batches(make_pipeline(kind), num_micro_batches), *data_parallel_place())
+        batches = loader(split_into_micro_batches(make_pipeline(kind), num_micro_batches), *rank_and_world_size())
 
         def state(*, is_loading: bool) -> dict[str, Any]:
             sharded = model.module.sharded_state_dict()
@@ -122,7 +135,7 @@ def train(
         step_func = partial(forward_step, loss=config.get_loss_reduction_class()(), seed=7)
         rows: list[list[int]] = []
         losses: list[float] = []
-        iterator = recorded(micro_batches(batches, device=device), rows)
+        iterator = record_rows(iter_micro_batches(batches, device=device), rows)
         for step in range(steps):
             if step == save_at:
                 Path(checkpoint).mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
-"""A Lightning run as a job of a scheduler: it sleeps in each batch, notes what it trained, and ends with its weights.
+"""A Lightning run as a scheduler's job: it sleeps in each batch, logs the batches, and saves its weights at the end.
 
-Arguments: the folder of the run, and the file that each batch's number and samples are added to.
+Arguments: the folder of the run, and the file to which each batch's rank, number and samples are appended.
 """
 
 import json
@@ -12,18 +12,18 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback
 
-from tests.adapters.lives import Setup, make_data, make_trainer
+from tests.adapters.stopped_runs import Setup, make_data, make_trainer
 from tests.adapters.trainers import make_module
 
 
 class Log(Callback):
-    """Notes each batch that was begun."""
+    """Logs each batch that begins."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def on_after_backward(self, trainer, pl_module) -> None:
-        time.sleep(0.02)  # most signals come within a batch
+        time.sleep(0.02)  # so that most signals arrive within a batch
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         number = trainer.fit_loop.epoch_loop.total_batch_idx

@@ -1,4 +1,4 @@
-"""Checkpoints of real trainers, damaged in every way: they load as they were written, or not at all."""
+"""Checkpoints of real trainers: damaged in any way, they are refused before anything is loaded."""
 
 import hashlib
 import io
@@ -35,15 +35,15 @@ def trained(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def by_default(trained: Path, tmp_path_factory) -> Path:
-    """The last of them, as Lightning's default plugin writes it."""
-    path = tmp_path_factory.mktemp("by_default") / "a.ckpt"
+def default_checkpoint(trained: Path, tmp_path_factory) -> Path:
+    """The last of these checkpoints, as Lightning's default plugin writes it."""
+    path = tmp_path_factory.mktemp("default_checkpoint") / "a.ckpt"
     TorchCheckpointIO().save_checkpoint(AtomicCheckpointIO().load_checkpoint(trained / "step=3.ckpt"), path)
     return path
 
 
 def is_equal(one: object, two: object) -> bool:
-    """Compare what two checkpoints hold, tensor by tensor."""
+    """Return whether two checkpoints hold equal tensors and values."""
     if isinstance(one, torch.Tensor):
         return isinstance(two, torch.Tensor) and torch.equal(one, two)
     if isinstance(one, dict):
@@ -54,13 +54,13 @@ def is_equal(one: object, two: object) -> bool:
 
 
 def damage(whole: bytes, older: bytes, draw: random.Random) -> bytes:
-    """Return a checkpoint with one random damage."""
+    """Return a checkpoint's bytes with one random damage."""
     size = draw.choice((512, 4096))
     start, end, length = draw.randrange(len(whole)), len(whole), draw.randint(1, 9000)
     first, second = sorted(draw.randrange(-(-end // size)) * size for _ in range(2))
     block, other = whole[first : first + size], whole[second : second + size]
     damages = (
-        lambda: flipped(whole, draw.randrange(8 * end)),
+        lambda: flip_bit(whole, draw.randrange(8 * end)),
         lambda: whole[:first] + bytes(len(block)) + whole[first + size :],
         lambda: whole[:start] + draw.randbytes(len(whole[start : start + size])) + whole[start + size :],
         lambda: whole[:start],
@@ -72,14 +72,14 @@ def damage(whole: bytes, older: bytes, draw: random.Random) -> bytes:
     return draw.choice(damages)()
 
 
-def flipped(whole: bytes, bit: int) -> bytes:
+def flip_bit(whole: bytes, bit: int) -> bytes:
     content = bytearray(whole)
     content[bit // 8] ^= 1 << bit % 8
     return bytes(content)
 
 
-def outcomes(trained: Path, folder: Path, number: int, whole: bytes | None = None) -> Counter[str]:
-    """Count what comes of loading `number` damaged checkpoints."""
+def count_outcomes(trained: Path, folder: Path, number: int, whole: bytes | None = None) -> Counter[str]:
+    """Return the number of times that each outcome occurs when `number` damaged checkpoints are loaded."""
     draw, counts = random.Random(5), Counter()
     whole = whole or (trained / "step=3.ckpt").read_bytes()
     older = (trained / "step=2.ckpt").read_bytes()
@@ -88,7 +88,7 @@ def outcomes(trained: Path, folder: Path, number: int, whole: bytes | None = Non
     path, sound = folder / "damaged.ckpt", torch.load(io.BytesIO(whole), weights_only=True)
     while counts.total() < number:
         content = damage(whole, older, draw)
-        if content == whole:  # none
+        if content == whole:  # the damage changed nothing
             continue
         path.write_bytes(content)
         try:
@@ -98,45 +98,45 @@ def outcomes(trained: Path, folder: Path, number: int, whole: bytes | None = Non
                 text in str(error) for text in (str(path), f"{len(content):,} bytes", f"from '{folder / 'good.ckpt'}'")
             )
             counts["refused" if is_clear else f"unclear: {error}"] += 1
-        except Exception as error:  # noqa: BLE001 - it is counted
+        except Exception as error:  # noqa: BLE001 - every outcome is counted
             counts[repr(error)] += 1
         else:
             counts["loaded the same" if is_equal(loaded, sound) else "loaded other weights"] += 1
     return counts
 
 
-def test_some_damages_are_refused(trained: Path, tmp_path: Path) -> None:
-    assert outcomes(trained, tmp_path, 400) == {"refused": 400}
+def test_four_hundred_damaged_checkpoints_are_refused(trained: Path, tmp_path: Path) -> None:
+    assert count_outcomes(trained, tmp_path, 400) == {"refused": 400}
 
 
 @pytest.mark.slow
-def test_ten_thousand_damages_are_refused(trained: Path, tmp_path: Path) -> None:
-    assert outcomes(trained, tmp_path, 10_000) == {"refused": 10_000}
+def test_ten_thousand_damaged_checkpoints_are_refused(trained: Path, tmp_path: Path) -> None:
+    assert count_outcomes(trained, tmp_path, 10_000) == {"refused": 10_000}
 
 
-def test_damages_of_lightnings_own_checkpoints_never_load_as_other_weights(
-    trained: Path, by_default: Path, tmp_path: Path
+def test_damaged_checkpoints_of_lightnings_default_plugin_never_load_other_weights(
+    trained: Path, default_checkpoint: Path, tmp_path: Path
 ) -> None:
-    counts = outcomes(trained, tmp_path, 400, by_default.read_bytes())
+    counts = count_outcomes(trained, tmp_path, 400, default_checkpoint.read_bytes())
     assert counts.keys() <= {"refused", "loaded the same"}
     assert counts["refused"] > 350
 
 
-def test_damages_of_the_digest_itself_are_refused(trained: Path, tmp_path: Path) -> None:
+def test_damage_to_the_digest_itself_is_refused(trained: Path, tmp_path: Path) -> None:
     whole, path = (trained / "step=3.ckpt").read_bytes(), tmp_path / "a.ckpt"
     size = len(whole)
-    damaged = [flipped(whole, bit) for bit in range(8 * (size - END), 8 * size)]
+    damaged = [flip_bit(whole, bit) for bit in range(8 * (size - END), 8 * size)]
     damaged += [whole[:-cut] for cut in range(1, END + 2)]
     damaged += [whole[:-END] + bytes(END), whole[:-END] + bytes(22) + whole[-COMMENT:]]
     damaged += [whole[:-COMMENT] + b"sha256:" + b"0" * 64, whole[:-COMMENT] + whole[-64:].upper(), whole + whole]
     for content in damaged:
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="path must be that of a whole checkpoint"):
+        with pytest.raises(ValueError, match="path must be a whole checkpoint"):
             check_checkpoint(path)
 
 
 def test_a_checkpoint_that_lost_its_digest_is_still_checked(trained: Path, tmp_path: Path) -> None:
-    """Two damages at once, the comment and its length: the archive's CRCs are left."""
+    """Both the comment and its length are gone: the archive's CRCs remain."""
     content = (trained / "step=3.ckpt").read_bytes()[: -COMMENT - 2] + b"\0\0"
     path = tmp_path / "a.ckpt"
     path.write_bytes(content)
@@ -144,12 +144,12 @@ def test_a_checkpoint_that_lost_its_digest_is_still_checked(trained: Path, tmp_p
     assert is_equal(AtomicCheckpointIO().load_checkpoint(path), sound)
     with zipfile.ZipFile(path) as archive:
         (record,) = (record for record in archive.infolist() if record.filename.endswith("/data.pkl"))
-    path.write_bytes(flipped(content, 8 * (record.header_offset + 200)))
+    path.write_bytes(flip_bit(content, 8 * (record.header_offset + 200)))
     with pytest.raises(ValueError, match=r"whose record '\w+/data.pkl' is damaged"):
         check_checkpoint(path)
 
 
-def test_the_digest_is_within_an_archive_that_all_can_read(trained: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_a_digest_is_an_ordinary_archive(trained: Path, tmp_path: Path) -> None:
     path = shutil.move(shutil.copy(trained / "step=3.ckpt", tmp_path / "a"), tmp_path / "renamed")
     check_checkpoint(path)
     content = path.read_bytes()
@@ -164,12 +164,12 @@ def test_the_digest_is_within_an_archive_that_all_can_read(trained: Path, tmp_pa
     assert is_equal(checkpoint, TorchCheckpointIO().load_checkpoint(path))
 
 
-def test_a_trainer_is_not_resumed_from_a_damaged_checkpoint(trained: Path, tmp_path: Path) -> None:
+def test_a_trainer_does_not_resume_from_a_damaged_checkpoint(trained: Path, tmp_path: Path) -> None:
     for step in (2, 3):
         shutil.copy2(trained / f"step={step}.ckpt", tmp_path)
     path = tmp_path / "step=3.ckpt"
     content = path.read_bytes()
-    path.write_bytes(flipped(content, 4 * len(content)))
+    path.write_bytes(flip_bit(content, 4 * len(content)))
     with pytest.raises(ValueError, match=r"bytes are not those that were written. Resume from '.*step=2.ckpt', the ne"):
         run(tmp_path, steps=4, checkpoint=path)
 
@@ -198,7 +198,7 @@ def test_a_checkpoint_without_crcs_loads(tmp_path: Path) -> None:
         assert AtomicCheckpointIO().load_checkpoint(tmp_path / name) == {"a": 1}
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_checkpoints_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     for content in (b"", b"hi", b"garbage" * 100, bytes(10_000), b"sha256:", b"PK\x03\x04", b"PK\x05\x06" + bytes(18)):
         path.write_bytes(content)
@@ -207,7 +207,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
                 refuse(path)
 
 
-def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
+def test_errors_name_a_path_that_can_not_be_read(tmp_path: Path) -> None:
     for refuse in (check_checkpoint, AtomicCheckpointIO().load_checkpoint):
         with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*none.ckpt'"):
             refuse(tmp_path / "none.ckpt")
@@ -215,7 +215,7 @@ def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
             refuse(tmp_path)
 
 
-def test_objects_that_weights_only_refuses_are_named(tmp_path: Path) -> None:
+def test_the_error_names_objects_that_weights_only_refuses(tmp_path: Path) -> None:
     checkpoint, path = {"at": pathlib.PurePosixPath("a"), "weights": torch.ones(3)}, tmp_path / "a.ckpt"
     for plugin in (AtomicCheckpointIO(), TorchCheckpointIO()):
         plugin.save_checkpoint(checkpoint, path)
@@ -224,15 +224,15 @@ def test_objects_that_weights_only_refuses_are_named(tmp_path: Path) -> None:
         assert is_equal(AtomicCheckpointIO().load_checkpoint(path, weights_only=False), checkpoint)
 
 
-def test_an_error_of_torch_on_a_whole_checkpoint_stays_its_own(trained: Path) -> None:
-    with pytest.raises(RuntimeError, match="no such place"):
-        AtomicCheckpointIO().load_checkpoint(trained / "step=3.ckpt", map_location=no_such_place)
+def test_errors_of_torch_on_a_whole_checkpoint_are_unchanged(trained: Path) -> None:
+    with pytest.raises(RuntimeError, match="no such device"):
+        AtomicCheckpointIO().load_checkpoint(trained / "step=3.ckpt", map_location=no_such_device)
     loaded = AtomicCheckpointIO().load_checkpoint(trained / "step=3.ckpt", map_location="meta")
     assert all(weights.is_meta for weights in loaded["state_dict"].values())
 
 
-def no_such_place(*_: object) -> None:
-    message = "no such place"
+def no_such_device(*_: object) -> None:
+    message = "no such device"
     raise RuntimeError(message)
 
 
@@ -252,18 +252,18 @@ def test_the_newest_whole_checkpoint_is_found(trained: Path, tmp_path: Path) -> 
     assert find_checkpoint(tmp_path) is None
     with pytest.raises(NotADirectoryError):
         find_checkpoint(tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match="folder must be that of a local folder, got folder='s3://a'"):
+    with pytest.raises(ValueError, match="folder must be a local folder, got folder='s3://a'"):
         find_checkpoint("s3://a")
 
 
-def test_only_local_checkpoints_are_loaded() -> None:
-    with pytest.raises(ValueError, match="path must be that of a local file, got path='s3://a/b'"):
+def test_only_local_checkpoints_load() -> None:
+    with pytest.raises(ValueError, match="path must be a local file, got path='s3://a/b'"):
         AtomicCheckpointIO().load_checkpoint("s3://a/b")
 
 
 @contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Let this process write no larger files, which fails as a full disk does."""
+def limited_file_size(size: int) -> Iterator[None]:
+    """Limit the size of files that this process may write: a larger file fails as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -273,7 +273,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("size", [0, 100, 50_000, 400_000])
-def test_a_full_disk_is_one_clear_error_and_leaves_the_old_checkpoint(trained: Path, tmp_path: Path, size: int) -> None:
+def test_a_full_disk_is_a_clear_error_and_leaves_the_old_checkpoint(trained: Path, tmp_path: Path, size: int) -> None:
     path = tmp_path / "a.ckpt"
     shutil.copy(trained / "step=3.ckpt", path)
     before = path.read_bytes()
@@ -282,7 +282,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_old_checkpoint(trained: P
         pytest.raises(
             OSError, match=r"File too large after [0-9,]+ bytes; the disk has [0-9,]+ bytes free.*a\.ckpt"
         ) as e,
-        files_of_at_most(size),
+        limited_file_size(size),
     ):
         AtomicCheckpointIO().save_checkpoint(checkpoint, path)
     assert e.value.__suppress_context__

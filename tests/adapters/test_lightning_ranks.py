@@ -1,4 +1,4 @@
-"""The Lightning adapter on two real ranks: DDP over gloo, under torchrun, resumed in new processes."""
+"""Tests of the Lightning adapter on two ranks: DDP over gloo, started by torchrun and resumed in new processes."""
 
 import json
 import os
@@ -41,8 +41,8 @@ RESUMED = {
 }
 
 
-def go_through(folder: Path, runs: list[dict]) -> None:
-    """Go through runs on two ranks."""
+def train_on_two_ranks(folder: Path, runs: list[dict]) -> None:
+    """Train each of the runs on two ranks."""
     for arguments in runs:
         Path(arguments["folder"]).mkdir()
     (folder / "runs.json").write_text(json.dumps(runs))
@@ -58,7 +58,7 @@ def go_through(folder: Path, runs: list[dict]) -> None:
 
 
 def read(folder: Path) -> tuple[dict[int, list], list[dict], dict[str, torch.Tensor]]:
-    """Return a run's batches, of all ranks together, each rank's validations, and the weights."""
+    """Return a run's batches over both ranks, the validation metrics per rank, and the weights."""
     ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
     batches = {int(step): ranks[0]["batches"][step] + ranks[1]["batches"][step] for step in ranks[0]["batches"]}
     return batches, [rank["validations"] for rank in ranks], torch.load(folder / "weights.pt", weights_only=True)
@@ -67,13 +67,15 @@ def read(folder: Path) -> tuple[dict[int, list], list[dict], dict[str, torch.Ten
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    go_through(folder, [{"folder": str(folder / name), "world_size": 2} | given for name, given in RUNS.items()])
+    train_on_two_ranks(
+        folder, [{"folder": str(folder / name), "world_size": 2} | given for name, given in RUNS.items()]
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def resumed(uninterrupted, tmp_path_factory) -> Path:
-    """Resume in new processes, also what one process began."""
+    """Resume the runs in new processes; one was begun on a single rank."""
     folder = tmp_path_factory.mktemp("resumed")
     runs = [
         {"folder": str(folder / name), "world_size": 2, "checkpoint": str(uninterrupted / of / f"{stop}.ckpt")}
@@ -82,11 +84,11 @@ def resumed(uninterrupted, tmp_path_factory) -> Path:
     ]
     run(folder / "one process", steps=3, dropout=0.0)
     begun = {"checkpoint": str(folder / "one process" / "step=3.ckpt"), "folder": str(folder / "more ranks")}
-    go_through(folder, [*runs, {"world_size": 2, **RUNS["without dropout"], **begun}])
+    train_on_two_ranks(folder, [*runs, {"world_size": 2, **RUNS["without dropout"], **begun}])
     return folder
 
 
-def test_the_ranks_train_on_the_batches_of_the_pipeline_together(uninterrupted) -> None:
+def test_the_ranks_together_read_the_batches_of_the_pipeline(uninterrupted) -> None:
     for name in RUNS:
         batches, validations, _ = read(uninterrupted / name)
         assert batches == {step: batch_at(TRAIN, step)["ids"].tolist() for step in range(len(batches))}
@@ -100,14 +102,14 @@ def test_ranks_resume_with_the_same_batches_and_weights(uninterrupted, resumed, 
     assert batches == {step: ids for step, ids in whole.items() if step >= min(batches)}
     assert again[0].items() <= validated[0].items()
     assert len(batches) < len(whole)
-    # The mean of the ranks' gradients up to a checkpoint, added to that of the rest, may differ in the last bit.
+    # Between accumulated batches, the gradient is averaged in two parts: the sum may differ in the last bit.
     tolerance = 1e-12 if "between" in name else 0
     for key, part in weights.items():
         torch.testing.assert_close(resumed_weights[key], part, rtol=tolerance, atol=0)
 
 
-def test_two_ranks_train_and_validate_as_one_does(uninterrupted, tmp_path: Path) -> None:
-    """Batches of unequal numbers of tokens on each rank, the last validation batch with 3 samples."""
+def test_two_ranks_train_and_validate_like_one(uninterrupted, tmp_path: Path) -> None:
+    """The ranks have unequal numbers of tokens, and the last validation batch has 3 samples."""
     module, recorder, _ = run(tmp_path, steps=8, dropout=0.0)
     _, validations, weights = read(uninterrupted / "without dropout")
     for name, part in module.state_dict().items():

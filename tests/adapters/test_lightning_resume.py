@@ -1,4 +1,4 @@
-"""Resumed Lightning runs by name: signals, tuners, time limits, data modules that are used again, ranks."""
+"""Tests of resumed Lightning runs: signals, tuners, time limits, data modules that are reused, ranks."""
 
 import json
 import os
@@ -28,8 +28,17 @@ from lightning.pytorch.tuner import Tuner
 from bionemo.adapters.lightning import PipelineDataModule
 from bionemo.data import batch_at
 from bionemo.data.pipes import loader
-from tests.adapters import lives
-from tests.adapters.lives import Notes, Setup, Stop, differences, live_on, make_data, make_trainer, uninterrupted
+from tests.adapters import stopped_runs
+from tests.adapters.stopped_runs import (
+    RunRecorder,
+    Setup,
+    Stop,
+    differences,
+    make_data,
+    make_trainer,
+    train_uninterrupted,
+    train_with_stops,
+)
 from tests.adapters.trainers import TRAIN, VALIDATION, make_module
 
 pytestmark = [
@@ -55,11 +64,11 @@ def same(one: dict, other: dict) -> bool:
 
 
 def train(folder: Path, *callbacks: Callback, setup: Setup = Setup(), checkpoint=None, data=None, **options):  # noqa: B008
-    """Train as a setup says, and return the notes and the module."""
-    notes, module = Notes(), make_module()
-    trainer = make_trainer(setup, folder, notes, *callbacks, **options)
+    """Train as a setup says, and return the recorder, the module and the trainer."""
+    recorder, module = RunRecorder(), make_module()
+    trainer = make_trainer(setup, folder, recorder, *callbacks, **options)
     trainer.fit(module, data or make_data(setup), ckpt_path=checkpoint)
-    return notes, module, trainer
+    return recorder, module, trainer
 
 
 @pytest.mark.parametrize(
@@ -74,7 +83,7 @@ def train(folder: Path, *callbacks: Callback, setup: Setup = Setup(), checkpoint
     ids=["by epoch", "by step", "after validation", "by metric", "by time"],
 )
 @pytest.mark.parametrize("validated", ["each epoch", "every 2 batches"])
-def test_every_checkpoint_of_lightnings_own_resumes_exactly(tmp_path: Path, options: dict, validated: str) -> None:
+def test_every_checkpoint_that_lightning_saves_resumes_exactly(tmp_path: Path, options: dict, validated: str) -> None:
     setup = Setup(validated=validated)
     if "train_time_interval" in options:
         options = options | {"train_time_interval": timedelta(milliseconds=20)}
@@ -91,7 +100,7 @@ def test_every_checkpoint_of_lightnings_own_resumes_exactly(tmp_path: Path, opti
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_run_ended_by_its_time_goes_on_where_it_was(tmp_path: Path, num_workers: int) -> None:
+def test_a_run_that_reaches_max_time_resumes_exactly(tmp_path: Path, num_workers: int) -> None:
     class Slow(Callback):
         def on_before_backward(self, *_) -> None:
             time.sleep(0.03)
@@ -109,7 +118,7 @@ def test_a_run_ended_by_its_time_goes_on_where_it_was(tmp_path: Path, num_worker
 
 
 @pytest.mark.parametrize("limits", [{"max_epochs": 2}, {"max_epochs": -1, "max_steps": 7}], ids=str)
-def test_a_finished_run_trains_nothing_again_and_on_with_a_higher_limit(tmp_path: Path, limits: dict) -> None:
+def test_a_finished_run_repeats_nothing_and_continues_under_a_higher_limit(tmp_path: Path, limits: dict) -> None:
     whole, module, _ = train(tmp_path)
     begun, first, trainer = train(tmp_path, **limits)
     trainer.save_checkpoint(tmp_path / "end.ckpt")
@@ -121,7 +130,7 @@ def test_a_finished_run_trains_nothing_again_and_on_with_a_higher_limit(tmp_path
     assert same(weights(module), weights(resumed))
 
 
-def test_a_finished_order_is_told_and_not_trained_again(tmp_path: Path) -> None:
+def test_resuming_after_the_end_of_the_order_warns_and_trains_nothing(tmp_path: Path) -> None:
     setup = Setup(limit="order", is_finite=True)
     _, _, trainer = train(tmp_path, setup=setup)
     trainer.save_checkpoint(tmp_path / "end.ckpt")
@@ -130,8 +139,8 @@ def test_a_finished_order_is_told_and_not_trained_again(tmp_path: Path) -> None:
     assert again.batches == {}
 
 
-def test_a_batch_that_cannot_be_read_is_trained_by_the_resumed_run(tmp_path: Path) -> None:
-    """The exception comes from the data set, between two batches, with and without worker processes."""
+def test_a_batch_that_could_not_be_read_is_trained_by_the_resumed_run(tmp_path: Path) -> None:
+    """The data set raises between two batches, with and without worker processes."""
     setup = Setup(accumulated=3)
     whole, module, _ = train(tmp_path, setup=setup)
     for num_workers in (0, 2):
@@ -152,7 +161,7 @@ def test_a_batch_that_cannot_be_read_is_trained_by_the_resumed_run(tmp_path: Pat
 
 
 class Unreadable:
-    """Rows, one of which can't be read as long as a file is there."""
+    """Rows, one of which can't be read while a file exists."""
 
     def __init__(self, rows: list, flag: Path) -> None:
         self.rows, self.flag = rows, flag
@@ -167,7 +176,7 @@ class Unreadable:
 
 
 @pytest.mark.parametrize("hook", ["lr_scheduler_step", "optimizer_step"])
-def test_a_checkpoint_within_an_optimizers_or_a_schedules_step_is_refused(tmp_path: Path, hook: str) -> None:
+def test_saving_within_a_step_of_the_optimizer_or_lr_scheduler_is_refused(tmp_path: Path, hook: str) -> None:
     class Saving(type(make_module())):
         def optimizer_step(self, *args, **kwargs) -> None:
             super().optimizer_step(*args, **kwargs)
@@ -181,12 +190,12 @@ def test_a_checkpoint_within_an_optimizers_or_a_schedules_step_is_refused(tmp_pa
 
     module = make_module()
     module.__class__ = Saving
-    with pytest.raises(RuntimeError, match="can't be saved while the optimizer or a learning-rate schedule makes"):
+    with pytest.raises(RuntimeError, match="can't be saved while the optimizer or a learning-rate scheduler takes"):
         make_trainer(Setup(), tmp_path).fit(module, make_data(Setup()))
     assert not (tmp_path / "a.ckpt").exists()
 
 
-def test_an_optimizer_that_fails_half_way_leaves_no_checkpoint(tmp_path: Path) -> None:
+def test_an_optimizer_that_fails_within_its_step_leaves_no_checkpoint(tmp_path: Path) -> None:
     class Fails(torch.optim.SGD):
         def step(self, closure=None):
             closure()
@@ -195,14 +204,14 @@ def test_an_optimizer_that_fails_half_way_leaves_no_checkpoint(tmp_path: Path) -
             raise MemoryError("no memory for the second moment")
 
     module = make_module()
-    module.optimizer, module.schedule = lambda parameters: Fails(parameters, lr=0.1), None
-    with pytest.raises(RuntimeError, match="the weights have a part of a batch"):
+    module.optimizer, module.lr_scheduler = lambda parameters: Fails(parameters, lr=0.1), None
+    with pytest.raises(RuntimeError, match="the weights hold part of a batch"):
         make_trainer(Setup(), tmp_path, OnExceptionCheckpoint(tmp_path, "x")).fit(module, make_data(Setup()))
     assert not (tmp_path / "x.ckpt").exists()
 
 
 def test_a_new_fit_starts_where_the_pipeline_starts(tmp_path: Path) -> None:
-    """A data module in a sweep: on a finite order and on an endless one."""
+    """A data module reused in a sweep, with a finite order and with an endless one."""
     for setup in (Setup(), Setup(is_finite=True, limit="order")):
         data = make_data(setup)
         first, module, _ = train(tmp_path / "first", setup=setup, data=data)
@@ -212,25 +221,25 @@ def test_a_new_fit_starts_where_the_pipeline_starts(tmp_path: Path) -> None:
         assert same(weights(module), weights(other))
 
 
-def test_a_second_fit_of_the_same_trainer_goes_on(tmp_path: Path) -> None:
+def test_a_second_fit_by_the_same_trainer_continues_the_first(tmp_path: Path) -> None:
     whole, _, _ = train(tmp_path)
-    setup, notes, again = Setup(), Notes(), make_module()
-    data, trainer = make_data(setup), make_trainer(setup, tmp_path, notes, max_epochs=1)
+    setup, recorder, again = Setup(), RunRecorder(), make_module()
+    data, trainer = make_data(setup), make_trainer(setup, tmp_path, recorder, max_epochs=1)
     trainer.fit(again, data)
     trainer.fit_loop.max_epochs = 3
     trainer.fit(again, data)
-    assert notes.batches == whole.batches
+    assert recorder.batches == whole.batches
 
 
-def test_loaders_that_are_made_anew_go_on(tmp_path: Path) -> None:
+def test_reloaded_dataloaders_continue(tmp_path: Path) -> None:
     whole, module, _ = train(tmp_path)
-    anew, other, _ = train(tmp_path, reload_dataloaders_every_n_epochs=1)
-    assert anew.batches == whole.batches
+    reloaded, other, _ = train(tmp_path, reload_dataloaders_every_n_epochs=1)
+    assert reloaded.batches == whole.batches
     assert same(weights(module), weights(other))
 
 
 class Tuned(type(make_module())):
-    """A module as the tuners want it."""
+    """A module with the attribute that the tuners set."""
 
     lr = 0.01
 
@@ -247,27 +256,27 @@ def make_tuned() -> LightningModule:
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.parametrize("is_finite", [False, True])
 @pytest.mark.parametrize("how", ["callback", "tuner"])
-def test_the_finder_of_a_learning_rate_moves_nothing(tmp_path: Path, how: str, is_finite: bool) -> None:
+def test_the_learning_rate_finder_consumes_no_samples(tmp_path: Path, how: str, is_finite: bool) -> None:
     setup = Setup(is_finite=is_finite, validated="each epoch")
     expected, _, _ = train(tmp_path, setup=setup)
-    notes, module, data = Notes(), make_tuned(), make_data(setup)
+    recorder, module, data = RunRecorder(), make_tuned(), make_data(setup)
     options = {"num_training_steps": 6, "early_stop_threshold": None}
     callbacks = [LearningRateFinder(**options)] if how == "callback" else []
-    trainer = make_trainer(setup, tmp_path, notes, *callbacks)
+    trainer = make_trainer(setup, tmp_path, recorder, *callbacks)
     if how == "tuner":
         Tuner(trainer).lr_find(module, datamodule=data, num_training=6, early_stop_threshold=None)
     saved = ModelCheckpoint(tmp_path / how, "{step}", every_n_train_steps=1, save_top_k=-1)
     trainer.callbacks.append(saved)
     trainer.fit(module, data)
-    assert notes.batches == expected.batches
-    again, resumed = Notes(), make_tuned()
+    assert recorder.batches == expected.batches
+    again, resumed = RunRecorder(), make_tuned()
     resumed.lr = module.lr
     make_trainer(setup, tmp_path, again).fit(resumed, make_data(setup), ckpt_path=tmp_path / how / "step=6.ckpt")
     assert again.batches == {number: ids for number, ids in expected.batches.items() if number >= 6}
     assert same(weights(module), weights(resumed))
 
 
-def test_a_finder_in_a_resumed_fit_is_refused(tmp_path: Path) -> None:
+def test_tuning_a_resumed_fit_is_refused(tmp_path: Path) -> None:
     _, _, trainer = train(tmp_path, max_epochs=1)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     for finder in (LearningRateFinder(num_training_steps=3), BatchSizeFinder(max_trials=2)):
@@ -275,44 +284,44 @@ def test_a_finder_in_a_resumed_fit_is_refused(tmp_path: Path) -> None:
             train(tmp_path, finder, checkpoint=tmp_path / "a.ckpt")
 
 
-def test_the_finder_of_a_batch_size_sets_the_pipelines_and_moves_nothing(tmp_path: Path) -> None:
-    notes, data = Notes(), make_data(Setup(validated="each epoch"))
+def test_the_batch_size_finder_sets_the_batch_size_and_consumes_no_samples(tmp_path: Path) -> None:
+    recorder, data = RunRecorder(), make_data(Setup(validated="each epoch"))
     finder = BatchSizeFinder(mode="power", max_trials=2, init_val=2, steps_per_trial=2)
-    trainer = make_trainer(Setup(validated="each epoch"), tmp_path, notes, finder)
+    trainer = make_trainer(Setup(validated="each epoch"), tmp_path, recorder, finder)
     trainer.fit(make_module(), data)
     assert data.batch_size == data.train.batch_size
     assert data.batch_size in {2, 4}
-    assert notes.batches == {step: batch_at(data.train, step)["ids"].tolist() for step in range(12)}
+    assert recorder.batches == {step: batch_at(data.train, step)["ids"].tolist() for step in range(12)}
 
 
 @pytest.mark.parametrize("options", [{"fast_dev_run": 2}, {"num_sanity_val_steps": 2}], ids=str)
-def test_dry_runs_and_sanity_checks_move_nothing(tmp_path: Path, options: dict) -> None:
+def test_dry_runs_and_sanity_checks_consume_no_samples(tmp_path: Path, options: dict) -> None:
     setup = Setup(validated="each epoch")
     expected, module, _ = train(tmp_path, setup=setup)
     data = make_data(setup)
     if "fast_dev_run" in options:
         make_trainer(setup, tmp_path, **options).fit(make_module(), data)
         options = {}
-    notes, other, _ = train(tmp_path, setup=setup, data=data, **options)
-    assert notes.batches == expected.batches
+    recorder, other, _ = train(tmp_path, setup=setup, data=data, **options)
+    assert recorder.batches == expected.batches
     assert same(weights(module), weights(other))
 
 
-def test_validation_test_and_prediction_in_between_move_nothing(tmp_path: Path) -> None:
+def test_evaluation_between_fits_consumes_no_samples(tmp_path: Path) -> None:
     data = PipelineDataModule(
         train=TRAIN, validation=VALIDATION, test=VALIDATION, predict=VALIDATION, batches_per_epoch=4
     )
     module, seen = make_module(), {}
     for epochs in (1, 2, 3):
-        notes = Notes()
-        trainer = make_trainer(Setup(), tmp_path, notes, max_epochs=epochs)
+        recorder = RunRecorder()
+        trainer = make_trainer(Setup(), tmp_path, recorder, max_epochs=epochs)
         trainer.fit(module, data, ckpt_path=tmp_path / "last.ckpt" if epochs > 1 else None)
         trainer.save_checkpoint(tmp_path / "last.ckpt")
         trainer.validate(module, data, verbose=False)
         trainer.test(module, data, verbose=False)
         trainer.predict(module, data)
         trainer.save_checkpoint(tmp_path / "last.ckpt")
-        seen |= notes.batches
+        seen |= recorder.batches
     assert seen == {step: batch_at(TRAIN, step)["ids"].tolist() for step in range(12)}
 
 
@@ -337,7 +346,7 @@ def test_a_checkpoint_of_a_renamed_data_module_keeps_its_position(tmp_path: Path
     assert same(weights(module), weights(resumed))
 
 
-def test_a_data_module_whose_setup_was_overridden_says_so(tmp_path: Path) -> None:
+def test_a_setup_that_does_not_call_super_is_refused(tmp_path: Path) -> None:
     class Mine(PipelineDataModule):
         def setup(self, stage: str) -> None:
             pass
@@ -346,7 +355,7 @@ def test_a_data_module_whose_setup_was_overridden_says_so(tmp_path: Path) -> Non
         train(tmp_path, data=Mine(train=TRAIN, batches_per_epoch=4))
 
 
-def test_another_number_of_accumulated_batches_within_a_step_is_refused(tmp_path: Path) -> None:
+def test_a_new_number_of_accumulated_batches_within_a_step_is_refused(tmp_path: Path) -> None:
     saving = ModelCheckpoint(tmp_path / "saved", "{step}", every_n_train_steps=1, save_top_k=-1)
     train(tmp_path, saving, max_steps=2, max_epochs=-1)
     checkpoint = tmp_path / "saved" / "step=2.ckpt"
@@ -356,20 +365,20 @@ def test_another_number_of_accumulated_batches_within_a_step_is_refused(tmp_path
     assert min(after.batches) == 2
 
 
-def test_a_plain_loader_that_lightning_does_not_restore_is_told(tmp_path: Path) -> None:
-    """Lightning restores a loader's state from the middle of an epoch alone."""
+def test_a_plain_loader_that_lightning_does_not_restore_raises(tmp_path: Path) -> None:
+    """Lightning itself restores a loader's state only from the middle of an epoch."""
     module, batches = make_module(), loader(TRAIN, batches_per_epoch=4)
     trainer = make_trainer(Setup(), tmp_path, max_epochs=1)
     trainer.fit(module, train_dataloaders=batches)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
-    with pytest.raises(RuntimeError, match=r"got epoch=1 to begin and a loader at sample 0.*use PipelineDataModule"):
+    with pytest.raises(RuntimeError, match=r"got epoch=1 and a loader at sample 0.*use PipelineDataModule"):
         make_trainer(Setup(), tmp_path).fit(
             make_module(), train_dataloaders=loader(TRAIN, batches_per_epoch=4), ckpt_path=tmp_path / "a.ckpt"
         )
 
 
 class AfterSetup(SingleDeviceStrategy):
-    """Restores the model after it was set up, as FSDP and DeepSpeed do."""
+    """Restores the model after setting it up, as FSDP and DeepSpeed do."""
 
     @property
     def restore_checkpoint_after_setup(self) -> bool:
@@ -390,11 +399,11 @@ def test_a_strategy_that_restores_after_setup_resumes_exactly(tmp_path: Path) ->
         assert same(weights(module), weights(resumed))
 
 
-# Signals, as a scheduler sends them -------------------------------------------------------------------------------
+# Signals of a job scheduler ---------------------------------------------------------------------------------------
 
 
 def slurm(tmp_path: Path, rank: int = 0, world_size: int = 1) -> dict[str, str]:
-    """Return the environment of a SLURM job, with a `scontrol` that notes what it is asked."""
+    """Return the environment of a SLURM job, with a `scontrol` that logs its arguments."""
     command = tmp_path / "bin" / "scontrol"
     command.parent.mkdir(exist_ok=True)
     command.write_text(f"#!/bin/sh\necho $@ >> {tmp_path}/scontrol.log\n")
@@ -446,17 +455,17 @@ def requeued(tmp_path: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def wait_for(processes: list[subprocess.Popen], happened) -> None:
+def wait_for(processes: list[subprocess.Popen], condition) -> None:
     end = time.monotonic() + 120
-    while not happened():
+    while not condition():
         assert all(process.poll() is None for process in processes), [process.communicate() for process in processes]
         assert time.monotonic() < end
         time.sleep(0.002)
 
 
 @pytest.mark.parametrize("world_size", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_job_that_is_requeued_resumes_exactly(tmp_path: Path, world_size: int) -> None:
-    """SIGUSR1 as SLURM sends it before a job's time is up, at moments of a real run; then SIGTERM, or SIGKILL."""
+def test_a_requeued_job_resumes_exactly(tmp_path: Path, world_size: int) -> None:
+    """SIGUSR1 at random moments, as SLURM sends it before a job's time limit; then SIGTERM or SIGKILL."""
     whole, log = tmp_path / "whole", tmp_path / "whole.log"
     for process in start(tmp_path, whole, log, world_size):
         out, _ = process.communicate(timeout=180)
@@ -465,12 +474,12 @@ def test_a_job_that_is_requeued_resumes_exactly(tmp_path: Path, world_size: int)
     assert len(expected) == 48 * world_size
 
     cut, cut_log = tmp_path / "cut", tmp_path / "cut.log"
-    chance = random.Random(world_size)
+    draw = random.Random(world_size)
     for number, ending in enumerate([signal.SIGTERM, signal.SIGKILL]):
         processes = start(tmp_path, cut, cut_log, world_size)
         begun = len(lines(cut_log))
         wait_for(processes, lambda begun=begun: len(lines(cut_log)) >= begun + 9 * world_size)
-        time.sleep(chance.random() * 0.05)
+        time.sleep(draw.random() * 0.05)
         for process in processes:
             process.send_signal(signal.SIGUSR1)
         wait_for(processes, lambda number=number: len(requeued(tmp_path)) > number)
@@ -484,18 +493,18 @@ def test_a_job_that_is_requeued_resumes_exactly(tmp_path: Path, world_size: int)
         assert process.returncode == 0, out
 
     assert {(rank, number): ids for rank, number, ids in lines(cut_log)} == expected
-    assert len(lines(cut_log)) < 1.9 * len(expected), "it was resumed, not begun again"
+    assert len(lines(cut_log)) < 1.9 * len(expected), "it must resume, not start over"
     weights_of = [torch.load(folder / "weights.pt", weights_only=True) for folder in (whole, cut)]
     for name, part in weights_of[0].items():
-        # On several ranks the mean gradient of an unfinished step is added to the rest in another order.
+        # On several ranks, the mean gradient of an unfinished step is added to the rest in another order.
         torch.testing.assert_close(weights_of[1][name], part, rtol=0 if world_size == 1 else 1e-12, atol=0)
     assert requeued(tmp_path) == ["requeue 17"] * 2
 
 
-@pytest.mark.parametrize("hook", lives.HOOKS)
+@pytest.mark.parametrize("hook", stopped_runs.HOOKS)
 def test_a_signal_in_any_hook_is_handled_between_two_batches(tmp_path: Path, monkeypatch, hook: str) -> None:
     setup = Setup(validated="every 2 batches", accumulated=3)
-    whole = uninterrupted(setup, tmp_path)
+    whole = train_uninterrupted(setup, tmp_path)
     for name, value in slurm(tmp_path).items():
         monkeypatch.setenv(name, value)
 
@@ -514,9 +523,9 @@ def test_a_signal_in_any_hook_is_handled_between_two_batches(tmp_path: Path, mon
     setattr(Signalled, hook, sent)
     folder = tmp_path / hook
     folder.mkdir()
-    notes, _, _ = train(folder, Signalled(), setup=setup)
-    assert notes.batches == whole.batches
-    if hook in {"on_train_start", "on_train_end"}:  # no batch had been trained then, or none was left
+    recorder, _, _ = train(folder, Signalled(), setup=setup)
+    assert recorder.batches == whole.batches
+    if hook in {"on_train_start", "on_train_end"}:  # before the first batch, or after the last
         assert not list(folder.glob("*.ckpt"))
         return
     (checkpoint,) = folder.glob("hpc_ckpt_1.ckpt")
@@ -557,7 +566,7 @@ def test_two_ranks_resume_exactly(tmp_path: Path) -> None:
     found = subprocess.run(
         [
             *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-            *(lives.__file__, str(tmp_path / "jobs.pickle")),
+            *(stopped_runs.__file__, str(tmp_path / "jobs.pickle")),
         ],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -568,15 +577,17 @@ def test_two_ranks_resume_exactly(tmp_path: Path) -> None:
     for number, (setup, stops) in enumerate(HISTORIES):
         for rank in range(2):
             whole, cut = (
-                lives.Life(**pickle.loads((tmp_path / str(2 * number + part) / f"rank{rank}.pickle").read_bytes()))
+                stopped_runs.Outcome(
+                    **pickle.loads((tmp_path / str(2 * number + part) / f"rank{rank}.pickle").read_bytes())
+                )
                 for part in (0, 1)
             )
             assert differences(whole, cut, setup) == [], (setup, stops)
 
 
-def test_workers_change_nothing(tmp_path: Path) -> None:
+def test_runs_with_worker_processes_resume_exactly(tmp_path: Path) -> None:
     stops = [Stop(hook="on_after_backward", batches=5, how="exception"), Stop(hook="on_train_epoch_end", batches=7)]
     for accumulated in (1, 3):
         setup = Setup(num_workers=2, accumulated=accumulated, validated="each epoch")
-        whole = uninterrupted(attrs.evolve(setup, num_workers=0), tmp_path)
-        assert differences(whole, live_on(setup, stops, tmp_path), setup) == []
+        whole = train_uninterrupted(attrs.evolve(setup, num_workers=0), tmp_path)
+        assert differences(whole, train_with_stops(setup, stops, tmp_path), setup) == []

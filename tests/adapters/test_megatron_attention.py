@@ -1,4 +1,4 @@
-"""Attention for megatron-core's layers: what it reads, and what it drops."""
+"""Attention for megatron-core's layers: its output and its dropout."""
 
 import enum
 import math
@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bionemo.adapters.megatron import CoreAttention
-from bionemo.core.utils.random_utils import make_generator, random_torch_context
+from bionemo.adapters.megatron import PortableDotProductAttention
+from bionemo.core.random import make_generator, random_torch_context
 
 Kind = enum.Enum("Kind", ["causal", "padding", "no_mask"])
 
@@ -20,11 +20,11 @@ def make_attention(
     softmax_scale: float | None = None,
     attention_dropout: float | None = None,
     **fields,
-) -> CoreAttention:
+) -> PortableDotProductAttention:
     usual = {"context_parallel_size": 1, "window_size": None, "softmax_type": "vanilla", "kv_channels": 8}
     config = SimpleNamespace(**(usual | {"attention_dropout": dropout} | fields))
     tensor_group = SimpleNamespace(rank=lambda: rank)
-    return CoreAttention(
+    return PortableDotProductAttention(
         config,
         1,
         kind,
@@ -41,46 +41,46 @@ def make_rows(length: int = 5, batch: int = 3, heads: int = 4, groups: int = 4, 
     return [torch.randn(tokens, batch, parts, 8, generator=generator) for tokens, parts in shapes]
 
 
-def read_one_by_one(query, key, value, hidden=None, *, causal: bool) -> torch.Tensor:
-    """Return what each query reads, by the formula of Vaswani et al. 2017, one query at a time."""
+def attend_one_by_one(query, key, value, hidden=None, *, causal: bool) -> torch.Tensor:
+    """Return attention by the formula of Vaswani et al. 2017, one query at a time."""
     num_queries, batch, heads, _ = query.shape
     num_keys, groups = key.shape[0], key.shape[2]
-    read = torch.zeros(num_queries, batch, heads, value.shape[-1])
+    output = torch.zeros(num_queries, batch, heads, value.shape[-1])
     for row in range(batch):
         for head in range(heads):
             group = head * groups // heads
-            for place in range(num_queries):
-                scores = key[:, row, group] @ query[place, row, head] / math.sqrt(8)
+            for position in range(num_queries):
+                scores = key[:, row, group] @ query[position, row, head] / math.sqrt(8)
                 for other in range(num_keys):
-                    is_later = causal and other > place + num_keys - num_queries
-                    if is_later or (hidden is not None and hidden[row, 0, min(place, hidden.shape[2] - 1), other]):
+                    is_later = causal and other > position + num_keys - num_queries
+                    if is_later or (hidden is not None and hidden[row, 0, min(position, hidden.shape[2] - 1), other]):
                         scores[other] = -math.inf
-                read[place, row, head] = scores.softmax(0) @ value[:, row, group]
-    return read.flatten(2)
+                output[position, row, head] = scores.softmax(0) @ value[:, row, group]
+    return output.flatten(2)
 
 
 @pytest.mark.parametrize("kind", [Kind.causal, Kind.padding])
 @pytest.mark.parametrize("groups", [4, 2, 1])
 @pytest.mark.parametrize("masked", [None, "keys", "all"])
-def test_it_reads_by_the_formula(kind: Kind, groups: int, masked: str | None) -> None:
+def test_attention_follows_the_formula(kind: Kind, groups: int, masked: str | None) -> None:
     rows = make_rows(groups=groups)
     hidden = None
     if masked:
         hidden = torch.rand(3, 1, 1 if masked == "keys" else 5, 5, generator=make_generator(2)) < 0.4
-        hidden[..., 0] = False  # the first key is seen by all
+        hidden[..., 0] = False  # every query sees the first key
     found = make_attention(kind)(*rows, hidden)
-    torch.testing.assert_close(found, read_one_by_one(*rows, hidden, causal=kind is Kind.causal))
+    torch.testing.assert_close(found, attend_one_by_one(*rows, hidden, causal=kind is Kind.causal))
 
 
-def test_it_reads_by_the_formula_with_more_keys_than_queries() -> None:
+def test_attention_follows_the_formula_with_more_keys_than_queries() -> None:
     rows = make_rows(length=2, keys=5)
-    torch.testing.assert_close(make_attention(Kind.causal)(*rows, None), read_one_by_one(*rows, causal=True))
-    by_call = make_attention(Kind.causal)(*rows, None, attn_mask_type=Kind.no_mask)
-    torch.testing.assert_close(by_call, read_one_by_one(*rows, causal=False))
+    torch.testing.assert_close(make_attention(Kind.causal)(*rows, None), attend_one_by_one(*rows, causal=True))
+    overridden = make_attention(Kind.causal)(*rows, None, attn_mask_type=Kind.no_mask)
+    torch.testing.assert_close(overridden, attend_one_by_one(*rows, causal=False))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 1e-12])
-def test_the_scale_that_is_given_counts(dropout: float) -> None:
+def test_softmax_scale_overrides_the_usual_scale(dropout: float) -> None:
     query, key, value = make_rows()
     usual, given = make_attention(dropout=dropout), make_attention(dropout=dropout, softmax_scale=0.7)
     expected = usual(query * 0.7 * math.sqrt(8), key, value, None)
@@ -88,7 +88,7 @@ def test_the_scale_that_is_given_counts(dropout: float) -> None:
     assert not torch.allclose(usual(query, key, value, None), expected)
 
 
-def test_the_dropout_that_is_given_counts() -> None:
+def test_attention_dropout_overrides_the_configuration() -> None:
     rows = make_rows()
     torch.testing.assert_close(
         make_attention(dropout=0.9, attention_dropout=0.0)(*rows, None), make_attention()(*rows, None)
@@ -101,21 +101,21 @@ def test_large_scores_are_finite_in_half_precision() -> None:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_a_query_that_sees_nothing_reads_numbers(dropout: float) -> None:
+def test_a_query_with_all_keys_hidden_has_a_finite_output_and_gradient(dropout: float) -> None:
     query, key, value = (part.requires_grad_() for part in make_rows())
     hidden = torch.zeros(3, 1, 1, 5, dtype=torch.bool)
     hidden[1] = True
-    read = make_attention(dropout=dropout)(query, key, value, hidden)
-    read.sum().backward()
-    assert read.isfinite().all()
+    output = make_attention(dropout=dropout)(query, key, value, hidden)
+    output.sum().backward()
+    assert output.isfinite().all()
     assert all(part.grad.isfinite().all() for part in (query, key, value))
 
 
 @pytest.mark.parametrize("size", [2, 4])
 @pytest.mark.parametrize("groups", [4, 2])
-def test_ranks_together_drop_what_one_drops_and_each_something_else(size: int, groups: int) -> None:
+def test_ranks_together_drop_what_one_rank_drops_and_each_head_drops_other_weights(size: int, groups: int) -> None:
     query, key, value = (torch.ones_like(part) for part in make_rows(groups=groups))
-    value = torch.eye(5)[:, None, None].expand(5, 3, groups, 5)  # then what is read are the weights
+    value = torch.eye(5)[:, None, None].expand(5, 3, groups, 5)  # so that the output is the weights
     with random_torch_context(make_generator(5)):
         whole = make_attention(dropout=0.5)(query, key, value, None).unflatten(2, (4, 5))
     parts = []
@@ -128,13 +128,13 @@ def test_ranks_together_drop_what_one_drops_and_each_something_else(size: int, g
             after = torch.rand(())
         with random_torch_context(make_generator(5)):
             torch.empty((), dtype=torch.int64).random_()
-            assert after == torch.rand(())  # one draw a call: ranks stay in step
+            assert after == torch.rand(())  # one draw per call: ranks stay in step
     assert torch.equal(torch.cat([part.unflatten(2, (-1, 5)) for part in parts], dim=2), whole)
     heads = whole.unbind(2)
     assert not any(torch.equal(heads[one], heads[other]) for one in range(4) for other in range(one))
 
 
-def test_dropout_keeps_the_mean_and_its_share() -> None:
+def test_dropout_drops_its_fraction_and_scales_the_rest() -> None:
     length, batch = 40, 50
     query = torch.zeros(length, batch, 4, 8)
     value = torch.eye(length)[:, None, None].expand(length, batch, 4, length)
@@ -145,16 +145,16 @@ def test_dropout_keeps_the_mean_and_its_share() -> None:
     assert torch.allclose(weights[weights > 0], torch.tensor(1 / length / 0.7))
 
 
-def test_without_training_nothing_is_dropped_or_drawn() -> None:
+def test_evaluation_drops_and_draws_nothing() -> None:
     rows, attention = make_rows(), make_attention(dropout=0.5).eval()
     state = torch.get_rng_state()
-    torch.testing.assert_close(attention(*rows, None), read_one_by_one(*rows, causal=False))
+    torch.testing.assert_close(attention(*rows, None), attend_one_by_one(*rows, causal=False))
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_half_precision_is_read_as_such() -> None:
+def test_half_precision_input_gives_half_precision_output() -> None:
     rows = [part.bfloat16() for part in make_rows()]
-    expected = read_one_by_one(*(part.float() for part in rows), causal=True)
+    expected = attend_one_by_one(*(part.float() for part in rows), causal=True)
     for attention in (make_attention(Kind.causal), make_attention(Kind.causal, dropout=1e-12)):
         found = attention(*rows, None)
         assert found.dtype == torch.bfloat16
@@ -164,17 +164,23 @@ def test_half_precision_is_read_as_such() -> None:
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"context_parallel_size": 2}, "context_parallel_size must be 1 for this attention, got 2"),
-        ({"window_size": (3, 0)}, r"window_size must be None for this attention, got \(3, 0\)"),
-        ({"softmax_type": "learnable"}, "softmax_type must be 'vanilla' for this attention, got 'learnable'"),
+        (
+            {"context_parallel_size": 2},
+            "context_parallel_size must be 1 for this attention, got context_parallel_size=2",
+        ),
+        ({"window_size": (3, 0)}, r"window_size must be None for this attention, got window_size=\(3, 0\)"),
+        (
+            {"softmax_type": "learnable"},
+            "softmax_type must be 'vanilla' for this attention, got softmax_type='learnable'",
+        ),
     ],
 )
-def test_what_it_does_not_do_is_refused(field: dict, message: str) -> None:
+def test_unsupported_configurations_are_refused(field: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_attention(**field)
 
 
-def test_packed_sequences_are_refused() -> None:
+def test_packed_sequences_and_biases_are_refused() -> None:
     with pytest.raises(ValueError, match="packed_seq_params must be None. Use Transformer Engine's"):
         make_attention()(*make_rows(), None, packed_seq_params=object())
     with pytest.raises(ValueError, match="attention_bias and packed_seq_params must be None"):

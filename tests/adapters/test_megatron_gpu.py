@@ -1,4 +1,4 @@
-"""Megatron-core where it is at home: what its schedules, optimizers and Transformer Engine do on a CUDA device."""
+"""Megatron-core on a CUDA device: its schedules, optimizers and Transformer Engine."""
 
 import importlib.util
 
@@ -14,7 +14,7 @@ from tests.adapters.test_megatron_training import by_a_plain_loop
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="megatron-core's own code for CUDA needs a device"),
-    pytest.mark.filterwarnings("ignore"),  # of what megatron-core takes of torch, by its version and the device's
+    pytest.mark.filterwarnings("ignore"),  # megatron-core's own, which depend on versions and device
 ]
 
 ON_GPU = {"backend": "nccl", "device": "cuda", "dropout": 0.0}
@@ -26,11 +26,11 @@ def expected() -> list[float]:
         return by_a_plain_loop(20, dropout=0.0)
 
 
-def test_losses_are_those_of_the_cpu(expected: list[float]) -> None:
+def test_losses_equal_those_on_the_cpu(expected: list[float]) -> None:
     assert train(**ON_GPU)["losses"] == pytest.approx(expected, abs=2e-3)
 
 
-def test_a_distributed_optimizer_that_clips_has_the_losses_of_a_whole_one() -> None:
+def test_a_distributed_optimizer_that_clips_has_the_losses_of_an_unsharded_one() -> None:
     clipped = train(**ON_GPU, optimizer_options={"clip_grad": 0.05})["losses"]
     options = {"clip_grad": 0.05, "use_distributed_optimizer": True}
     assert train(**ON_GPU, optimizer_options=options)["losses"] == pytest.approx(clipped, abs=2e-3)
@@ -41,7 +41,7 @@ def test_a_distributed_optimizer_that_clips_has_the_losses_of_a_whole_one() -> N
     importlib.util.find_spec("transformer_engine") is None, reason="its layers need Transformer Engine installed"
 )
 @pytest.mark.parametrize("kind", ["gpt", "bert"])
-def test_layers_of_transformer_engine_train(kind: str) -> None:
+def test_transformer_engine_layers_train(kind: str) -> None:
     import_megatron("megatron.core.tensor_parallel").model_parallel_cuda_manual_seed(1)
     specs = import_megatron(f"megatron.core.models.{kind}.{kind}_layer_specs")
     spec = getattr(specs, f"get_{kind}_layer_with_transformer_engine_spec")()
@@ -56,7 +56,7 @@ def test_dropout_is_a_function_of_step_and_rank() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.causal, Kind.padding])
-def test_attention_reads_as_on_the_cpu(kind: Kind) -> None:
+def test_attention_equals_that_on_the_cpu(kind: Kind) -> None:
     rows = make_rows(groups=2)
     hidden = torch.arange(5) > 2
     found = make_attention(kind)(*(part.cuda() for part in rows), hidden.cuda()[None, None, None])

@@ -1,4 +1,4 @@
-"""Megatron-core's models from records, in one process."""
+"""Megatron-core's models built from configurations, in one process."""
 
 from collections.abc import Iterator
 
@@ -8,24 +8,25 @@ import torch
 import torch.distributed
 
 from bionemo.adapters.megatron import (
-    BertConfig,
-    CoreAttention,
-    GPTConfig,
-    TransformerRecord,
-    as_megatron,
-    data_parallel_place,
+    MegatronBertConfig,
+    MegatronGPTConfig,
+    MegatronWrapper,
+    PortableDotProductAttention,
+    TransformerSizes,
     model_parallel,
+    rank_and_world_size,
 )
 from bionemo.adapters.megatron.imports import import_megatron
 from bionemo.core.model.config import build_model
-from bionemo.core.model.config_text import config_from_yaml, config_id, config_to_yaml
+from bionemo.core.model.config_yaml import config_from_yaml, config_to_yaml
 from bionemo.core.model.functional import apply, init_params
-from bionemo.core.utils.random_utils import make_generator
+from bionemo.core.random import make_generator
+from bionemo.core.record import fingerprint, from_json, to_json
 
-SIZES = TransformerRecord(num_layers=2, hidden_size=16, num_attention_heads=4, num_query_groups=2)
+SIZES = TransformerSizes(num_layers=2, hidden_size=16, num_attention_heads=4, num_query_groups=2)
 CONFIGS = [
-    kind(transformer=SIZES, vocabulary_size=24, max_length=16, position_embedding_type=positions)
-    for kind in (GPTConfig, BertConfig)
+    kind(transformer=SIZES, vocab_size=24, max_length=16, position_embedding_type=positions)
+    for kind in (MegatronGPTConfig, MegatronBertConfig)
     for positions in ("rope", "learned_absolute", "none")
 ]
 LENGTHS = (7, 3, 0, 1)
@@ -38,7 +39,7 @@ def groups() -> Iterator[None]:
 
 
 def make_batch(padding: tuple[int, int] = (0, 0), padding_value: int = 0) -> dict[str, torch.Tensor]:
-    """Return four rows, with so many more cells before and behind them."""
+    """Return four rows, with `padding` more columns before and after them."""
     ids = torch.randint(24, (4, 7), generator=make_generator(3))
     mask = torch.arange(7) < torch.tensor(LENGTHS)[:, None]
     return {
@@ -48,23 +49,23 @@ def make_batch(padding: tuple[int, int] = (0, 0), padding_value: int = 0) -> dic
 
 
 def is_learned_bert(config: object) -> bool:
-    return isinstance(config, BertConfig) and config.position_embedding_type == "learned_absolute"
+    return isinstance(config, MegatronBertConfig) and config.position_embedding_type == "learned_absolute"
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.usefixtures("groups")
-def test_the_model_is_megatrons_and_answers_with_logits(config) -> None:
+def test_the_model_is_megatron_cores_and_returns_logits(config) -> None:
     gpt, bert = (import_megatron(f"megatron.core.models.{name}.{name}_model") for name in ("gpt", "bert"))
     model = build_model(config, generator=make_generator(1))
-    assert isinstance(model, gpt.GPTModel if isinstance(config, GPTConfig) else bert.BertModel)
-    assert any(isinstance(module, CoreAttention) for module in model.modules())
+    assert isinstance(model, gpt.GPTModel if isinstance(config, MegatronGPTConfig) else bert.BertModel)
+    assert any(isinstance(module, PortableDotProductAttention) for module in model.modules())
     assert model(make_batch()).shape == (4, 7, 24)
     assert model.config.calculate_per_token_loss
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.usefixtures("groups")
-def test_the_answer_at_real_tokens_does_not_depend_on_the_padding(config) -> None:
+def test_logits_at_real_tokens_do_not_depend_on_the_padding(config) -> None:
     model = build_model(config, generator=make_generator(1)).eval()
     batch = make_batch()
     expected = model(batch)[batch["mask"]]
@@ -73,36 +74,36 @@ def test_the_answer_at_real_tokens_does_not_depend_on_the_padding(config) -> Non
     for padding in sides:
         other = make_batch(padding, padding_value=9)
         torch.testing.assert_close(model(other)[other["mask"]], expected, atol=1e-6, rtol=1e-5)
-    alone = {"ids": batch["ids"][:1]}  # without padding a mask isn't needed
+    alone = {"ids": batch["ids"][:1]}  # without padding no mask is needed
     torch.testing.assert_close(model(alone)[0], expected[:7], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.usefixtures("groups")
-def test_gpt_reads_what_came_before_alone_and_bert_all(config) -> None:
+def test_gpt_sees_earlier_tokens_only_and_bert_all_of_them(config) -> None:
     model = build_model(config, generator=make_generator(1)).eval()
     ids = make_batch()["ids"]
     changed = ids.clone()
     changed[:, 5] = (changed[:, 5] + 1) % 24
     is_same = (model({"ids": ids}) == model({"ids": changed})).all(-1).all(0)
-    assert is_same.tolist() == [isinstance(config, GPTConfig)] * 5 + [False] * 2
-    if isinstance(config, GPTConfig) and config.position_embedding_type == "none":
+    assert is_same.tolist() == [isinstance(config, MegatronGPTConfig)] * 5 + [False] * 2
+    if isinstance(config, MegatronGPTConfig) and config.position_embedding_type == "none":
         assert not is_same[5:].any()
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.usefixtures("groups")
-def test_where_a_token_stands_counts_but_without_positions(config) -> None:
+def test_the_order_of_tokens_matters_except_to_bert_without_positions(config) -> None:
     model = build_model(config, generator=make_generator(1)).eval()
     last = model({"ids": torch.tensor([[1, 2, 3]])})[0, -1], model({"ids": torch.tensor([[2, 1, 3]])})[0, -1]
-    is_blind = config.position_embedding_type == "none" and isinstance(config, BertConfig)
+    has_no_order = config.position_embedding_type == "none" and isinstance(config, MegatronBertConfig)
     differ = not torch.allclose(*last, atol=1e-6)
     assert differ or config.position_embedding_type == "none"
-    assert not (differ and is_blind)
+    assert not (differ and has_no_order)
 
 
 @pytest.mark.usefixtures("groups")
-def test_weights_come_from_the_generator_and_no_global_state_moves() -> None:
+def test_weights_come_from_the_generator_and_the_global_state_is_unchanged() -> None:
     state = torch.get_rng_state()
     first, second = (build_model(CONFIGS[0], generator=make_generator(1)).state_dict() for _ in range(2))
     other = build_model(CONFIGS[0], generator=make_generator(2)).state_dict()
@@ -113,7 +114,7 @@ def test_weights_come_from_the_generator_and_no_global_state_moves() -> None:
 
 
 @pytest.mark.usefixtures("groups")
-def test_runtime_arguments_say_how_it_runs() -> None:
+def test_runtime_arguments_set_the_dtype() -> None:
     model = build_model(CONFIGS[0], generator=make_generator(1), params_dtype=torch.bfloat16, bf16=True)
     assert model.output_layer.weight.dtype == torch.bfloat16
     expected = build_model(CONFIGS[0], generator=make_generator(1)).eval()(make_batch())
@@ -138,7 +139,7 @@ def test_extra_fields_reach_the_layers(extra: dict) -> None:
 
 
 @pytest.mark.usefixtures("groups")
-def test_shared_weights_are_those_of_the_first_layer() -> None:
+def test_shared_weights_are_those_of_the_embedding() -> None:
     config = attrs.evolve(CONFIGS[1], share_embeddings_and_output_weights=True)
     names = [name for name, _ in build_model(config, generator=make_generator(1)).named_parameters()]
     assert "embedding.word_embeddings.weight" in names
@@ -147,7 +148,7 @@ def test_shared_weights_are_those_of_the_first_layer() -> None:
 
 @pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[3]])
 @pytest.mark.usefixtures("groups")
-def test_it_is_a_pure_function_of_its_parameters(config) -> None:
+def test_the_model_can_be_applied_as_a_pure_function_of_its_parameters(config) -> None:
     model = build_model(config, generator=make_generator(1)).eval()
     batch = make_batch()
     params = init_params(config, generator=make_generator(1))
@@ -155,86 +156,127 @@ def test_it_is_a_pure_function_of_its_parameters(config) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_records_go_to_text_and_back(config) -> None:
+def test_configurations_round_trip_through_text(config) -> None:
     config = attrs.evolve(config, transformer=attrs.evolve(SIZES, extra={"normalization": "RMSNorm", "qk_clip": False}))
     assert config_from_yaml(type(config), config_to_yaml(config)) == config
-    assert len({config_id(part) for part in [*CONFIGS, config]}) == len(CONFIGS) + 1
+    assert from_json(to_json(config), kinds=[type(config)]) == config
+    assert len({fingerprint(part) for part in [*CONFIGS, config]}) == len(CONFIGS) + 1
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_extra_can_be_written_by_hand_in_yaml() -> None:
+    text = """
+vocab_size: 24
+max_length: 16
+transformer:
+  num_layers: 2
+  hidden_size: 16
+  num_attention_heads: 4
+  num_query_groups: 2
+  extra: {normalization: RMSNorm, moe_layer_freq: [1, 0]}
+"""
+    sizes = attrs.evolve(SIZES, extra={"normalization": "RMSNorm", "moe_layer_freq": [1, 0]})
+    config = config_from_yaml(MegatronGPTConfig, text)
+    assert config == MegatronGPTConfig(transformer=sizes, vocab_size=24, max_length=16)
+    assert hash(config) == hash(attrs.evolve(config))
+    with pytest.raises(ValueError, match="extra must be a mapping from field names to values, .* got extra=None"):
+        config_from_yaml(MegatronGPTConfig, text.replace("{normalization: RMSNorm, moe_layer_freq: [1, 0]}", ""))
 
 
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"vocabulary_size": 0}, "vocabulary_size must be in 1.*, got vocabulary_size=0"),
+        ({"vocab_size": 0}, "vocab_size must be in 1.*, got vocab_size=0"),
         ({"max_length": 0}, "max_length must be in 1.*, got max_length=0"),
-        ({"position_embedding_type": "sine"}, "'position_embedding_type' must be in"),
+        (
+            {"position_embedding_type": "sine"},
+            "position_embedding_type must be 'learned_absolute' or 'rope' or 'none', got position_embedding_type=",
+        ),
     ],
 )
-def test_fields_that_cannot_be_are_refused(field: dict, message: str) -> None:
+def test_invalid_values_of_fields_are_refused(field: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attrs.evolve(CONFIGS[0], **field)
 
 
-def test_without_groups_the_error_names_them() -> None:
-    with pytest.raises(RuntimeError, match=r"groups of processes must be there. Do this within model_parallel\(\)"):
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"transformer": {"num_layers": 2}}, "transformer must be a TransformerSizes, got .* of type dict"),
+        ({"transformer": None}, "transformer must be a TransformerSizes, got transformer=None of type NoneType"),
+        ({"vocab_size": 2.5}, "vocab_size must be an integer, got vocab_size=2.5"),
+        ({"share_embeddings_and_output_weights": 1}, "share_embeddings_and_output_weights must be True or False"),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_fields_of_another_type_are_refused(field: dict, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        attrs.evolve(CONFIGS[0], **field)
+
+
+def test_without_process_groups_the_error_says_how_to_make_them() -> None:
+    with pytest.raises(RuntimeError, match=r"process groups must exist. Call this inside a model_parallel\(\) block"):
         build_model(CONFIGS[0], generator=make_generator(1))
-    with pytest.raises(RuntimeError, match="groups of processes must be there"):
-        as_megatron(torch.nn.Linear(2, 2))
+    with pytest.raises(RuntimeError, match="process groups must exist"):
+        MegatronWrapper(torch.nn.Linear(2, 2))
 
 
-def test_groups_are_taken_apart_also_behind_an_error() -> None:
+def test_process_groups_are_destroyed_also_after_an_error() -> None:
     with pytest.raises(KeyError), model_parallel():
-        assert data_parallel_place() == (0, 1)
-        with pytest.raises(RuntimeError, match="must not be there yet"), model_parallel():
+        assert rank_and_world_size() == (0, 1)
+        with pytest.raises(RuntimeError, match="process groups must not exist yet"), model_parallel():
             pass
-        assert data_parallel_place() == (0, 1)
+        assert rank_and_world_size() == (0, 1)
         raise KeyError
     assert not torch.distributed.is_initialized()
-    several = r"multiple of the product .*, got 1 and tensor_model_parallel_size=2. Start .* --nproc-per-node=2"
+    several = (
+        r"multiple of the product .*, got 1 and tensor_model_parallel_size=2. Start .* with torchrun --nproc-per-node=2"
+    )
     with pytest.raises(RuntimeError, match=several), model_parallel(tensor_model_parallel_size=2):
         pass
     assert not torch.distributed.is_initialized()
     with model_parallel():
-        assert data_parallel_place() == (0, 1)
+        assert rank_and_world_size() == (0, 1)
 
 
 @pytest.mark.usefixtures("groups")
-def test_several_stages_on_a_rank_are_refused() -> None:
+def test_virtual_stages_are_refused() -> None:
     state = import_megatron("megatron.core.parallel_state")
     state.set_virtual_pipeline_model_parallel_world_size(2)
-    with pytest.raises(ValueError, match="virtual_pipeline_model_parallel_size must be 1 for the models of these"):
+    with pytest.raises(ValueError, match="virtual_pipeline_model_parallel_size must be 1 for the models of this"):
         build_model(CONFIGS[0], generator=make_generator(1))
 
 
-def test_processes_that_were_started_are_left_running() -> None:
+def test_torch_distributed_stays_initialized_if_it_was() -> None:
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         with model_parallel():
-            assert data_parallel_place() == (0, 1)
+            assert rank_and_world_size() == (0, 1)
         assert torch.distributed.is_initialized()
     finally:
         torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("groups")
-def test_a_module_of_torch_is_one_of_megatrons() -> None:
+def test_a_wrapped_torch_module_is_a_megatron_module() -> None:
     from megatron.core.transformer.module import MegatronModule
 
     linear = torch.nn.Linear(2, 3)
-    model = as_megatron(linear, timers=None)
+    model = MegatronWrapper(linear, timers=None)
     assert isinstance(model, MegatronModule)
     assert list(model.parameters()) == list(linear.parameters())
     assert torch.equal(model(torch.ones(2)), linear(torch.ones(2)))
     with pytest.raises(ValueError, match="must be those of model_parallel.., got tensor_model_parallel_size"):
-        as_megatron(linear, tensor_model_parallel_size=2)
+        MegatronWrapper(linear, tensor_model_parallel_size=2)
 
 
 @pytest.mark.parametrize("kind", ["tensor", "pipeline"])
 @pytest.mark.usefixtures("groups")
-def test_ranks_that_share_a_model_cannot_train_a_whole_one(monkeypatch, kind: str) -> None:
+def test_wrapping_is_refused_if_ranks_split_models(monkeypatch, kind: str) -> None:
     state = import_megatron("megatron.core.parallel_state")
     monkeypatch.setattr(state, f"get_{kind}_model_parallel_world_size", lambda: 2)
     with pytest.raises(ValueError, match=f"{kind}_model_parallel_size must be 1 for a module that is whole"):
-        as_megatron(torch.nn.Linear(2, 3))
+        MegatronWrapper(torch.nn.Linear(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -242,20 +284,20 @@ def test_ranks_that_share_a_model_cannot_train_a_whole_one(monkeypatch, kind: st
     [
         (
             "tensor",
-            attrs.evolve(CONFIGS[0], vocabulary_size=25),
-            "vocabulary_size must be a multiple of tensor_mod",
+            attrs.evolve(CONFIGS[0], vocab_size=25),
+            "vocab_size must be a multiple of tensor_mod",
         ),
-        ("tensor", attrs.evolve(CONFIGS[3], vocabulary_size=25), "vocabulary_size=25 and tensor_model_parallel_size=2"),
+        ("tensor", attrs.evolve(CONFIGS[3], vocab_size=25), "vocab_size=25 and tensor_model_parallel_size=2"),
         (
             "pipeline",
             attrs.evolve(CONFIGS[0], transformer=attrs.evolve(SIZES, num_layers=3)),
             "num_layers must be a",
         ),
-        ("context", CONFIGS[0], "context_parallel_size must be 1 for the models of these records, got context_p"),
+        ("context", CONFIGS[0], "context_parallel_size must be 1 for the models of this library, got context_p"),
     ],
 )
 @pytest.mark.usefixtures("groups")
-def test_what_ranks_cannot_share_is_refused(monkeypatch, kind: str, config, message: str) -> None:
+def test_sizes_that_ranks_cannot_share_are_refused(monkeypatch, kind: str, config, message: str) -> None:
     state = import_megatron("megatron.core.parallel_state")
     name = "get_context_parallel_world_size" if kind == "context" else f"get_{kind}_model_parallel_world_size"
     monkeypatch.setattr(state, name, lambda: 2)
@@ -269,16 +311,16 @@ def test_what_ranks_cannot_share_is_refused(monkeypatch, kind: str, config, mess
     + [(CONFIGS[3], extra) for extra in ({"qk_layernorm": True}, {"qk_l2_norm": True})],
 )
 @pytest.mark.usefixtures("groups")
-def test_fields_that_would_not_reach_the_layers_are_refused(config, extra: dict) -> None:
+def test_fields_without_effect_on_the_layers_are_refused(config, extra: dict) -> None:
     config = attrs.evolve(config, transformer=attrs.evolve(SIZES, extra=extra))
     with pytest.raises(ValueError, match=f"{next(iter(extra))} must not be given for a {type(config).__name__}"):
         build_model(config, generator=make_generator(1))
 
 
 @pytest.mark.usefixtures("groups")
-def test_rotary_positions_want_an_even_width() -> None:
+def test_rotary_positions_need_an_even_head_width() -> None:
     config = attrs.evolve(CONFIGS[0], transformer=attrs.evolve(SIZES, hidden_size=12))
-    with pytest.raises(ValueError, match="must be even for rotary positions, got kv_channels=3"):
+    with pytest.raises(ValueError, match="kv_channels must be even for rotary positions, got kv_channels=3"):
         build_model(config, generator=make_generator(1))
 
 
@@ -287,21 +329,29 @@ def test_rotary_positions_want_an_even_width() -> None:
     [
         (torch.ones(2, 3), TypeError, 'must be a mapping with "ids", .* got a Tensor'),
         ({"input_ids": torch.ones(2, 3)}, TypeError, "got with input_ids"),
-        ({"ids": torch.ones(2, 3)}, ValueError, r"must be integers \(rows, tokens\), .*float32 \(2, 3\), no mask"),
+        (
+            {"ids": torch.ones(2, 3)},
+            ValueError,
+            r"ids must be integers of shape \(rows, tokens\), .*float32 \(2, 3\), no mask",
+        ),
         ({"ids": torch.ones(2, dtype=torch.int64)}, ValueError, r"got torch.int64 \(2,\), no mask"),
         (
             {"ids": torch.ones(2, 3, dtype=torch.int64), "mask": torch.ones(2, 4)},
             ValueError,
             r"int64 \(2, 3\), mask \(2, 4\)",
         ),
-        ({"ids": torch.tensor([[1, 24]])}, ValueError, "ids must be in 0..23, those of the vocabulary, got 1..24"),
+        ({"ids": torch.tensor([[1, 24]])}, ValueError, "ids must be in the vocabulary, 0..23, got 1..24"),
         ({"ids": torch.tensor([[-5, 3]])}, ValueError, "got -5..3"),
-        ({"ids": torch.zeros(2, 17, dtype=torch.int64)}, ValueError, r"at most max_length=16 long, got ids \(2, 17\)"),
+        (
+            {"ids": torch.zeros(2, 17, dtype=torch.int64)},
+            ValueError,
+            r"at most max_length=16 tokens, got ids \(2, 17\)",
+        ),
     ],
 )
 @pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[3]])
 @pytest.mark.usefixtures("groups", "no_type_checks")
-def test_batches_that_do_not_fit_are_refused(config, batch: object, error: type, message: str) -> None:
+def test_invalid_batches_are_refused(config, batch: object, error: type, message: str) -> None:
     model = build_model(config, generator=make_generator(1))
     with pytest.raises(error, match=message):
         model(batch)
@@ -309,7 +359,7 @@ def test_batches_that_do_not_fit_are_refused(config, batch: object, error: type,
 
 @pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[3]])
 @pytest.mark.usefixtures("groups")
-def test_masks_of_numbers_are_masks(config) -> None:
+def test_masks_may_be_numbers(config) -> None:
     model, batch = build_model(config, generator=make_generator(1)).eval(), make_batch()
     for dtype in (torch.int64, torch.float32):
         assert torch.equal(model(batch | {"mask": batch["mask"].to(dtype)}), model(batch))
@@ -324,14 +374,14 @@ def test_rotary_angles_move_with_the_model() -> None:
 
 
 @pytest.mark.usefixtures("groups")
-def test_megatrons_layers_stay_as_they_are() -> None:
+def test_megatron_cores_own_layer_specification_is_unchanged() -> None:
     build_model(CONFIGS[3], generator=make_generator(1))
     spec = import_megatron("megatron.core.models.bert.bert_layer_specs").bert_layer_local_spec
-    assert spec.submodules.self_attention.submodules.core_attention is not CoreAttention
+    assert spec.submodules.self_attention.submodules.core_attention is not PortableDotProductAttention
 
 
 @pytest.mark.usefixtures("groups")
-def test_stages_send_what_they_compute_in() -> None:
+def test_stages_send_activations_in_the_dtype_they_compute_in() -> None:
     for runtime, sent in (
         ({}, torch.float32),
         ({"bf16": True}, torch.bfloat16),
@@ -343,7 +393,7 @@ def test_stages_send_what_they_compute_in() -> None:
 
 
 @pytest.mark.usefixtures("groups")
-def test_layers_of_a_later_stage_are_others_from_the_first_draw_on(monkeypatch) -> None:
+def test_later_stages_draw_different_weights(monkeypatch) -> None:
     state = import_megatron("megatron.core.parallel_state")
     first = build_model(CONFIGS[2], generator=make_generator(1))
     monkeypatch.setattr(state, "get_pipeline_model_parallel_rank", lambda: 1)

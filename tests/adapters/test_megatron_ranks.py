@@ -1,4 +1,4 @@
-"""Megatron-core's schedules on real gloo ranks under torchrun, against one process."""
+"""Megatron-core's schedules on real gloo ranks under torchrun, compared with one process."""
 
 import json
 import os
@@ -13,12 +13,13 @@ from tests.adapters import megatron_ranks_run
 from tests.adapters.megatron_on_cpu import megatron_on_cpu
 from tests.adapters.megatron_training import make_pipeline, train
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of what megatron-core takes of torch
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # deprecated parts of torch in megatron-core
 
 ROOT = Path(__file__).parents[2]
 TENSOR = {"tensor_model_parallel_size": 2}
 STAGES = {"pipeline_model_parallel_size": 2}
-# Adam would divide gradients that are rounding alone, as that of a bias on all keys is, by their own size.
+# Some gradients are nothing but rounding errors, e.g. that of a bias added to all keys. Adam would divide them by their
+# own size, and so amplify them.
 PLAIN_DESCENT = {"optimizer": "sgd", "lr": 0.3}
 
 RUNS = {
@@ -58,8 +59,8 @@ ALONE = {
 }
 
 
-def go_through(folder: Path, runs: dict[str, dict], processes: int = 2) -> None:
-    """Go through runs on so many ranks, which leave their losses and checkpoints in a folder."""
+def run_on_ranks(folder: Path, runs: dict[str, dict], processes: int = 2) -> None:
+    """Do some training runs on several ranks, which write their losses and checkpoints to a folder."""
     torchrun = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
     found = subprocess.run(
         [*torchrun, f"--nproc-per-node={processes}", megatron_ranks_run.__file__, json.dumps(runs), str(folder)],
@@ -73,10 +74,10 @@ def go_through(folder: Path, runs: dict[str, dict], processes: int = 2) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where all runs on two ranks left what they found."""
+    """Return the folder with the results of all runs on two ranks."""
     folder = tmp_path_factory.mktemp("megatron")
     checkpoints = {name: {"checkpoint": str(folder / name)} for name in RUNS if "save_at" in RUNS[name]}
-    go_through(folder, {name: arguments | checkpoints.get(name, {}) for name, arguments in RUNS.items()})
+    run_on_ranks(folder, {name: arguments | checkpoints.get(name, {}) for name, arguments in RUNS.items()})
     return folder
 
 
@@ -92,7 +93,7 @@ def alone(**arguments) -> dict:
 
 @pytest.mark.parametrize("name", ALONE)
 def test_two_ranks_have_the_losses_of_one_process(folder: Path, name: str) -> None:
-    """Also with dropout where they share the model: they drop what one process drops."""
+    """Tensor-parallel ranks also with dropout: they drop what one process drops."""
     first, second = read(folder, name)
     expected = alone(**ALONE[name])["losses"]
     assert len(expected) >= 5
@@ -100,7 +101,7 @@ def test_two_ranks_have_the_losses_of_one_process(folder: Path, name: str) -> No
     assert expected[-1] < expected[0] - (0.05 if name != "tensor shared" else 0)
 
 
-def test_ranks_that_share_a_model_read_the_same_and_others_their_shares(folder: Path) -> None:
+def test_ranks_that_share_a_model_read_the_same_rows_and_data_parallel_ranks_their_parts(folder: Path) -> None:
     for name in ("tensor", "tensor bert", "stages"):
         first, second = read(folder, name)
         assert first["rows"] == second["rows"]
@@ -122,20 +123,20 @@ def halves(rows: list[int]) -> list[list[int]]:
 @pytest.mark.parametrize(
     ("name", "changes"), [("tensor", {}), ("stages", {"num_micro_batches": 4}), ("stages shared", {})]
 )
-def test_saved_on_two_ranks_it_goes_on_in_one_process_with_the_next_sample_and_the_same_loss(
+def test_a_checkpoint_of_two_ranks_resumes_in_one_process_at_the_next_sample_with_the_same_loss(
     folder: Path, name: str, changes: dict
 ) -> None:
-    """Without dropout also in other micro-batches."""
+    """Without dropout, also with another number of micro-batches."""
     steps = RUNS[name].get("steps", 20)
     saved_at = RUNS[name]["save_at"]
     arguments = {key: value for key, value in RUNS[name].items() if key in {"dropout", "share_embeddings"}}
     found = alone(**arguments, **changes, checkpoint=str(folder / name), resume=True, steps=steps - saved_at)
     assert sum(found["rows"], []) == rows_from(saved_at, steps - saved_at)
-    expected = read(folder, name)[1]["losses"]  # of the stages, the last knows the loss
+    expected = read(folder, name)[1]["losses"]  # only the last stage knows the loss
     assert found["losses"] == pytest.approx(expected[saved_at:], abs=1e-5)
 
 
-def test_stages_have_layers_of_their_own(folder: Path) -> None:
+def test_stages_have_different_layers_and_the_last_one_the_loss(folder: Path) -> None:
     first, second = read(folder, "stages")
     assert first["losses"] == []
     assert len(second["losses"]) == 20
@@ -143,9 +144,9 @@ def test_stages_have_layers_of_their_own(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_four_ranks_that_share_layers_in_two_stages_drop_what_two_ranks_drop(tmp_path: Path) -> None:
-    go_through(tmp_path, {"stages": {"sizes": STAGES, "optimizer_options": PLAIN_DESCENT}})
-    go_through(tmp_path, {"both": {"sizes": STAGES | TENSOR, "optimizer_options": PLAIN_DESCENT}}, processes=4)
+def test_two_stages_of_two_tensor_parallel_ranks_drop_what_two_stages_of_one_rank_drop(tmp_path: Path) -> None:
+    run_on_ranks(tmp_path, {"stages": {"sizes": STAGES, "optimizer_options": PLAIN_DESCENT}})
+    run_on_ranks(tmp_path, {"both": {"sizes": STAGES | TENSOR, "optimizer_options": PLAIN_DESCENT}}, processes=4)
     expected, *found = (
         json.loads((tmp_path / name).read_text())["losses"] for name in ("stages 1.json", "both 2.json", "both 3.json")
     )

@@ -1,4 +1,4 @@
-"""The step that schedules call, in one process."""
+"""Micro-batches and the forward step that schedules call, in one process."""
 
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,15 @@ from torch import nn
 from bionemo.adapters.lightning import PipelineDataModule, TrainableModule
 from bionemo.adapters.megatron import (
     MicroBatch,
-    cut_micro_batches,
     forward_step,
+    iter_micro_batches,
     mean_reports,
-    micro_batches,
     model_parallel,
+    split_into_micro_batches,
 )
 from bionemo.core.model.config import build_model
 from bionemo.core.model.loss import LossSum, TokenCrossEntropy, mean_loss
-from bionemo.core.utils.random_utils import make_generator, random_torch_context
+from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data import EpochOrder, Pipeline, batch_at
 from bionemo.data.pipes import loader
 from tests.adapters.megatron_on_cpu import megatron_on_cpu
@@ -42,13 +42,13 @@ def logits(batch: dict) -> torch.Tensor:
 
 
 class Noisy(nn.Module):
-    """Answers with what dropout leaves."""
+    """Returns ones after dropout."""
 
     def forward(self, batch: dict) -> torch.Tensor:
         return nn.functional.dropout(torch.ones(2, 3, 4))
 
 
-def test_the_loss_is_the_triple_that_schedules_take() -> None:
+def test_the_loss_function_returns_the_triple_that_schedules_take() -> None:
     output, loss_func = STEP(iter([MicroBatch(LABELLED, 0, 0)]), logits)
     assert output is LABELLED["x"]
     loss_sum, num_tokens, report = loss_func(output)
@@ -59,7 +59,7 @@ def test_the_loss_is_the_triple_that_schedules_take() -> None:
     assert report["loss"].dtype == torch.float64
 
 
-def test_metrics_are_reported_as_the_loss_is() -> None:
+def test_metrics_are_reported_like_the_loss() -> None:
     step = partial(forward_step, loss=TokenCrossEntropy(validation_step=True), seed=7)
     output, loss_func = step(iter([MicroBatch(LABELLED, 0, 0)]), logits)
     report = loss_func(output)[2]
@@ -69,7 +69,7 @@ def test_metrics_are_reported_as_the_loss_is() -> None:
     assert means["loss"] == pytest.approx((float(report["loss"][0]) + 1) / 4)
 
 
-def test_means_without_tokens_or_reports() -> None:
+def test_means_without_tokens_are_zero_and_without_reports_empty() -> None:
     assert mean_reports([{"loss": torch.tensor([0.0, 0.0])}]) == {"loss": 0}
     assert mean_reports([]) == {}
 
@@ -82,46 +82,49 @@ def test_dropout_is_a_function_of_step_and_rank() -> None:
 
     drawn = [draw(0, 0), draw(1, 0), draw(0, 1), draw(0, 0, seed=8)]
     assert torch.equal(draw(0, 0), drawn[0])
-    assert not any(torch.equal(one, other) for place, one in enumerate(drawn) for other in drawn[:place])
-    with random_torch_context(make_generator(7, "step", 1, 0)):  # what a plain loop and Lightning do
+    assert not any(torch.equal(one, other) for index, one in enumerate(drawn) for other in drawn[:index])
+    with random_torch_context(make_generator(7, "step", 1, 0)):  # as a plain loop and Lightning do
         assert torch.equal(Noisy()({}), drawn[1])
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_steps_are_counted_by_position_also_off_the_grid() -> None:
+def test_steps_are_computed_from_positions_also_from_the_middle_of_a_batch() -> None:
     batches = loader(letters(), start=6, batches_per_epoch=3)
-    assert list(micro_batches(batches)) == [("gh", 1, 0), ("ijkl", 2, 0)]
+    assert list(iter_micro_batches(batches)) == [("gh", 1, 0), ("ijkl", 2, 0)]
     assert batches.state_dict()["consumed_samples"] == 12
-    assert next(micro_batches(batches)) == ("abcd", 3, 0)
-    assert list(micro_batches(loader(letters(), 1, 2, start=4, batches_per_epoch=3))) == [("gh", 1, 1), ("kl", 2, 1)]
+    assert next(iter_micro_batches(batches)) == ("abcd", 3, 0)
+    assert list(iter_micro_batches(loader(letters(), 1, 2, start=4, batches_per_epoch=3))) == [
+        ("gh", 1, 1),
+        ("kl", 2, 1),
+    ]
 
 
-def test_behind_the_last_batch_the_step_says_so() -> None:
+def test_a_step_after_the_last_batch_raises() -> None:
     pipeline = Pipeline(order=EpochOrder(length=2, seed=1, num_samples=2), sources="ab", batch_size=2, seed=2)
-    batches = micro_batches(loader(pipeline))
+    batches = iter_micro_batches(loader(pipeline))
     assert STEP(batches, len)[0] == 2
-    with pytest.raises(RuntimeError, match="must hold as many as a step has micro-batches, but are at their end"):
+    with pytest.raises(RuntimeError, match="batches must hold all micro-batches of a step, but ended before"):
         STEP(batches, len)
 
 
 def test_other_loaders_are_refused() -> None:
-    with pytest.raises(TypeError, match="must be a loader of bionemo.data.pipes, got one of type list"):
-        micro_batches([1, 2])
-    with pytest.raises(TypeError, match=r"must be those of micro_batches\(loader\), got a str"):
+    with pytest.raises(TypeError, match="loader must be a loader of bionemo.data.pipes, got an object of type list"):
+        iter_micro_batches([1, 2])
+    with pytest.raises(TypeError, match=r"must be those of iter_micro_batches\(loader\), got one of type str"):
         STEP(iter(loader(letters())), len)
 
 
-def test_a_metric_is_not_called_as_the_loss_is() -> None:
+def test_a_metric_must_not_be_named_loss() -> None:
     class Named:
         def forward(self, batch: dict, output: torch.Tensor) -> LossSum:
             return LossSum(output.sum(), torch.tensor(1), {"loss": torch.tensor(1.0)})
 
     output, loss_func = forward_step(iter([MicroBatch(LABELLED, 0, 0)]), logits, loss=Named(), seed=7)
-    with pytest.raises(ValueError, match='metrics must not be called "loss"'):
+    with pytest.raises(ValueError, match='metrics must not be named "loss"'):
         loss_func(output)
 
 
-def test_later_stages_draw_for_themselves(monkeypatch) -> None:
+def test_stages_draw_different_dropout(monkeypatch) -> None:
     drawn = []
     for stage in range(3):
         monkeypatch.setattr("bionemo.adapters.megatron.training.pipeline_stage", lambda stage=stage: stage)
@@ -129,12 +132,12 @@ def test_later_stages_draw_for_themselves(monkeypatch) -> None:
     assert not any(torch.equal(drawn[one], drawn[other]) for one in range(3) for other in range(one))
 
 
-def test_steps_that_are_not_whole_are_refused() -> None:
+def test_short_steps_are_refused() -> None:
     order = EpochOrder(length=12, seed=1, num_samples=9)
     pipeline = Pipeline(order=order, sources="abcdefghijkl", batch_size=8, seed=2)
-    with pytest.raises(ValueError, match='all steps must be whole, got 9 samples in steps of 8. .* tail="drop"'):
-        cut_micro_batches(pipeline, 2)
-    assert cut_micro_batches(attrs.evolve(pipeline, tail="drop"), 2).batch_size == 4
+    with pytest.raises(ValueError, match="all steps must be full, got 9 samples in steps of 8. .* drop_last=True"):
+        split_into_micro_batches(pipeline, 2)
+    assert split_into_micro_batches(attrs.evolve(pipeline, drop_last=True), 2).batch_size == 4
 
 
 class Pair(NamedTuple):
@@ -142,10 +145,10 @@ class Pair(NamedTuple):
     names: list[str]
 
 
-def test_batches_go_to_a_device() -> None:
+def test_batches_are_moved_to_a_device() -> None:
     row = {"ids": torch.ones(2), "parts": [Pair(torch.zeros(1), ["a"]), (torch.ones(1), 3)]}
     pipeline = Pipeline(order=EpochOrder(length=1, seed=1), sources=[row], batch_size=1, seed=2)
-    batch = next(micro_batches(loader(pipeline), device="meta")).batch[0]
+    batch = next(iter_micro_batches(loader(pipeline), device="meta")).batch[0]
     assert batch["ids"].device.type == "meta"
     assert isinstance(batch["parts"][0], Pair)
     assert batch["parts"][0].ids.device.type == "meta"
@@ -155,14 +158,14 @@ def test_batches_go_to_a_device() -> None:
     assert row["ids"].device.type == "cpu"
 
 
-def test_the_state_of_micro_batches_is_that_of_batches() -> None:
-    whole, cut = loader(letters()), loader(cut_micro_batches(letters(), 2))
-    first = iter(cut)
+def test_loader_state_is_the_same_for_any_number_of_micro_batches() -> None:
+    whole, split = loader(letters()), loader(split_into_micro_batches(letters(), 2))
+    first = iter(split)
     assert [next(first), next(first)] == ["ab", "cd"]
-    whole.load_state_dict(cut.state_dict())
+    whole.load_state_dict(split.state_dict())
     assert next(iter(whole)) == "efgh"
-    cut.load_state_dict(whole.state_dict())
-    assert next(iter(cut)) == "ij"
+    split.load_state_dict(whole.state_dict())
+    assert next(iter(split)) == "ij"
 
 
 @pytest.mark.parametrize(
@@ -173,13 +176,13 @@ def test_the_state_of_micro_batches_is_that_of_batches() -> None:
         (-1, "num_micro_batches must be in 1.*, got num_micro_batches=-1"),
     ],
 )
-def test_batches_that_cannot_be_cut_are_refused(number: int, message: str) -> None:
+def test_batches_that_cannot_be_split_are_refused(number: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        cut_micro_batches(letters(), number)
+        split_into_micro_batches(letters(), number)
 
 
 class Losses(Callback):
-    """Notes the loss of each step."""
+    """Records the loss of each step."""
 
     def __init__(self) -> None:
         self.found: list[float] = []
@@ -203,7 +206,7 @@ def by_a_plain_loop(steps: int, dropout: float = 0.1) -> list[float]:
     return losses
 
 
-def test_one_record_has_the_same_loss_in_a_plain_loop_under_lightning_and_by_megatrons_schedule(
+def test_one_configuration_has_the_same_loss_in_a_plain_loop_under_lightning_and_in_megatrons_schedule(
     tmp_path: Path,
 ) -> None:
     config = make_config()
@@ -222,7 +225,7 @@ def test_one_record_has_the_same_loss_in_a_plain_loop_under_lightning_and_by_meg
     assert scheduled == pytest.approx(plain, abs=1e-5)
 
 
-def test_a_loss_of_ones_own_will_do() -> None:
+def test_a_custom_loss_can_be_used() -> None:
     class Squares:
         def forward(self, batch: torch.Tensor, output: torch.Tensor) -> LossSum:
             return LossSum(output.square().sum(), torch.tensor(batch.numel()))

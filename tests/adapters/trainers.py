@@ -1,6 +1,7 @@
-"""What the Lightning tests train, in this process and, run by torchrun, on several ranks.
+"""The model, data and trainer of the Lightning tests.
 
-As a program it takes a JSON file with a list of runs, `run`'s arguments each, and goes through them on every rank.
+As a program, started by torchrun, it reads a JSON file with a list of arguments of `run`, and makes these runs on every
+rank.
 """
 
 import json
@@ -17,12 +18,12 @@ from torch import nn
 from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule, TrainableModule
 from bionemo.core.model.config import BionemoTrainableModelConfig
 from bionemo.core.model.loss import TokenCrossEntropy
-from bionemo.core.utils.random_utils import make_generator
+from bionemo.core.random import make_generator
 from bionemo.data import EpochOrder, Pipeline
 
 
 class Tiny(nn.Module):
-    """Guesses a token from itself, with dropout."""
+    """Predicts each token from itself, with dropout."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class TinyConfig(BionemoTrainableModelConfig[Tiny, TokenCrossEntropy]):
 
 
 def stack(rows: list) -> dict[str, torch.Tensor]:
-    """Collate rows of five tokens, of which those below 5 count: batches and ranks have unequal numbers of tokens."""
+    """Collate rows of five tokens. Only tokens below 5 are labels: batches and ranks have unequal numbers of them."""
     ids = torch.tensor(rows, dtype=torch.int64).reshape(len(rows), 5)
     return {"ids": ids, "labels": ids.where(ids < 5, -100)}
 
@@ -55,7 +56,7 @@ VALIDATION = attrs.evolve(TRAIN, order=EpochOrder(length=23, seed=1, num_samples
 
 
 class SaveEveryBatch(Callback):
-    """Saves behind every batch, also between the batches of one optimizer's step."""
+    """Saves a checkpoint after every batch, also between the accumulated batches of an optimizer step."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,7 +66,7 @@ class SaveEveryBatch(Callback):
 
 
 class Recorder(Callback):
-    """Notes the samples of each batch, and the metrics after each validation."""
+    """Records the samples of each batch, and the metrics after each validation."""
 
     def __init__(self) -> None:
         self.batches: dict[int, list] = {}
@@ -99,7 +100,7 @@ def make_module(dropout: float = 0.5) -> TrainableModule:
     return TrainableModule(
         TinyConfig(dropout),
         optimizer=partial(torch.optim.AdamW, lr=0.01),
-        schedule=partial(torch.optim.lr_scheduler.StepLR, step_size=3),
+        lr_scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=3),
         generator=make_generator(3),
         seed=4,
     )
@@ -119,8 +120,8 @@ def run(
     save_batches: bool = False,
     **options,
 ) -> tuple[TrainableModule, Recorder, Trainer]:
-    """Train to a step, from a checkpoint or from the start."""
-    torch.rand(7)  # a resumed process stands elsewhere in its global stream
+    """Train up to a step, from a checkpoint or from the start."""
+    torch.rand(7)  # a resumed process has another global random state
     module, recorder = make_module(dropout), Recorder()
     several = dict.fromkeys(("one", "two"), VALIDATION)
     data = PipelineDataModule(

@@ -1,4 +1,4 @@
-"""BIONEMO_CACHE_DIR, read by fresh processes."""
+"""BIONEMO_CACHE_DIR, as new processes read it."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def cache_dir(**environment: str) -> str:
     return run.stdout.strip()
 
 
-def test_the_environment_variable_decides(tmp_path: Path) -> None:
+def test_the_environment_variable_sets_the_folder(tmp_path: Path) -> None:
     assert cache_dir(BIONEMO_CACHE_DIR=str(tmp_path / "here")) == str(tmp_path / "here")
     assert not (tmp_path / "here").exists()
 
@@ -30,16 +30,16 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path) -> None:
     assert cache_dir(BIONEMO_CACHE_DIR="~/cache", HOME=str(tmp_path)) == str(tmp_path / "cache")
 
 
-def test_an_unknown_user_stays_as_it_is() -> None:
+def test_the_tilde_of_an_unknown_user_is_kept() -> None:
     assert cache_dir(BIONEMO_CACHE_DIR="~no-such-user-here/cache") == "~no-such-user-here/cache"
 
 
 @pytest.mark.parametrize("environment", [{}, {"BIONEMO_CACHE_DIR": ""}])
-def test_the_platforms_folder_is_the_default(environment: dict[str, str]) -> None:
+def test_the_default_is_the_platforms_folder(environment: dict[str, str]) -> None:
     assert cache_dir(**environment) == str(platformdirs.user_cache_path("bionemo"))
 
 
-def test_importing_makes_no_folder_and_needs_no_writable_home(tmp_path: Path) -> None:
+def test_importing_creates_no_folder_and_needs_no_writable_home(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o500)
     assert cache_dir(HOME=str(home), XDG_CACHE_HOME="") == str(home / ".cache" / "bionemo")

@@ -5,7 +5,7 @@ import json
 
 import torch
 
-from bionemo.core.utils.random_utils import (
+from bionemo.core.random import (
     bits_at,
     fold_in,
     integers_at,
@@ -16,20 +16,20 @@ from bionemo.core.utils.random_utils import (
     uniforms_at,
 )
 from bionemo.data import (
-    BlockOrder,
+    BlockShuffleOrder,
     EpochOrder,
-    LengthOrder,
+    LengthGroupedOrder,
     MixtureOrder,
     ResampleOrder,
     WeightedOrder,
     corrupt_spans,
+    fingerprint,
     index_at,
     mask_tokens,
-    order_id,
     random_crop,
     random_reverse_complement,
 )
-from bionemo.data.order import ALGORITHM_VERSION
+from bionemo.data.orders.order import ALGORITHM_VERSION
 from bionemo.data.permute import permute
 
 ANSWERS = {2: "37f7228ed54a7e7b120ebbaf94ccc7be74fd3ab389c8e989d986118a8c0530fb"}
@@ -41,13 +41,13 @@ PLACES = torch.tensor([*range(40), 10**6, 10**12, 2**62 - 1])
 
 def orders(seed: int) -> list:
     epoch = EpochOrder(length=13, seed=seed)
-    block = BlockOrder(length=10**9 + 7, block_size=1000, blocks_per_window=16, seed=seed)
+    block = BlockShuffleOrder(length=10**9 + 7, block_size=1000, blocks_per_window=16, seed=seed)
     resample = ResampleOrder(length=10**12, seed=seed)
     weighted = WeightedOrder(weights=[0.5, 0, 2, 1e-3, 7], seed=seed)
     mixture = MixtureOrder(orders=(epoch, resample, weighted), weights=(5, 3, 2), changes=((20, (1, 1, 1)),))
-    small = BlockOrder(length=13, block_size=4, blocks_per_window=2, seed=seed)
-    by_length = LengthOrder(
-        order=epoch, lengths=[3, 1, 3, 3, 7, 1, 5, 3, 3, 1, 7, 7, 2], window=8, batch_size=2, seed=seed
+    small = BlockShuffleOrder(length=13, block_size=4, blocks_per_window=2, seed=seed)
+    by_length = LengthGroupedOrder(
+        order=epoch, lengths=[3, 1, 3, 3, 7, 1, 5, 3, 3, 1, 7, 7, 2], window_size=8, batch_size=2, seed=seed
     )
     in_sequence = EpochOrder(length=13, seed=seed, shuffle=False)
     return [epoch, in_sequence, block, small, resample, weighted, mixture, by_length]
@@ -70,9 +70,9 @@ def answers() -> list:
         found.append(sample_without_replacement(9, 8, generator=generator).tolist())
         found.append(sample_by_weight([1, 2, 3], 20, generator=generator).tolist())
         ids = torch.arange(10, 50).reshape(2, 20)
-        masked = mask_tokens(ids, ids % 7 > 0, seeds=torch.tensor([seed, 1]), mask_id=1, random_ids=range(10, 50))
+        masked = mask_tokens(ids, ids % 7 > 0, seeds=torch.tensor([seed, 1]), mask_id=1, replacement_ids=range(10, 50))
         found.append([part.tolist() for part in masked])
-        options = {"mask_id": 1, "random_ids": range(10, 50), "at_least_one": True}
+        options = {"mask_id": 1, "replacement_ids": range(10, 50), "min_one": True}
         by_span = mask_tokens(ids, ids > 0, seeds=torch.tensor([seed, 1]), spans=ids // 3, **options)
         found.append([part.tolist() for part in by_span])
         corrupted = corrupt_spans(ids, ids > 0, seeds=torch.tensor([seed, 1]), sentinel_ids=range(100, 110))
@@ -91,14 +91,14 @@ def test_the_answers_change_with_the_version_of_the_algorithms_and_only_with_it(
     assert len(set(ANSWERS.values())) == len(ANSWERS)
 
 
-def test_the_version_is_part_of_every_order_id() -> None:
-    assert [order_id(order)[:8] for order in orders(42)] == [
+def test_the_version_is_part_of_every_fingerprint_of_an_order() -> None:
+    assert [fingerprint(order)[:8] for order in orders(42)] == [
         "bedb2f11",
         "13d11040",
-        "81e06a4f",
-        "8791c747",
+        "4bde94e6",
+        "16f1fe4e",
         "672371e2",
         "8d616429",
         "b81fcfea",
-        "6888576c",
+        "27d8a7fd",
     ]

@@ -1,7 +1,8 @@
-"""The thin data set classes: epochs, transforms by epoch, and draws with replacement."""
+"""Data sets over orders: epochs, transforms by epoch, and draws with replacement."""
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import attrs
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from bionemo.core.utils.random_utils import make_generator
+from bionemo.core.random import make_generator
 from bionemo.data import (
     EpochIndex,
     EpochOrder,
@@ -21,13 +22,13 @@ from bionemo.data import (
     SizedDataset,
     index_at,
 )
-from bionemo.data.reading import fetch
+from bionemo.data.pipeline.read import fetch
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
 
 
 class Letters:
-    """A data set that fetches many at once, and counts its calls."""
+    """A data set that reads many samples at once, and records the calls."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -45,14 +46,14 @@ class Letters:
 
 
 class Jittered(MultiEpochDatasetWrapper[float]):
-    """A transform that draws from the place in the epoch."""
+    """A transform that draws from a generator made from epoch and index."""
 
     def apply_transform(self, sample, index):
         return sample + float(torch.rand((), generator=make_generator(7, index.epoch, index.idx)))
 
 
-def both(text: str = "abcde", **fields) -> list:
-    """Return a data set of each class over the same letters."""
+def both(text: Any = "abcde", **fields) -> list:
+    """Return one data set of each class over the same letters."""
     return [
         MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper(text), **fields),
         PRNGResampleDataset(text, **fields),
@@ -62,14 +63,13 @@ def both(text: str = "abcde", **fields) -> list:
 def test_pinned_values() -> None:
     epochs = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), num_epochs=3)
     assert "".join(epochs) == "ebcdabdeacbadce"
-    assert "".join(PRNGResampleDataset("abcde", num_samples=15)) == "eddaedbcaaabdce"
 
 
-def test_each_epoch_holds_every_sample_once_in_the_sequence_of_its_order() -> None:
+def test_each_epoch_has_every_sample_once_in_the_order_of_its_record() -> None:
     dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), num_epochs=3, seed=9)
     samples = list(dataset)
     assert [sorted(samples[start : start + 5]) for start in (0, 5, 10)] == [list("abcde")] * 3
-    assert samples == ["abcde"[index_at(EpochOrder(length=5, seed=9), place).idx] for place in range(15)]
+    assert samples == ["abcde"[index_at(EpochOrder(length=5, seed=9), position).idx] for position in range(15)]
     assert "".join(MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), shuffle=False)) == "abc"
 
 
@@ -77,13 +77,13 @@ def test_each_epoch_holds_every_sample_once_in_the_sequence_of_its_order() -> No
     ("fields", "num_epochs", "num_samples"),
     [({}, 1, 5), ({"num_epochs": 3}, 3, 15), ({"num_samples": 12}, 3, 12), ({"num_samples": 15}, 3, 15)],
 )
-def test_both_numbers_can_be_read_afterwards(fields: dict, num_epochs: int, num_samples: int) -> None:
+def test_num_epochs_and_num_samples_are_both_attributes(fields: dict, num_epochs: int, num_samples: int) -> None:
     dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), **fields)
     assert (dataset.num_epochs, dataset.num_samples, len(dataset)) == (num_epochs, num_samples, num_samples)
     assert len(PRNGResampleDataset("abcde")) == 5
 
 
-def test_a_transform_is_told_the_epoch() -> None:
+def test_a_transform_gets_the_epoch() -> None:
     dataset = MultiEpochDatasetResampler(Jittered([0.0, 10.0, 20.0]), num_epochs=2, shuffle=False)
     samples = list(dataset)
     assert [int(sample) // 10 for sample in samples] == [0, 1, 2] * 2
@@ -94,7 +94,7 @@ def test_a_transform_is_told_the_epoch() -> None:
 
 
 @pytest.mark.parametrize("dataset", both(num_samples=12))
-def test_they_end_and_refuse_what_is_out_of_bounds(dataset) -> None:
+def test_iteration_ends_and_indices_out_of_range_are_refused(dataset) -> None:
     assert len(list(dataset)) == 12
     for index in (12, -1, 10**30, np.int64(12)):
         with pytest.raises(IndexError, match=rf"position must be in 0\.\.11, got position={index}"):
@@ -104,16 +104,17 @@ def test_they_end_and_refuse_what_is_out_of_bounds(dataset) -> None:
     assert dataset[np.int64(3)] == dataset[3]
 
 
-def test_an_index_error_of_the_data_set_below_is_no_end() -> None:
+def test_an_index_error_of_the_inner_data_set_does_not_end_iteration() -> None:
     class Broken(Letters):
         def __getitem__(self, index):
             raise IndexError("no such record")
 
-    with pytest.raises(IndexError, match="no such record"):
-        list(PRNGResampleDataset(Broken("abc")))
+    for dataset in both(Broken("abc")):
+        with pytest.raises(IndexError, match="no such record"):
+            list(dataset)
 
 
-def test_many_are_fetched_by_one_call_where_the_data_set_can() -> None:
+def test_many_samples_are_read_by_one_call_if_the_data_set_can() -> None:
     letters = Letters("abcde")
     plain = both("abcde", num_samples=50)
     fetching = [
@@ -121,28 +122,28 @@ def test_many_are_fetched_by_one_call_where_the_data_set_can() -> None:
         PRNGResampleDataset(letters, num_samples=50),
     ]
     for one, other in zip(plain, fetching, strict=True):
-        expected = [one[place] for place in range(50)]
+        expected = [one[index] for index in range(50)]
         assert one.__getitems__(list(range(50))) == other.__getitems__(list(range(50))) == expected
     assert [len(call) for call in letters.calls] == [50, 50]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("dataset", both(num_samples=23))
-def test_a_data_loader_reads_them_in_any_number_of_workers(dataset, num_workers: int) -> None:
+def test_a_data_loader_reads_the_same_with_any_number_of_workers(dataset, num_workers: int) -> None:
     batches = DataLoader(
         dataset, batch_size=4, num_workers=num_workers, multiprocessing_context="fork" if num_workers else None
     )
     assert [letter for batch in batches for letter in batch] == list(dataset)
 
 
-def test_threads_and_any_sequence_of_calls_read_the_same() -> None:
+def test_threads_read_the_same_in_any_order() -> None:
     for dataset in both("abcdefghij", num_samples=200):
         expected = list(dataset)
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(dataset.__getitem__, reversed(range(200)))) == expected[::-1]
 
 
-def test_they_are_frozen_records_of_the_types_that_others_ask_for() -> None:
+def test_they_are_frozen_records_and_torch_data_sets() -> None:
     for dataset in both("abcde", seed=3):
         assert isinstance(dataset, Dataset)
         assert isinstance(dataset, SizedDataset)
@@ -174,35 +175,30 @@ def test_they_are_frozen_records_of_the_types_that_others_ask_for() -> None:
         ({"dataset": IdentityMultiEpochDatasetWrapper("")}, ValueError, "at least one sample, got len\\(dataset\\)=0"),
     ],
 )
-def test_bad_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
+def test_invalid_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         MultiEpochDatasetResampler(**{"dataset": IdentityMultiEpochDatasetWrapper("abc")} | fields)
-
-
-def test_an_empty_data_set_gives_no_draws() -> None:
-    with pytest.raises(ValueError, match=r"at least one sample, got len\(dataset\)=0"):
-        PRNGResampleDataset("")
 
 
 def test_an_epoch_index_is_a_pair() -> None:
     assert EpochIndex(epoch=1, idx=2) == (1, 2)
 
 
-def test_a_changed_record_counts_anew() -> None:
+def test_an_evolved_record_counts_its_own_samples() -> None:
     dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), num_epochs=2)
     longer = attrs.evolve(dataset, dataset=IdentityMultiEpochDatasetWrapper("abcde"), seed=3)
     assert (longer.num_epochs, longer.num_samples) == (2, 10)
     assert attrs.evolve(PRNGResampleDataset("abc"), dataset="abcde").num_samples == 5
 
 
-def test_records_are_equal_only_with_the_very_data_set() -> None:
+def test_records_are_equal_only_if_they_hold_the_same_data_set_object() -> None:
     for make in (PRNGResampleDataset, MultiEpochDatasetResampler, IdentityMultiEpochDatasetWrapper):
         one, other = [[1, 2]], [[1, 2]]
         assert make(one[0]) == make(one[0]) != make(other[0])
 
 
 class Alone:
-    """A mixin that says what a sample is."""
+    """A mixin that overrides `[...]` alone."""
 
     def __getitem__(self, index):
         return super().__getitem__(index) * 100
@@ -226,14 +222,14 @@ class WithField(MultiEpochDatasetResampler):
 
 
 class Further(Resampled):
-    """Reads many at once as the class above it does."""
+    """Overrides the method for many, by that of its base, which overrides `[...]`."""
 
     def __getitems__(self, indices):
         return super().__getitems__(indices)
 
 
 class ManyAtOnce(MultiEpochDatasetResampler):
-    """Both methods are its own, and the one for many asks the base."""
+    """Overrides both methods; the one for many calls the base's."""
 
     def __getitem__(self, index):
         return super().__getitem__(index) * 100
@@ -258,7 +254,7 @@ class Transformed(IdentityMultiEpochDatasetWrapper):
 
 
 def overriding() -> dict[str, Dataset]:
-    """Return data sets of subclasses that give a hundred times what their base does."""
+    """Return data sets of subclasses whose samples are a hundred times those of their base."""
     numbers = list(range(10))
     identity = IdentityMultiEpochDatasetWrapper(numbers)
     kinds = (Resampled, Mixed, WithField, Further, ManyAtOnce)
@@ -272,7 +268,7 @@ def overriding() -> dict[str, Dataset]:
 
 @pytest.mark.parametrize("name", overriding())
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_what_a_subclass_overrides_is_read_in_every_way(name: str, num_workers: int) -> None:
+def test_every_way_of_reading_uses_what_a_subclass_overrides(name: str, num_workers: int) -> None:
     dataset = overriding()[name]
     plain = Drawn.__mro__[1] if name == "Drawn" else MultiEpochDatasetResampler
     inner = list(range(10)) if name == "Drawn" else IdentityMultiEpochDatasetWrapper(list(range(10)))

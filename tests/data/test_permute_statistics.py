@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.utils.hashing import fold_in
-from bionemo.data.feistel import make_plan, permute_kernel
-from bionemo.data.permute import permute
+from bionemo.core.random.hashing import fold_in
+from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute, permute_kernel
 from tests.battery import FALSE_ALARM, alarms, battery, distances, orders, random_permutations
+
+
+def make_plan(length: int, seeds: np.ndarray) -> Plan:
+    return Plan(geometry(length), make_keys(num_rounds(length), seeds))
 
 
 def ours(indices: np.ndarray, length: int, seeds: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The example of tensor-parallel training, as a user calls it."""
+"""The tensor-parallel training example, run as a user runs it."""
 
 import os
 import re
@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from bionemo.examples.protein_gpt_megatron import main, residue_labels
-from bionemo.examples.protein_pipelines import collate
-from bionemo.examples.proteins import encode
+from bionemo.examples.protein_mlm.pipelines import collate
+from bionemo.examples.protein_mlm.proteins import encode
 
 COMMAND = [sys.executable, "-m", "bionemo.examples.protein_gpt_megatron"]
 
@@ -21,7 +21,7 @@ def losses(out: str) -> list[float]:
     return [float(line.split()[1]) for line in out.splitlines() if re.fullmatch(r" *\d+  \d\.\d{3}", line)]
 
 
-def test_two_processes_train_as_one_and_the_loss_falls() -> None:
+def test_two_processes_have_the_losses_of_one_and_the_loss_falls() -> None:
     found = {
         number: subprocess.run(
             [*COMMAND, "--steps", "50", "--processes", number], capture_output=True, text=True, timeout=240
@@ -36,7 +36,7 @@ def test_two_processes_train_as_one_and_the_loss_falls() -> None:
     assert losses(found["1"].stdout) == pytest.approx(losses(found["2"].stdout), abs=2e-3)
     first, *_, last = losses(found["2"].stdout)
     assert last < first - 0.3
-    assert found["2"].stdout.splitlines()[-1].endswith("amino acid is gives 2.892")
+    assert found["2"].stdout.splitlines()[-1].endswith("amino-acid frequencies alone give 2.892")
 
 
 def test_ctrl_c_ends_all_processes() -> None:
@@ -44,7 +44,7 @@ def test_ctrl_c_ends_all_processes() -> None:
     running = subprocess.Popen(COMMAND, **streams, start_new_session=True)
     while "    1  " not in running.stdout.readline():
         assert running.poll() is None
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it, to all of them
+    os.killpg(running.pid, signal.SIGINT)  # to all processes, as a terminal sends it
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in said
@@ -52,7 +52,7 @@ def test_ctrl_c_ends_all_processes() -> None:
         os.killpg(running.pid, 0)
 
 
-def test_a_process_that_is_killed_is_named_and_the_other_ended() -> None:
+def test_a_killed_process_is_named_and_the_other_is_ended() -> None:
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(COMMAND, **streams, start_new_session=True)
     while "    1  " not in running.stdout.readline():
@@ -76,7 +76,7 @@ def test_a_process_that_is_killed_is_named_and_the_other_ended() -> None:
         (["--fasta", "x"], "unrecognized arguments: --fasta x"),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_line(capsys, arguments: list[str], message: str) -> None:
+def test_invalid_arguments_are_reported_in_one_line(capsys, arguments: list[str], message: str) -> None:
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -84,15 +84,15 @@ def test_what_cannot_be_used_is_told_in_one_line(capsys, arguments: list[str], m
     assert err.count("\n") == 1
 
 
-def test_without_megatron_the_extra_is_named(capsys, monkeypatch) -> None:
+def test_without_megatron_core_the_error_names_the_extra(capsys, monkeypatch) -> None:
     monkeypatch.setattr("bionemo.examples.protein_gpt_megatron.find_spec", lambda name: None)
     assert main([]) == 2
     assert capsys.readouterr().err == (
-        "protein_gpt_megatron: megatron-core isn't there: pip install 'bionemo-core[megatron]'\n"
+        "protein_gpt_megatron: megatron-core isn't installed: pip install 'bionemo-core[megatron]'\n"
     )
 
 
-def test_only_residues_are_guessed() -> None:
+def test_only_standard_residues_are_labels() -> None:
     batch = residue_labels(collate([encode("MKX"), encode("A")]), seeds=torch.zeros(2))
     m, k, a = (int(encode(letter)[1]) for letter in "MKA")
     assert batch["labels"].tolist() == [[m, k, -100, -100, -100], [a, -100, -100, -100, -100]]

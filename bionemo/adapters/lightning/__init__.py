@@ -1,4 +1,4 @@
-"""Lightning: a data module over pipelines, a module over a model configuration, and whole checkpoints."""
+"""Lightning: a data module for pipelines, a module for a model configuration, and atomic checkpoints."""
 
 from bionemo.adapters.lightning.checkpoint import AtomicCheckpointIO as AtomicCheckpointIO
 from bionemo.adapters.lightning.checkpoint import check_checkpoint as check_checkpoint

@@ -1,4 +1,4 @@
-"""The gradient of batches that are accumulated: weighed by their tokens, and kept in a checkpoint between them."""
+"""Gradient accumulation: the gradient is normalized by the tokens of all batches, and a checkpoint can hold it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 __all__ = ["ACCUMULATED", "num_kept", "num_open", "rescale_gradients", "restore_gradients", "save_gradients"]
 
 ACCUMULATED: Final = "accumulated"
-"""Where a checkpoint holds them."""
+"""The key of a checkpoint that holds the accumulated gradient."""
 
 
 def num_open(trainer: Any, batches: int, /) -> int:
-    """Return how many of so many batches of an epoch belong to an optimizer's step that is unfinished.
+    """Return the number of batches of an unfinished optimizer step after the first `batches` batches of an epoch.
 
     Example:
         >>> from types import SimpleNamespace
@@ -26,10 +26,10 @@ def num_open(trainer: Any, batches: int, /) -> int:
 
 
 def num_kept(trainer: Any, module: Any, /) -> int:
-    """Return how many batches of an unfinished step a checkpoint saved now would keep the gradient of.
+    """Return the number of batches of an unfinished step whose gradient a checkpoint saved now would hold.
 
-    A module that keeps it has `num_accumulated`, the number of batches in its gradient. Where one of several ranks
-    failed, their gradients can't be put together.
+    A module that saves its gradient has `num_accumulated`, the number of batches in the gradient. The result is 0 if
+    one of several ranks has failed: the ranks can no longer average their gradients.
 
     Example:
         >>> from types import SimpleNamespace
@@ -43,7 +43,7 @@ def num_kept(trainer: Any, module: Any, /) -> int:
 
 
 def rescale_gradients(module: nn.Module, num_tokens: Sequence[Tensor], /) -> None:
-    """Put the number of tokens of all batches of a step in the place of the first one's, by which they were divided.
+    """Rescale gradients divided by the first batch's number of tokens so that they are divided by the whole step's.
 
     Example:
         >>> module = nn.Linear(1, 1, bias=False)
@@ -54,6 +54,7 @@ def rescale_gradients(module: nn.Module, num_tokens: Sequence[Tensor], /) -> Non
     """
     first, *others = num_tokens
     if others:
+        # scale_for_ranks divides by at least 1, hence the clamps.
         factor = first.clamp(min=1).double() / torch.stack([first, *others]).sum().clamp(min=1)
         for parameter in module.parameters():
             if parameter.grad is not None:
@@ -63,13 +64,13 @@ def rescale_gradients(module: nn.Module, num_tokens: Sequence[Tensor], /) -> Non
 def save_gradients(
     module: nn.Module, num_tokens: Sequence[Tensor], /, *, accumulated: int, mean: Callable[[Tensor], Tensor]
 ) -> dict[str, Any]:
-    """Return what a checkpoint holds between two batches of a step.
+    """Return what a checkpoint holds between two batches of an optimizer step.
 
     Args:
-        module: whose gradients.
-        num_tokens: of each batch so far.
-        accumulated: batches of a step.
-        mean: gives the mean of a tensor over the ranks, each of which has a gradient of its own.
+        module: the module whose gradients are saved.
+        num_tokens: number of tokens of each batch so far.
+        accumulated: number of batches per step.
+        mean: averages a tensor over the ranks, each of which has its own gradient.
 
     Example:
         >>> module = nn.Linear(1, 1, bias=False)
@@ -88,10 +89,10 @@ def save_gradients(
 
 
 def restore_gradients(module: nn.Module, saved: Mapping[str, Any], /, *, accumulated: int) -> list[Tensor]:
-    """Give a module the gradients of a checkpoint, and return the numbers of tokens of the batches behind them.
+    """Set a module's gradients to those of a checkpoint, and return the number of tokens of each accumulated batch.
 
     Raises:
-        ValueError: if another number of batches is accumulated now.
+        ValueError: if the number of batches per step has changed.
 
     Example:
         >>> module = nn.Linear(1, 1, bias=False)
@@ -103,8 +104,8 @@ def restore_gradients(module: nn.Module, saved: Mapping[str, Any], /, *, accumul
     before = saved["accumulate_grad_batches"]
     if accumulated != before:
         message = (
-            f"accumulate_grad_batches must be as it was, got {accumulated} and {before} before, at a checkpoint "
-            "between accumulated batches. Change it at a checkpoint behind an optimizer's step."
+            f"accumulate_grad_batches must be {before} to resume between accumulated batches, got "
+            f"accumulate_grad_batches={accumulated}. Change it at a checkpoint after an optimizer step."
         )
         raise ValueError(message)
     for name, gradient in saved["gradients"].items():

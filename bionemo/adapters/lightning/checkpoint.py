@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and that load as they were written or not at all."""
+"""Checkpoint files that are written whole or not at all, and checked before they are loaded."""
 
 import contextlib
 import os
@@ -11,29 +11,29 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from bionemo.adapters.lightning.digest import damage, has_digest, is_archive, save_with_digest, size
-from bionemo.core.utils.files import write_atomically
+from bionemo.core.files import write_atomically
 
 __all__ = ["AtomicCheckpointIO", "check_checkpoint", "find_checkpoint"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or not there, and that load as they were written or not at all.
+    """Checkpoint files that are written whole or not at all, and checked before they are loaded.
 
-    A checkpoint is written under a temporary name in its own folder, and renamed once it is on the disk: a killed
-    process leaves the old one or the new one. (Lightning writes to the system's temporary folder first. From another
-    file system, the last step is a copy.)
+    A checkpoint is written under a temporary name in its own folder and renamed once it is on disk: a killed process
+    leaves the old file or the new one. (Lightning itself writes to the system's temporary folder first; if that is
+    another file system, the final move is a copy, which isn't atomic.)
 
     The file is the zip archive of `torch.save`. Its comment is `sha256:` and the digest of all bytes before the
-    comment, so `torch.load` reads the file as ever, and `head -c -71 FILE | sha256sum` prints the digest.
-    `load_checkpoint` compares the digest before it loads anything: one changed, missing or added byte is refused.
+    comment: `torch.load` still reads the file, and `head -c -71 FILE | sha256sum` prints the digest. `load_checkpoint`
+    verifies the digest before it loads anything: a single changed, missing or added byte is an error.
 
     Limits:
-        - A checkpoint without a digest, e.g. of Lightning's default plugin, is checked by the CRCs of its archive. They
-          cover every record. A file written under `torch.serialization.set_crc32_options(False)` has none.
-        - A checkpoint that lost its digest and the digest's length, and nothing else, counts as one without a digest.
-        - A file in torch's format before 1.6 is no archive and can't be checked.
+        - A checkpoint without a digest, e.g. from Lightning's default plugin, is checked by the CRCs of its archive,
+          which cover every record. A file written under `torch.serialization.set_crc32_options(False)` has none.
+        - A checkpoint that lost exactly its digest and the digest's length is treated as one without a digest.
+        - A file in the format of torch before 1.6 is not an archive and can't be checked.
         - `LightningModule.load_from_checkpoint` and `torch.load` don't use this plugin. Call `check_checkpoint` first.
-        - A digest finds accidents, not forgery.
+        - The digest detects accidental damage, not tampering.
 
     Example:
         >>> import tempfile
@@ -50,9 +50,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint to a local file.
 
         Raises:
-            TypeError: if `storage_options` are given: they are for other file systems.
-            ValueError: if `path` is on another file system.
-            OSError: if the file can't be written, e.g. to a full disk; a file that was there before is unchanged.
+            TypeError: if `storage_options` is given: it is for remote storage.
+            ValueError: if `path` is not a local path.
+            OSError: if the file can't be written, e.g. to a full disk; an existing file is left unchanged.
         """
         if storage_options is not None:
             message = f"storage_options must be None for local files, got storage_options={storage_options!r}."
@@ -67,18 +67,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., Any] | torch.device | str | dict[str, str] | None = lambda storage, _: storage,
         weights_only: bool | None = None,  # noqa: FBT001 - the signature is Lightning's
     ) -> dict[str, Any]:
-        """Return what a checkpoint holds, once its bytes are found to be those that were written.
+        """Return the contents of a checkpoint, after verifying that its bytes are those that were written.
 
         Args:
             path: a local file.
-            map_location: where the tensors go, as for `torch.load`; the CPU by default.
+            map_location: device of the tensors, as for `torch.load`; the CPU by default.
             weights_only: as for `torch.load`.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            OSError: if it can't be read, e.g. is a folder.
-            ValueError: if it is damaged, with the newest whole checkpoint beside it; or if it holds objects that
-                `weights_only` does not allow, with their types; or if it is on another file system.
+            OSError: if it can't be read, e.g. because it is a folder.
+            ValueError: if it is damaged (the message names the newest whole checkpoint in its folder); if it holds
+                objects that `weights_only` does not allow (the message names their types); or if it is not local.
         """
         path = _local(path)
         with path.open("rb") as file:
@@ -95,15 +95,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def check_checkpoint(path: str | os.PathLike[str], /) -> None:
-    """Check that the bytes of a checkpoint are those that were written; nothing is loaded.
+    """Check that the bytes of a checkpoint are those that were written, without loading anything.
 
-    A checkpoint of `AtomicCheckpointIO` is compared with its digest, any other with the CRCs of its archive. The file
-    is read once, in constant memory.
+    A checkpoint of `AtomicCheckpointIO` is checked by its digest, any other by the CRCs of its archive. The file is
+    read once, in constant memory.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        OSError: if it can't be read, e.g. is a folder.
-        ValueError: if it is damaged or no checkpoint, with the newest whole checkpoint beside it.
+        OSError: if it can't be read, e.g. because it is a folder.
+        ValueError: if it is damaged or not a checkpoint; the message names the newest whole checkpoint in its folder.
 
     Example:
         >>> import tempfile
@@ -118,11 +118,11 @@ def check_checkpoint(path: str | os.PathLike[str], /) -> None:
 
 
 def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
-    """Return the newest whole checkpoint of a folder; None if it has none, or does not exist.
+    """Return the newest whole checkpoint in a folder, or None if there is none or the folder does not exist.
 
-    It looks at the files named `*.ckpt` in the folder itself, not in its subfolders. The newest is the one with the
-    latest modification time; among equal times, the one with the last name, where numbers compare as numbers. Damaged
-    checkpoints and the `.partial` files of killed processes are skipped.
+    Only files named `*.ckpt` in the folder itself are considered, not those in subfolders. The newest is the one with
+    the latest modification time; ties are broken by name, comparing numbers as numbers: `step=10` is newer than
+    `step=9`. Damaged checkpoints and the `.partial` files of killed processes are skipped.
 
     Raises:
         NotADirectoryError: if `folder` is a file.
@@ -134,7 +134,7 @@ def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
         ...     for step in (9, 10):
         ...         AtomicCheckpointIO().save_checkpoint({"global_step": step}, Path(folder) / f"step={step}.ckpt")
         ...     newest = find_checkpoint(folder)
-        ...     _ = newest.write_bytes(newest.read_bytes()[:-1])  # a byte is missing
+        ...     _ = newest.write_bytes(newest.read_bytes()[:-1])  # remove the last byte
         ...     newest.name, find_checkpoint(folder).name
         ('step=10.ckpt', 'step=9.ckpt')
     """
@@ -142,63 +142,65 @@ def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
 
 
 def _first_whole(paths: Iterable[Path]) -> Path | None:
-    """Return the first of some files that is a whole checkpoint."""
+    """Return the first path that is a whole checkpoint, or None."""
     for path in paths:
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # another process may remove one
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # another process may remove it
             if damage(file) is None:
                 return path
     return None
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """Return the files of a folder that are named as checkpoints; none if there is no such folder."""
+    """Return the paths of a folder's `*.ckpt` files, newest first; an empty list if there is no such folder."""
     ages = {}
     for entry in os.scandir(folder) if folder.exists() else ():
         if entry.name.endswith(".ckpt") and entry.is_file():
-            parts = re.split(r"([0-9]+)", entry.name)  # text and digits in turn
+            parts = re.split(r"([0-9]+)", entry.name)  # text and digits alternate
             name = [int(part) if index % 2 else part for index, part in enumerate(parts)]
-            with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
+            with contextlib.suppress(FileNotFoundError):  # another process may remove it
                 ages[Path(entry.path)] = entry.stat().st_mtime_ns, name
     return sorted(ages, key=ages.__getitem__, reverse=True)
 
 
 def _local(path: str | os.PathLike[str], *, name: str = "path", kind: str = "file") -> Path:
-    """Return the path of a local file or folder."""
+    """Return a path after checking that it is local."""
     if "://" in str(path):
-        message = f"{name} must be that of a local {kind}, got {name}={str(path)!r}. Leave this plugin out elsewhere."
+        message = (
+            f"{name} must be a local {kind}, got {name}={str(path)!r}. This plugin doesn't support remote storage."
+        )
         raise ValueError(message)
     return Path(path)
 
 
 def _check(path: Path, file: BinaryIO) -> None:
-    """Check that the bytes of a checkpoint are those that were written."""
+    """Raise a ValueError if an open checkpoint is damaged."""
     found = damage(file)
     if found is not None:
         got = f"a file of {size(file):,} bytes {found}" if size(file) else "a file of 0 bytes"
-        message = f"path must be that of a whole checkpoint, got path={str(path)!r}, {got}. {_remedy(path)}"
+        message = f"path must be a whole checkpoint, got path={str(path)!r}, {got}. {_remedy(path)}"
         raise ValueError(message)
 
 
 def _remedy(path: Path) -> str:
-    """Return what to do about a damaged checkpoint."""
+    """Return the part of a message that says how to recover from a damaged checkpoint."""
     folder = str(path.parent)
     try:
         found = _first_whole(other for other in _newest_first(path.parent) if other != path)
     except OSError as error:
-        return f"Resume from another checkpoint; those in {folder!r} can't be looked through ({error})."
+        return f"Resume from another checkpoint; those in {folder!r} can't be searched ({error})."
     if found is None:
-        return f"There is no whole checkpoint in {folder!r}: resume from a copy elsewhere, or start the training again."
-    return f"Resume from {str(found)!r}, the newest whole checkpoint beside it."
+        return f"There is no whole checkpoint in {folder!r}: resume from a copy elsewhere, or restart the training."
+    return f"Resume from {str(found)!r}, the newest whole checkpoint in the same folder."
 
 
 def _explanation(path: Path, file: BinaryIO, error: Exception) -> str | None:
-    """Return why torch can't load a file in which no damage was found; None if its own error says it best."""
+    """Return why torch can't load a file in which no damage was found, or None if torch's own error says it best."""
     got = f"got path={str(path)!r}, a file of {size(file):,} bytes"
     if is_archive(file) and str(error).startswith("Weights only load failed"):
         types = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or "objects of other types"
         return (
-            f"path must hold tensors and plain values alone where weights_only is on, {got} that is whole and holds "
-            f"{types}. If you trust who wrote it, load it with weights_only=False, e.g. by "
+            f"path must hold only tensors and plain values if weights_only is on, {got} that is whole and holds "
+            f"{types}. If you trust its author, load it with weights_only=False, e.g. by "
             "trainer.fit(..., weights_only=False)."
         )
     if has_digest(file) or isinstance(error, ImportError):

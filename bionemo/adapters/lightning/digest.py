@@ -1,4 +1,4 @@
-"""The digest of a checkpoint inside its own file, and what is wrong with one whose bytes changed."""
+"""Checkpoint files that hold their own digest, and what is wrong with a damaged one."""
 
 import hashlib
 import io
@@ -11,27 +11,28 @@ __all__ = ["damage", "has_digest", "is_archive", "save_with_digest", "size"]
 
 _COMMENT_START: Final = b"sha256:"
 _COMMENT_LENGTH: Final = len(_COMMENT_START) + 64
-"""How the archive's comment begins, and its size: the digest of all bytes before it follows, in hexadecimal."""
+"""The prefix of the archive's comment, and the comment's length. After the prefix comes the digest of all bytes before
+the comment, in hexadecimal."""
 
 _ZIP_START: Final = b"PK\x03\x04"
 _ZIP_END: Final = b"PK\x05\x06"
 _ZIP_END_LENGTH: Final = 22
-"""The first bytes of a zip archive and of the record that ends it, and that record's size without a comment.
+"""The first bytes of a zip archive and of its end record, and the length of an end record without a comment.
 
 Source: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7 and 4.3.16
 """
 
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")
-"""The number that torch pickles first into a file that is no archive: `torch.serialization.MAGIC_NUMBER`."""
+"""The number that torch pickles first into a file that is not an archive: `torch.serialization.MAGIC_NUMBER`."""
 
 _CHUNK: Final = 1 << 20
-"""Bytes that are read at once: memory stays constant however large the file is."""
+"""Number of bytes read at once, so that memory use does not grow with the file."""
 
 
 class _DigestedFile:
-    """A file for `torch.save` that digests what is written, and remembers the error that torch hides.
+    """A file for `torch.save` that computes the digest of what is written, and keeps the error that torch hides.
 
-    The last two bytes are held back: at the end they are the length of the comment, which torch writes as 0.
+    The last two bytes are held back: at the end they are the comment's length, which torch writes as 0.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -55,12 +56,12 @@ class _DigestedFile:
             raise
 
     def flush(self) -> None:
-        """Nothing is flushed before the end."""
+        """Do nothing: the file is flushed once, by its owner."""
 
     def end(self) -> None:
-        """Write the comment."""
+        """Write the comment's length and the comment."""
         if self._held_back != b"\0\0":
-            message = "torch.save must write an archive without a comment. Report this with the version of torch."
+            message = "torch.save must write an archive without a comment. Report this with your version of torch."
             raise RuntimeError(message)
         self._put(_COMMENT_LENGTH.to_bytes(2, "little"))
         self._file.write(_comment(self._digest.hexdigest()))
@@ -71,10 +72,10 @@ def _comment(digest: str) -> bytes:
 
 
 def save_with_digest(checkpoint: dict[str, Any], file: BinaryIO, /) -> None:
-    """Write a checkpoint by `torch.save`, and the digest of all its bytes as the comment of the archive.
+    """Write a checkpoint with `torch.save`, and the digest of all its bytes as the comment of the archive.
 
     Raises:
-        OSError: if the file can't be written; torch would hide it.
+        OSError: if the file can't be written; `torch.save` alone would hide it.
 
     Example:
         >>> import tempfile
@@ -89,13 +90,13 @@ def save_with_digest(checkpoint: dict[str, Any], file: BinaryIO, /) -> None:
     except RuntimeError:
         if digested.error is None:
             raise
-    if digested.error is not None:  # torch says "unexpected pos 704 vs 598" where a disk is full
+    if digested.error is not None:  # torch says "unexpected pos 704 vs 598" if the disk is full
         raise digested.error from None
     digested.end()
 
 
 def size(file: BinaryIO, /) -> int:
-    """Return how many bytes a file has.
+    """Return the size of a file in bytes.
 
     Example:
         >>> import tempfile
@@ -107,7 +108,7 @@ def size(file: BinaryIO, /) -> int:
 
 
 def is_archive(file: BinaryIO, /) -> bool:
-    """Return whether a file begins as a zip archive.
+    """Return whether a file begins like a zip archive.
 
     Example:
         >>> import tempfile
@@ -131,7 +132,7 @@ def has_digest(file: BinaryIO, /) -> bool:
 
 
 def _head_and_tail(file: BinaryIO) -> tuple[bytes, bytes]:
-    """Return the first bytes of a file, and as many of its last ones as a comment of ours has."""
+    """Return the first 512 bytes of a file, and as many of its last bytes as our comment has."""
     file.seek(max(0, size(file) - _COMMENT_LENGTH))
     tail = file.read()
     file.seek(0)
@@ -139,7 +140,7 @@ def _head_and_tail(file: BinaryIO) -> tuple[bytes, bytes]:
 
 
 def damage(file: BinaryIO, /) -> str | None:
-    """Return what is wrong with the bytes of a checkpoint; None if nothing is.
+    """Return what is wrong with the bytes of a checkpoint, or None if they are undamaged.
 
     Example:
         >>> import tempfile
@@ -152,14 +153,14 @@ def damage(file: BinaryIO, /) -> str | None:
     if tail.startswith(_COMMENT_START):
         is_whole = tail == _comment(_digest(file, size(file) - _COMMENT_LENGTH))
         return None if is_whole else "whose bytes are not those that were written"
-    # Without a digest, an archive must end as torch.save ends it, in a record without a comment. A checkpoint of ours
-    # does not get there by one damage: its comment and its length would have to go, and nothing else.
+    # Without a digest, an archive must end as torch.save ends it: in an end record without a comment. A single damage
+    # can't turn our checkpoint into such a file: exactly the comment and its length would have to go.
     end = tail[-_ZIP_END_LENGTH:]
     has_end = len(end) == _ZIP_END_LENGTH and end.startswith(_ZIP_END) and end.endswith(b"\0\0")
     if head.startswith(_ZIP_START):
         return _damage_by_crc(file) if has_end else "whose end is missing or damaged"
     is_legacy = _LEGACY_MAGIC in head[:32] or head[257:262] == b"ustar"  # torch before 1.6, and before 0.1.10
-    return None if is_legacy and not has_end else "whose start is damaged, or which is no checkpoint"
+    return None if is_legacy and not has_end else "whose start is damaged, or which is not a checkpoint"
 
 
 def _digest(file: BinaryIO, length: int) -> str:
@@ -173,11 +174,11 @@ def _digest(file: BinaryIO, length: int) -> str:
 
 
 def _damage_by_crc(file: BinaryIO) -> str | None:
-    """Return what is wrong with an archive that has no digest; None if nothing is."""
+    """Return what is wrong with an archive that has no digest, or None if its CRCs match."""
     try:
         with zipfile.ZipFile(file) as archive:
-            has_crcs = any(record.CRC for record in archive.infolist())  # torch can be told to write none
+            has_crcs = any(record.CRC for record in archive.infolist())  # set_crc32_options(False) writes none
             damaged = archive.testzip() if has_crcs else None
-    except Exception as error:  # noqa: BLE001 - a damaged archive raises nearly anything; the caller reports it
+    except Exception as error:  # noqa: BLE001 - a damaged archive can raise almost anything; the caller reports it
         return f"whose archive can't be read ({type(error).__name__}: {error})"
     return None if damaged is None else f"whose record {damaged!r} is damaged"

@@ -1,28 +1,36 @@
-"""The training loader of a Lightning fit: it knows the position after any of the batches that were trained last."""
+"""The training loader of a Lightning fit, which also knows the positions of its most recent batches."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
+
+from bionemo.data.pipeline.state import loader_state
 from bionemo.data.pipes.loader import PipelineLoader
-from bionemo.data.pipes.state import loader_state
 
 __all__ = ["EpochLoader"]
 
 
+@attrs.define(eq=False, repr=False, slots=False)
 class EpochLoader(PipelineLoader[Any]):
-    """A loader that counts what it delivers over all epochs of a fit, so that batches can be taken back.
+    """A loader that counts its batches over all epochs of a run and gives the state after any of the most recent ones.
 
-    Its `start` is where the fit begins or resumes, after `total_batches` batches.
+    Args:
+        num_remembered: number of most recent batches whose start is known: at least those of one optimizer step, and
+            the batch in progress.
     """
 
-    total_batches: int = 0
-    """Batches delivered since the beginning of the run."""
-    remembered: int = 1
-    """How many batches can be taken back: those of one optimizer's step, and the one in work."""
+    num_remembered: int = attrs.field(default=1, kw_only=True)
+    total_batches: int = attrs.field(init=False, default=0)
+    """Number of batches delivered since the beginning of the run."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.resume(None, total_batches=0)
 
     def resume(self, state: Mapping[str, Any] | None, *, total_batches: int) -> None:
-        """Go to the position of a state, or to the start, after so many batches of the run.
+        """Move to the position of a state, or to the start if it is None, after `total_batches` batches of the run.
 
         Raises:
             ValueError: if the state is of another order, seed or data.
@@ -33,7 +41,7 @@ class EpochLoader(PipelineLoader[Any]):
         else:
             self.load_state_dict(state)
         self.total_batches = total_batches
-        self._starts: deque[int] = deque(state.get("open_step", ()) if state else (), maxlen=self.remembered)
+        self._starts: deque[int] = deque(state.get("open_step", ()) if state else (), maxlen=self.num_remembered)
         self._first: tuple[int, int] = (total_batches, self.consumed_samples)
 
     def __iter__(self) -> Iterator[Any]:
@@ -43,10 +51,10 @@ class EpochLoader(PipelineLoader[Any]):
             yield batch
 
     def position_after(self, total_batches: int) -> int:
-        """Return the position after so many batches of the run.
+        """Return the position after the first `total_batches` batches of the run.
 
         Raises:
-            RuntimeError: if these are too long ago.
+            RuntimeError: if that is further back than the loader remembers.
         """
         back = self.total_batches - total_batches
         if not back:
@@ -56,11 +64,11 @@ class EpochLoader(PipelineLoader[Any]):
         first_batches, first_position = self._first
         if first_batches == total_batches:
             return first_position
-        message = f"only the last {self.remembered} batches can be taken back, got {back}."
+        message = f"total_batches must be one of the last {self.num_remembered}, got a position {back} batches back."
         raise RuntimeError(message)
 
     def state_at(self, total_batches: int, *, num_open: int = 0) -> dict[str, Any]:
-        """Return the state after so many batches of the run, the last of which may belong to an unfinished step."""
+        """Return the state after `total_batches` batches of the run, the last `num_open` of an unfinished step."""
         starts = [self.position_after(total_batches - back) for back in range(num_open, 0, -1)]
         position = self.position_after(total_batches)
         return loader_state(self.pipeline, position) | {

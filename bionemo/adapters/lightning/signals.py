@@ -1,8 +1,9 @@
-"""Signals of a scheduler, handled between two batches."""
+"""Signals of a job scheduler, handled between two batches."""
 
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
@@ -21,10 +22,10 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 class DeferredSignals:
-    """Handlers that a trainer installed, called between two batches instead of anywhere within one.
+    """Signal handlers of a trainer, called between two batches instead of anywhere within one.
 
-    Lightning saves a checkpoint in its handler of a scheduler's requeue signal. Python calls handlers between any two
-    instructions, also while an optimizer has changed one half of the weights.
+    Lightning's handler of a scheduler's requeue signal saves a checkpoint. Python calls handlers between any two
+    instructions, even when an optimizer has updated only half of the weights.
 
     Example:
         >>> signals, seen = DeferredSignals(), []
@@ -44,13 +45,8 @@ class DeferredSignals:
         self._deferred: dict[int, Handler] = {}
         self.pending: list[int] = []
 
-    @property
-    def deferred(self) -> list[int]:
-        """The signals that are deferred, in rising order: the same on every rank."""
-        return sorted(self._deferred)
-
     def defer(self) -> None:
-        """Defer every handler that was installed since this object was made."""
+        """Defer every handler that was installed since this object was created."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number, handler in _handlers().items():
@@ -62,10 +58,18 @@ class DeferredSignals:
         self.pending.append(signal.Signals(number))
 
     def handle(self, numbers: list[int]) -> None:
-        """Call the handlers of some signals, each once, and forget those that were pending."""
+        """Call the handler of each of the signals once, and clear the pending signals."""
         self.pending = []
         for number in sorted(set(numbers)):
             self._deferred[number](number, None)
+
+    def handle_pending(self, trainer: Any) -> None:
+        """Handle the signals that any rank has received. All ranks of the trainer call this after the same batch."""
+        is_any = partial(trainer.strategy.reduce_boolean_decision, all=False)
+        if is_any(bool(self.pending)):
+            pending = self.pending
+            # Each reduction is a collective: every rank must make the same ones, in the same order.
+            self.handle([number for number in sorted(self._deferred) if is_any(number in pending)])
 
 
 def _handlers() -> dict[int, Any]:

@@ -1,4 +1,4 @@
-"""What the tensors of a module were before a step of its optimizer."""
+"""The tensors of a module as they were before an optimizer step."""
 
 from typing import Any
 
@@ -9,10 +9,11 @@ __all__ = ["Snapshot"]
 
 
 class Snapshot:
-    """What a module's tensors were before the batches of an optimizer's step.
+    """The tensors of a module as they were before the batches of an optimizer step.
 
-    Parameters change in the step alone. Buffers may change in each forward pass (the statistics of a BatchNorm): all
-    are copied before the first step, and from then on those that changed in it.
+    Parameters change only in the step itself, so they aren't copied. Buffers, e.g. the statistics of a BatchNorm, may
+    change in each forward pass. All are copied before the first step; before later steps, only those that have ever
+    changed.
 
     Example:
         >>> module, before = nn.BatchNorm1d(2), Snapshot()
@@ -32,7 +33,7 @@ class Snapshot:
         self.moving: set[str] | None = None
 
     def note(self, module: nn.Module, *, is_first: bool) -> None:
-        """Note what a module is before a batch, the first of a step or not."""
+        """Record the module before a batch; its buffers are copied if the batch is the first of a step."""
         self.parameters = _versions(module)
         if not is_first:
             return
@@ -44,7 +45,7 @@ class Snapshot:
         self.copies = {name: buffers[name].clone() for name in copied}
 
     def _changed(self, buffers: dict[str, Tensor]) -> set[str]:
-        """Return which buffers changed; a BatchNorm writes to its own without a new version of them."""
+        """Return the names of the buffers that changed; BatchNorm writes to its buffers without a new version."""
         return {
             name
             for name, version in self.versions.items()
@@ -60,25 +61,25 @@ class Snapshot:
         return self.parameters != _versions(module)
 
     def restore_buffers(self, module: nn.Module, state: dict[str, Any]) -> None:
-        """Put the buffers from before the step into a module's state.
+        """Replace the buffers in a module's state by those from before the step.
 
         Raises:
-            RuntimeError: if one changed that never changed before.
+            RuntimeError: if a buffer changed for the first time and so was not copied.
         """
         for name in self._changed(dict(module.named_buffers())) & state.keys():
             if name not in self.copies:
                 message = (
-                    f"a checkpoint within a batch needs the buffer {name!r} as it was before, which changed for the "
-                    "first time. Save in on_train_batch_end."
+                    f"a checkpoint within a batch must hold the buffer {name!r} from before the batch, which was not "
+                    "copied, as it had never changed. Save in on_train_batch_end."
                 )
                 raise RuntimeError(message)
             state[name] = self.copies[name]
 
 
 def _versions(module: nn.Module) -> list[int]:
-    """Return how often each parameter was written to."""
+    """Return the number of writes to each parameter."""
     return [_version(parameter) for parameter in module.parameters()]
 
 
 def _version(tensor: Tensor) -> int:
-    return tensor._version  # noqa: SLF001 - torch has no public question
+    return tensor._version  # noqa: SLF001 - torch has no public counter of in-place writes

@@ -1,38 +1,42 @@
-"""Megatron: records that build megatron-core's models, and pipelines that feed its schedules.
+"""Megatron-core as a model library and trainer: its GPT and BERT from frozen records, fed by pipelines.
 
-Importing this doesn't import megatron-core: what needs it does so when it is called.
+More than glue: besides configurations, process groups and micro-batches, this package brings the parts of megatron-core
+that would need a GPU, so that the same models also run on the CPU: attention (with dropout that doesn't depend on the
+number of tensor-parallel ranks), rotary positions, and the gathering of logits.
+
+Importing this package doesn't import megatron-core; the functions that need it import it when called.
 """
 
-from bionemo.adapters.megatron.attention import CoreAttention as CoreAttention
-from bionemo.adapters.megatron.config import TransformerRecord as TransformerRecord
-from bionemo.adapters.megatron.config import to_megatron as to_megatron
-from bionemo.adapters.megatron.model_config import BertConfig as BertConfig
-from bionemo.adapters.megatron.model_config import GPTConfig as GPTConfig
-from bionemo.adapters.megatron.model_config import as_megatron as as_megatron
-from bionemo.adapters.megatron.parallel import data_parallel_place as data_parallel_place
+from bionemo.adapters.megatron.attention import PortableDotProductAttention as PortableDotProductAttention
+from bionemo.adapters.megatron.config import TransformerSizes as TransformerSizes
+from bionemo.adapters.megatron.config import transformer_config as transformer_config
+from bionemo.adapters.megatron.model_config import MegatronBertConfig as MegatronBertConfig
+from bionemo.adapters.megatron.model_config import MegatronGPTConfig as MegatronGPTConfig
 from bionemo.adapters.megatron.parallel import model_parallel as model_parallel
+from bionemo.adapters.megatron.parallel import rank_and_world_size as rank_and_world_size
 from bionemo.adapters.megatron.training import MicroBatch as MicroBatch
-from bionemo.adapters.megatron.training import cut_micro_batches as cut_micro_batches
 from bionemo.adapters.megatron.training import forward_step as forward_step
+from bionemo.adapters.megatron.training import iter_micro_batches as iter_micro_batches
 from bionemo.adapters.megatron.training import mean_reports as mean_reports
-from bionemo.adapters.megatron.training import micro_batches as micro_batches
+from bionemo.adapters.megatron.training import split_into_micro_batches as split_into_micro_batches
+from bionemo.adapters.megatron.wrapper import MegatronWrapper as MegatronWrapper
 from bionemo.data.testing import check_pure_reads as check_pure_reads
 from bionemo.data.testing import check_same_on_ranks as check_same_on_ranks
 
 __all__ = [
-    "BertConfig",
-    "CoreAttention",
-    "GPTConfig",
+    "MegatronBertConfig",
+    "MegatronGPTConfig",
+    "MegatronWrapper",
     "MicroBatch",
-    "TransformerRecord",
-    "as_megatron",
+    "PortableDotProductAttention",
+    "TransformerSizes",
     "check_pure_reads",
     "check_same_on_ranks",
-    "cut_micro_batches",
-    "data_parallel_place",
     "forward_step",
+    "iter_micro_batches",
     "mean_reports",
-    "micro_batches",
     "model_parallel",
-    "to_megatron",
+    "rank_and_world_size",
+    "split_into_micro_batches",
+    "transformer_config",
 ]

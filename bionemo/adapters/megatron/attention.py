@@ -1,4 +1,4 @@
-"""The attention of megatron-core's layers on any device, its dropout the same however the heads are shared out."""
+"""Attention for megatron-core's layers on any device, with dropout that is independent of the tensor-parallel size."""
 
 import math
 from typing import Any
@@ -8,31 +8,33 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bionemo.adapters.megatron.parallel import parallel_state
-from bionemo.core.utils.random_utils import make_generator, seed_from_generator
+from bionemo.core.random import make_generator, seed_from_generator
 
-__all__ = ["CoreAttention"]
+__all__ = ["PortableDotProductAttention"]
 
 
-class CoreAttention(nn.Module):
-    """Scaled dot-product attention, for the slot `core_attention` of a layer of megatron-core.
+class PortableDotProductAttention(nn.Module):
+    """Scaled dot-product attention for the `core_attention` slot of a megatron-core layer.
 
-    It runs where its tensors are, also on the CPU, where megatron-core's own can't. In training its dropout follows
-    torch's global state, as all dropout does, one draw a call on every rank; each head has a stream of its own, by its
-    number in the whole model. So tensor-parallel ranks drop different weights, and together the very ones that a single
-    rank would. (Where it drops, it goes without torch's fused kernels, and holds a few tensors of queries x keys.)
+    It runs on the device of its tensors, including the CPU, which megatron-core's own attention doesn't support. With
+    dropout, it uses no fused kernel and holds a few tensors of size queries x keys.
+
+    Law: in training, the tensor-parallel ranks together drop the attention weights that a single rank would drop. Each
+    call takes one draw from torch's global state, the same on every rank, and each head derives its own stream from
+    that draw and from its index in the whole model.
 
     Args:
         config: megatron-core's configuration.
         layer_number: not used.
-        attn_mask_type: one of megatron-core's, "causal" for one; others leave all to the mask.
+        attn_mask_type: megatron-core's mask type, e.g. causal. All types that aren't causal use the mask alone.
         attention_type: not used.
-        attention_dropout: share of attention weights dropped in training; None for that of the configuration.
-        softmax_scale: what scores are multiplied by; None for the usual `1 / sqrt(width of a head)`.
+        attention_dropout: fraction of attention weights dropped in training; None for the one in `config`.
+        softmax_scale: factor on the scores; None for the usual `1 / sqrt(head width)`.
         cp_comm_type: not used.
-        pg_collection: whose `tp` is the group that shares the heads; None for megatron-core's.
+        pg_collection: its `tp` is the group that shares the heads; None for megatron-core's own groups.
 
     Raises:
-        ValueError: if the configuration asks for context parallelism, a window or another softmax.
+        ValueError: if `config` has context parallelism, window attention or a softmax other than the usual one.
     """
 
     def __init__(  # noqa: PLR0917 - megatron-core's signature
@@ -50,8 +52,8 @@ class CoreAttention(nn.Module):
         for name, usual in (("context_parallel_size", 1), ("window_size", None), ("softmax_type", "vanilla")):
             if getattr(config, name) != usual:
                 message = (
-                    f"{name} must be {usual!r} for this attention, got {getattr(config, name)!r}. "
-                    "Hand over a layer_spec with Transformer Engine's attention."
+                    f"{name} must be {usual!r} for this attention, got {name}={getattr(config, name)!r}. "
+                    "Pass a layer_spec with Transformer Engine's attention."
                 )
                 raise ValueError(message)
         self.attn_mask_type = attn_mask_type
@@ -71,14 +73,15 @@ class CoreAttention(nn.Module):
         attention_bias: Any = None,
         packed_seq_params: Any = None,
     ) -> Float[Tensor, "queries batch hidden"]:
-        """Return what each query reads.
+        """Return the attention output of each query, with heads and channels flattened into one axis.
 
         Args:
-            query: of this rank's heads.
-            key: of as many heads, or of a divisor of them, each for several queries.
-            value: likewise.
-            attention_mask: True = hidden, as in all of megatron-core; a query from which all is hidden reads all.
-            attn_mask_type: in the place of the layer's, where it isn't None.
+            query: queries of this rank's heads.
+            key: keys. Their number of heads divides that of the queries: each serves a group of query heads.
+            value: values, with as many heads as `key`.
+            attention_mask: True = hidden, as everywhere in megatron-core. A query whose keys are all hidden attends to
+                all of them, so that its output is finite.
+            attn_mask_type: overrides the layer's; None keeps it.
             attention_bias: not supported.
             packed_seq_params: not supported.
 
@@ -94,15 +97,17 @@ class CoreAttention(nn.Module):
         num_queries, num_keys = query.shape[2], key.shape[2]
         visible = None if attention_mask is None else ~attention_mask
         if is_causal and (visible is not None or dropout or num_queries != num_keys):
+            # The queries are the last positions of the keys (as in decoding), so the diagonal ends at the last key;
+            # torch's own is_causal would align it with the first one.
             earlier = torch.ones(num_queries, num_keys, dtype=torch.bool, device=query.device)
             earlier = earlier.tril(num_keys - num_queries)
             visible = earlier if visible is None else visible & earlier
         if visible is not None:
-            visible = visible | ~visible.any(-1, keepdim=True)
+            visible = visible | ~visible.any(-1, keepdim=True)  # a softmax over no key would be NaN
         if dropout:
-            read = self._read_with_dropout(query, key, value, visible, dropout)
+            output = self._attend_with_dropout(query, key, value, visible, dropout)
         else:
-            read = nn.functional.scaled_dot_product_attention(
+            output = nn.functional.scaled_dot_product_attention(
                 query,
                 key,
                 value,
@@ -111,21 +116,21 @@ class CoreAttention(nn.Module):
                 scale=self.scale,
                 enable_gqa=query.shape[1] != key.shape[1],
             )
-        return read.permute(2, 0, 1, 3).flatten(2)
+        return output.permute(2, 0, 1, 3).flatten(2)
 
-    def _read_with_dropout(
+    def _attend_with_dropout(
         self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, dropout: float
     ) -> Tensor:
-        """Return what each query reads of the attention weights that are kept."""
+        """Return the attention output with a fraction of the weights dropped and the rest scaled up."""
         num_heads = query.shape[1]
         key, value = (part.repeat_interleave(num_heads // part.shape[1], dim=1) for part in (key, value))
-        scores = (query * self.scale) @ key.transpose(-2, -1)  # scaled first: fp16 ends at 65,504
+        scores = (query * self.scale) @ key.transpose(-2, -1)  # scaled before the product: fp16 overflows above 65,504
         if visible is not None:
             scores = scores.masked_fill(~visible, -math.inf)
         weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
-        seed = seed_from_generator(torch.default_generator)  # as all dropout: the step's, the same on every rank
+        seed = seed_from_generator(torch.default_generator)  # the step's seed, the same on every rank
         keep = torch.empty_like(weights.transpose(0, 1), memory_format=torch.contiguous_format)
-        for head, kept in enumerate(keep):
-            number = self.tensor_parallel_rank * num_heads + head
-            kept.bernoulli_(1 - dropout, generator=make_generator(seed, "head", number, device=keep.device))
+        for local_head, kept in enumerate(keep):
+            head = self.tensor_parallel_rank * num_heads + local_head  # index in the whole model
+            kept.bernoulli_(1 - dropout, generator=make_generator(seed, "head", head, device=keep.device))
         return (weights * keep.transpose(0, 1)) @ value / (1 - dropout)

@@ -1,4 +1,4 @@
-"""Megatron-core is imported when it is needed: that takes seconds, and it is an extra."""
+"""Import of megatron-core on first use: it takes seconds, and megatron-core is an optional dependency."""
 
 import importlib
 import warnings
@@ -8,10 +8,10 @@ __all__ = ["import_megatron"]
 
 
 def import_megatron(module: str, /) -> Any:
-    """Return a module of megatron-core, without the warnings that its import prints.
+    """Return a module that needs megatron-core, imported without the warnings that megatron-core prints.
 
     Raises:
-        ModuleNotFoundError: if megatron-core isn't installed, or something that it needs.
+        ModuleNotFoundError: if megatron-core, or something that it needs, isn't installed.
 
     Example:
         >>> import_megatron("megatron.core.nothing_of_this_name")

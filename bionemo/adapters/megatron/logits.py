@@ -1,4 +1,4 @@
-"""Logits of the whole vocabulary from those that each tensor-parallel rank has."""
+"""Logits over the whole vocabulary, gathered from the tensor-parallel ranks."""
 
 from typing import Any
 
@@ -11,9 +11,10 @@ __all__ = ["gather_logits"]
 
 
 class _Gather(torch.autograd.Function):
-    """Every rank goes on with the same logits to the same loss: the gradient of its part is its part of the gradient.
+    """All-gather along the last axis, with a gradient that is not summed over ranks.
 
-    Megatron-core's function for this insists on the GPU.
+    Every rank computes the same loss from the same logits, so the gradient of a rank's part is simply its slice of the
+    gradient. Megatron-core's own function for this works on GPUs only.
     """
 
     @staticmethod
@@ -31,13 +32,13 @@ class _Gather(torch.autograd.Function):
 def gather_logits(
     part: Float[Tensor, "*batch part"], /, *, group: torch.distributed.ProcessGroup
 ) -> Float[Tensor, "*batch vocabulary"]:
-    """Return the logits of the whole vocabulary, on every tensor-parallel rank; every one of them must call it.
+    """Return the logits of the whole vocabulary. Every tensor-parallel rank must call it, and gets the same logits.
 
-    Law: where all ranks go on to the same loss, the gradients are those of one process.
+    Law: if all ranks compute the same loss from them, the gradients are those of a single process.
 
     Args:
-        part: this rank's logits, of an equal share of the vocabulary.
-        group: of the ranks that share it, in the sequence of their parts.
+        part: this rank's logits; the ranks' parts of the vocabulary are equally large.
+        group: the ranks that share the vocabulary, in the order of their parts.
 
     Example:
         >>> from bionemo.adapters.megatron import model_parallel

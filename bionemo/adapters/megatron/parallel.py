@@ -1,4 +1,4 @@
-"""The processes that share a model and a batch."""
+"""Process groups: which processes share a model, and which share a batch."""
 
 import math
 import os
@@ -10,43 +10,43 @@ from typing import Any
 import torch.distributed
 
 from bionemo.adapters.megatron.imports import import_megatron
-from bionemo.core.utils.checks import check_int
+from bionemo.core.checks import check_int
 
-__all__ = ["data_parallel_place", "model_parallel", "parallel_state", "pipeline_stage"]
+__all__ = ["model_parallel", "parallel_state", "pipeline_stage", "rank_and_world_size"]
 
 
 @contextmanager
 def model_parallel(*, backend: str = "gloo", **sizes: Any) -> Iterator[None]:
-    """Run a block with megatron-core's groups of processes, and take them apart behind it, also when it raises.
+    """Run a block within megatron-core's process groups, and destroy them after it, also if it raises.
 
-    Where torch's processes were not started yet, it starts them as torchrun describes them, or this one alone, and ends
-    them as well. That works once in a program that torchrun starts: for more, start them before, by
-    `torch.distributed.init_process_group`; torch then keeps each time's groups until the processes end.
+    If `torch.distributed` isn't initialized, it is initialized for the block: as torchrun describes it, or for this
+    process alone. Under torchrun this works once per program. To enter more than once, call
+    `torch.distributed.init_process_group` first; torch then keeps the groups of each entry until the program ends.
 
     Args:
-        backend: of torch's processes, where they are to be started: "nccl" for GPUs, of which this process then takes
-            the one that torchrun says.
-        **sizes: for megatron-core's `initialize_model_parallel`: `tensor_model_parallel_size`,
+        backend: backend of `torch.distributed`, if it is initialized here. With "nccl" the process uses the GPU that
+            torchrun assigns to it.
+        **sizes: arguments of megatron-core's `initialize_model_parallel`: `tensor_model_parallel_size`,
             `pipeline_model_parallel_size`, ...
 
     Raises:
         ModuleNotFoundError: if megatron-core isn't installed.
-        RuntimeError: if the groups are there already, or the sizes don't divide the number of processes.
+        RuntimeError: if the groups exist already, or the sizes don't divide the number of processes.
         TypeError, ValueError: if a size is no positive integer.
 
     Example:
         >>> with model_parallel():
-        ...     data_parallel_place()
+        ...     rank_and_world_size()
         (0, 1)
     """
     state = import_megatron("megatron.core.parallel_state")
     if state.model_parallel_is_initialized():
-        message = "megatron-core's groups of processes must not be there yet. Leave the other model_parallel() first."
+        message = "megatron-core's process groups must not exist yet. Leave the other model_parallel() block first."
         raise RuntimeError(message)
     is_started = torch.distributed.is_initialized()
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if not is_started and processes > 1 and "RANK" not in os.environ:
-        message = f"RANK must be there beside WORLD_SIZE={processes}. Start the program by torchrun."
+        message = f"RANK must be set if WORLD_SIZE={processes} is. Start the program with torchrun."
         raise RuntimeError(message)
     device = torch.cuda.device(int(os.environ.get("LOCAL_RANK", "0"))) if backend == "nccl" else nullcontext()
     if not is_started and {"RANK", "WORLD_SIZE"} <= os.environ.keys():
@@ -67,23 +67,23 @@ def model_parallel(*, backend: str = "gloo", **sizes: Any) -> Iterator[None]:
 
 def _check_divides_processes(**sizes: Any) -> None:
     names = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size")
-    shared = {name: check_int(sizes[name], name=name, low=1) for name in names if name in sizes}
-    product, processes = math.prod(shared.values()), torch.distributed.get_world_size()
+    given = {name: check_int(sizes[name], name=name, low=1) for name in names if name in sizes}
+    product, processes = math.prod(given.values()), torch.distributed.get_world_size()
     if processes % product:
-        given = ", ".join(f"{name}={size}" for name, size in shared.items())
+        listed = ", ".join(f"{name}={size}" for name, size in given.items())
         message = (
-            f"the number of processes must be a multiple of the product of the sizes, got {processes} and {given}. "
-            f"Start the program by torchrun --nproc-per-node={product}."
+            f"the number of processes must be a multiple of the product of the sizes, got {processes} and {listed}. "
+            f"Start the program with torchrun --nproc-per-node={product}."
         )
         raise RuntimeError(message)
 
 
 def parallel_state() -> Any:
-    """Return megatron-core's module of that name, which knows the groups of processes.
+    """Return megatron-core's module `parallel_state`, which knows the process groups.
 
     Raises:
         ModuleNotFoundError: if megatron-core isn't installed.
-        RuntimeError: if the groups are not there yet.
+        RuntimeError: if the process groups don't exist.
 
     Example:
         >>> with model_parallel():
@@ -92,30 +92,31 @@ def parallel_state() -> Any:
     """
     state = import_megatron("megatron.core.parallel_state")
     if not state.model_parallel_is_initialized():
-        message = "megatron-core's groups of processes must be there. Do this within model_parallel()."
+        message = "megatron-core's process groups must exist. Call this inside a model_parallel() block."
         raise RuntimeError(message)
     return state
 
 
-def data_parallel_place() -> tuple[int, int]:
-    """Return this process's data-parallel rank, and how many there are: `loader(pipeline, *data_parallel_place())`.
+def rank_and_world_size() -> tuple[int, int]:
+    """Return this process's data-parallel rank and world size, for `loader(pipeline, *rank_and_world_size())`.
 
-    Processes that share a model have the same place: they read the same data, each for itself.
+    Processes that share a model have the same rank: each of them reads the same data.
 
     Raises:
-        RuntimeError: if the groups of processes are not there yet.
+        ModuleNotFoundError: if megatron-core isn't installed.
+        RuntimeError: if the process groups don't exist.
 
     Example:
-        >>> data_parallel_place()
+        >>> rank_and_world_size()
         Traceback (most recent call last):
-        RuntimeError: megatron-core's groups of processes must be there. Do this within model_parallel().
+        RuntimeError: megatron-core's process groups must exist. Call this inside a model_parallel() block.
     """
     state = parallel_state()
     return state.get_data_parallel_rank(), state.get_data_parallel_world_size()
 
 
 def pipeline_stage() -> int:
-    """Return which stage of a pipeline of processes this one is; 0 where there are no groups of processes.
+    """Return this process's pipeline-parallel stage; 0 if there are no process groups.
 
     Example:
         >>> pipeline_stage()

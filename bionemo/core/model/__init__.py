@@ -1,1 +1,1 @@
-"""Model configurations and losses: import them from their modules."""
+"""Model configurations, models as pure functions, and losses: import them from their modules."""

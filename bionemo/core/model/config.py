@@ -1,4 +1,4 @@
-"""What a model configuration is: a frozen record that builds its model and names its loss."""
+"""Model configurations: frozen records that build a model and name its loss."""
 
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from bionemo.core.utils.random_utils import (
+from bionemo.core.random import (
     random_numpy_context,
     random_python_context,
     random_torch_context,
@@ -27,10 +27,10 @@ __all__ = [
 ModelOutput = TypeVar(  # noqa: PLC0105 - the public name
     "ModelOutput", Tensor, list[Tensor], tuple[Tensor, ...], dict[str, Tensor], covariant=True
 )
-"""What a model's forward pass answers with: a tensor, or a list, tuple or dict of tensors."""
+"""Output of a model's forward pass: a tensor, or a list, tuple or dict of tensors."""
 
 LossType = TypeVar("LossType")
-"""A class that makes a loss of a batch and a model's output, and reduces losses: see `bionemo.core.model.loss`."""
+"""A class that computes a loss from a batch and a model's output, and reduces losses: see `bionemo.core.model.loss`."""
 
 
 @runtime_checkable
@@ -43,29 +43,29 @@ class Model(Protocol[ModelOutput]):
 
 
 ModelType = TypeVar("ModelType", bound=Model)  # type: ignore[type-arg]
-"""A kind of model."""
+"""Type of a model."""
 
 
 class BionemoModelConfig(ABC, Generic[ModelType]):
-    """A record that holds all that is needed to build a model.
+    """A record that holds everything needed to build a model.
 
-    Subclass it by an `attrs.frozen` record, the hyperparameters as its fields.
+    Subclass it with an `attrs.frozen` record whose fields are the hyperparameters.
     """
 
     __slots__ = ()
 
     @abstractmethod
     def configure_model(self, *args: Any, **kwargs: Any) -> ModelType:
-        """Return a new model, its weights drawn from torch's global state: call it through `build_model`."""
+        """Return a new model with weights drawn from torch's global random state. Call it through `build_model`."""
 
 
 class BionemoTrainableModelConfig(BionemoModelConfig[ModelType], Generic[ModelType, LossType]):
-    """A record that holds all that is needed to build a model and to train it.
+    """A record that holds everything needed to build and train a model.
 
     Example:
         >>> import attrs
         >>> from bionemo.core.model.loss import TokenCrossEntropy
-        >>> from bionemo.core.utils.random_utils import make_generator
+        >>> from bionemo.core.random import make_generator
         >>> @attrs.frozen(kw_only=True)
         ... class LinearConfig(BionemoTrainableModelConfig[torch.nn.Linear, TokenCrossEntropy]):
         ...     size: int = 2
@@ -83,29 +83,29 @@ class BionemoTrainableModelConfig(BionemoModelConfig[ModelType], Generic[ModelTy
 
     @abstractmethod
     def get_loss_reduction_class(self) -> type[LossType]:
-        """Return the class of the model's loss, which is constructed as `cls()` or `cls(validation_step=True)`."""
+        """Return the class of the model's loss; it is instantiated by `cls()` or `cls(validation_step=True)`."""
 
 
 def build_model(config: BionemoModelConfig[ModelType], *, generator: torch.Generator, **runtime: Any) -> ModelType:
-    """Return the model of a configuration, its weights drawn from a generator.
+    """Return the model of a configuration, with weights drawn from a generator.
 
-    Law: one configuration and one state of the generator give one set of weights, and the global random states
-    (torch's, NumPy's, Python's) stay as they were.
+    Law: the weights depend only on the configuration and the state of the generator, and the global random states of
+    torch, NumPy and Python are unchanged.
 
     Args:
-        config: what to build.
-        generator: moves on by two draws.
-        **runtime: what isn't part of the model, such as the dtype or the device to run in, for a `configure_model` that
-            takes it.
+        config: configuration of the model.
+        generator: gives the seeds of the weights, and advances by two draws.
+        **runtime: options that are not part of the model, e.g. its dtype or device, for a `configure_model` that takes
+            them.
 
     Returns:
-        A new model, as `config.configure_model(**runtime)` makes it.
+        The new model that `config.configure_model(**runtime)` returns.
 
     Raises:
         TypeError: if `configure_model` returns None.
 
     Example:
-        >>> from bionemo.core.utils.random_utils import make_generator
+        >>> from bionemo.core.random import make_generator
         >>> class LinearConfig(BionemoModelConfig[torch.nn.Linear]):
         ...     def configure_model(self) -> torch.nn.Linear:
         ...         return torch.nn.Linear(2, 1, bias=False)

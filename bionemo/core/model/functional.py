@@ -1,4 +1,4 @@
-"""Models as pure functions: parameters in, output out."""
+"""Models as pure functions of their parameters."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,28 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from bionemo.core.model.config import BionemoModelConfig, build_model
-from bionemo.core.utils.random_utils import make_generator
+from bionemo.core.random import make_generator
 
 __all__ = ["apply", "init_params"]
 
 _RUNNING = RLock()
-"""While a module's parameters are exchanged, no other thread may run it."""
+"""Held while a module runs with other parameters than its own, so that no other thread runs it meanwhile."""
 
 
 def init_params(config: BionemoModelConfig[Any], /, *, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return new parameters of a configuration's model, drawn from a generator.
+    """Return new parameters for a configuration's model, drawn from a generator.
 
-    Law: they are the parameters of `build_model(config, generator=generator)`, and share no memory with any module.
+    Law: they equal the parameters of `build_model(config, generator=generator)`, and share no memory with any module.
 
     Args:
-        config: what to build.
-        generator: moves on as in `build_model`.
+        config: configuration of the model.
+        generator: gives the seeds of the weights, and advances as in `build_model`.
 
     Returns:
-        Tensors by their name in the module, which don't ask for a gradient; also those that the module holds fixed.
+        Tensors by parameter name, with `requires_grad=False`. Parameters that the module freezes are included.
 
     Raises:
-        TypeError: if the configuration builds something else than a `torch.nn.Module`.
+        TypeError: if the configuration builds anything but a `torch.nn.Module`.
 
     Example:
         >>> class LinearConfig(BionemoModelConfig[nn.Linear]):
@@ -49,32 +49,32 @@ def apply(
 ) -> Any:
     """Return the output of a configuration's model with given parameters.
 
-    A pure function: with `torch.func` it can be differentiated and mapped, over the parameters as well. What the model
-    draws (dropout, with `training=True`) comes from torch's global state: call it inside `random_torch_context`, and
-    under `torch.vmap` with `randomness="different"` for draws of its own for each element, or "same". (Torch draws in
-    the sequence of the memory, which a transform may change: dropout may then fall on other elements than in the
-    module.)
+    This is a pure function, which `torch.func` can differentiate and map, over the parameters as well. Random draws of
+    the model (dropout with `training=True`) come from torch's global state: call `apply` inside `random_torch_context`.
+    `torch.vmap` needs `randomness="different"` to draw separately for each element, or "same". Torch draws in memory
+    order, which a transform may change, so that dropout may hit other elements than in the module.
 
-    Law: equal to calling the module that has these parameters. Neither they nor any buffer change: what a forward pass
-    writes to buffers (running means) is dropped. The buffers are those that the configuration's module starts with; one
-    that is drawn at random, and a forward pass that writes to other attributes, are outside of this law.
+    Law: equal to calling a module with these parameters. Parameters and buffers don't change: updates that a forward
+    pass makes to buffers, e.g. to running means, are dropped. Buffers have the values of a newly built module. The law
+    doesn't cover buffers that are initialized at random, nor forward passes that write to other attributes.
 
     Args:
-        config: hashable, as a frozen record is; its module is built once and kept for the last 16 configurations.
-        params: as `init_params` gives them.
-        *args: for the model's forward pass.
+        config: hashable configuration, e.g. a frozen record. Its module is built once; the modules of the 16 most
+            recently used configurations are cached.
+        params: the model's parameters by name, as `init_params` returns them.
+        *args: positional arguments of the model's forward pass.
         training: whether the module is in training mode.
-        **kwargs: for the model's forward pass.
+        **kwargs: keyword arguments of the model's forward pass.
 
     Returns:
-        What the model answers.
+        The output of the model's forward pass.
 
     Raises:
-        RuntimeError: if `params` are not those of the model.
-        TypeError: if the configuration isn't hashable or builds something else than a `torch.nn.Module`.
+        RuntimeError: if the names in `params` are not those of the model's parameters.
+        TypeError: if the configuration isn't hashable, or builds anything but a `torch.nn.Module`.
 
     Example:
-        An ensemble of four models, and the gradient of each, at once:
+        Compute the gradients of an ensemble of four models at once:
 
         >>> import attrs
         >>> @attrs.frozen
@@ -94,7 +94,7 @@ def apply(
     model = _skeleton(config, repr(config), training)
     expected = [name for name, _ in model.named_parameters()]
     if set(expected) != set(params):
-        message = f"params must be those of the model, {', '.join(expected)}, got {', '.join(params)}. See init_params."
+        message = f"params must be those of the model, {', '.join(expected)}, got {', '.join(params)}. Use init_params."
         raise RuntimeError(message)
     with _RUNNING:
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -103,18 +103,22 @@ def apply(
 
 @lru_cache(maxsize=16)
 def _skeleton(config: BionemoModelConfig[Any], _shown: str, training: bool) -> nn.Module:  # noqa: FBT001 - keys
-    """Return a module whose parameters are exchanged at every call; 1 and True are equal, and shown apart."""
+    """Return the cached module that runs with other parameters at every call.
+
+    The configuration's repr is part of the cache key because 1 == True: equal configurations may build other models.
+    """
 
     def build() -> nn.Module:
         model = _checked(build_model(config, generator=make_generator(0, "skeleton")))
         return model.requires_grad_(requires_grad=False).train(training)
 
-    # In a thread of its own: torch.func's transforms hold for the calling thread, and would transform the building too.
+    # Build in another thread: torch.func's transforms are active in the calling thread, and would transform the build.
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(build).result()
 
 
 def _checked(model: object) -> nn.Module:
+    """Return a model if it is a module."""
     if not isinstance(model, nn.Module):
         message = f"configure_model must return a torch.nn.Module to be a function of parameters, got {model!r}."
         raise TypeError(message)

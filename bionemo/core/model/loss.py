@@ -1,4 +1,4 @@
-"""Losses as sums over tokens, which add up however a batch is cut."""
+"""Losses as sums over tokens, which add up to the same total however a batch is split."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -9,11 +9,12 @@ import torch
 import torch.distributed
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.fx.immutable_collections import immutable_dict
 
-from bionemo.core.utils.checks import AnyInt, as_int
+from bionemo.core.checks import AnyInt, as_int
 
 __all__ = [
-    "IGNORED_LABEL",
+    "IGNORE_INDEX",
     "LossSum",
     "TokenCrossEntropy",
     "add_losses",
@@ -25,47 +26,54 @@ __all__ = [
     "token_cross_entropy",
 ]
 
-IGNORED_LABEL: Final = -100
-"""Label of a token that counts for nothing: torch's `ignore_index`."""
+IGNORE_INDEX: Final = -100
+"""Label of tokens that don't contribute to the loss: the default `ignore_index` of torch's losses."""
+
+
+# All losses without metrics share this dict, so it must be immutable. torch treats it as a tree, like a plain dict.
+_NO_METRICS: Final[dict[str, Tensor]] = immutable_dict()
 
 
 class LossSum(NamedTuple):
-    """A loss that can be added to others: sums over tokens, and how many tokens they are.
+    """A loss that can be added to other losses: sums over tokens, and the number of tokens.
 
-    It is the triple that Megatron's schedules take of a loss function, and a tree of tensors for `torch.vmap`.
+    It is the triple that Megatron's schedules expect from a loss function, and a tree of tensors for `torch.vmap`.
     """
 
     loss_sum: Float[Tensor, ""]
-    """In the unit of the loss (nats)."""
+    """Sum of the loss over the tokens, in nats for a cross-entropy."""
     num_tokens: Int[Tensor, ""]
-    metrics: dict[str, Float[Tensor, ""] | Int[Tensor, ""]] = {}  # noqa: RUF012 - never changed
-    """Other sums over the same tokens, by name: of right guesses, for one. Never changed in place."""
+    """Number of tokens that the sums run over."""
+    metrics: dict[str, Float[Tensor, ""] | Int[Tensor, ""]] = _NO_METRICS
+    """Other sums over the same tokens by name, e.g. of correct predictions. Treat it as immutable: the default is."""
 
 
 def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[Tensor, "*batch"], /) -> LossSum:
-    """Return the cross-entropy of every labelled token, summed, in nats.
+    """Return the sum of the cross-entropy over all labeled tokens, in nats.
 
-    Law: the answers for parts of a batch add up to the answer for the whole, to rounding; padding, which bears no
-    label, changes nothing.
+    Law: the results for the parts of a batch add up to the result for the whole batch, to rounding; padding, which has
+    no labels, changes nothing.
 
     Args:
         logits: scores before the softmax.
-        labels: the right token, or `IGNORED_LABEL`.
+        labels: correct tokens, or `IGNORE_INDEX` for unlabeled ones.
 
     Returns:
-        The sum, in the dtype of the logits and at least float32, and the number of labelled tokens; 0 and 0 where there
-        is none.
+        The sum, in the dtype of the logits but at least float32, and the number of labeled tokens; 0 and 0 if there is
+        none.
 
     Raises:
-        ValueError: if the logits aren't one row a label.
-        TypeError: if the labels are no integers.
+        ValueError: if there is not one row of logits per label.
+        TypeError: if the labels are floats.
 
     Example:
         >>> token_cross_entropy(torch.zeros(3, 4), torch.tensor([1, -100, 2])).num_tokens
         tensor(2)
     """
     if logits.shape[:-1] != labels.shape:
-        message = f"logits must be one row a label, got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}."
+        message = (
+            f"logits must have one row per label, got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}."
+        )
         raise ValueError(message)
     if labels.is_floating_point():
         message = f"labels must be integers, got dtype={labels.dtype}."
@@ -73,22 +81,22 @@ def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[
     loss_sum = torch.nn.functional.cross_entropy(
         logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32)),
         labels.flatten().long(),
-        ignore_index=IGNORED_LABEL,
+        ignore_index=IGNORE_INDEX,
         reduction="sum",
     )
-    return LossSum(loss_sum, (labels != IGNORED_LABEL).sum())
+    return LossSum(loss_sum, (labels != IGNORE_INDEX).sum())
 
 
 def add_losses(losses: Sequence[LossSum], /) -> LossSum:
-    """Return the loss of several parts of a batch together.
+    """Return the sum of the losses of several parts of a batch.
 
-    Law: equal to the loss of the batch in one piece, to rounding, with equal gradients; summed in at least float32.
+    Law: loss and gradients equal those of the whole batch, to rounding. The sum is computed in at least float32.
 
     Args:
-        losses: one a part, with metrics of the same names; those without tokens count for nothing.
+        losses: one per part, with metrics of the same names. Parts without tokens contribute nothing.
 
     Raises:
-        ValueError: if there is no part, or the metrics differ in name.
+        ValueError: if `losses` is empty, or the names of the metrics differ.
 
     Example:
         >>> part = LossSum(torch.tensor(6.0), torch.tensor(2))
@@ -111,18 +119,18 @@ def add_losses(losses: Sequence[LossSum], /) -> LossSum:
 
 
 def mean_loss(losses: Sequence[LossSum], /) -> Float[Tensor, ""]:
-    """Return the mean over all tokens of several parts of a batch.
+    """Return the mean loss per token over several parts of a batch.
 
-    Law: equal to the mean over the batch in one piece, to rounding.
+    Law: equal to the mean over the whole batch, to rounding.
 
     Args:
-        losses: one a part; those without tokens count for nothing.
+        losses: one per part, with metrics of the same names. Parts without tokens contribute nothing.
 
     Returns:
-        The mean a token; 0 where there is no token.
+        The mean; 0 if there is no token.
 
     Raises:
-        ValueError: if there is no part.
+        ValueError: if `losses` is empty, or the names of the metrics differ.
 
     Example:
         >>> part = LossSum(torch.tensor(6.0), torch.tensor(2))
@@ -134,10 +142,10 @@ def mean_loss(losses: Sequence[LossSum], /) -> Float[Tensor, ""]:
 
 
 def mean_metrics(losses: Sequence[LossSum], /) -> dict[str, Tensor]:
-    """Return the mean a token of each metric, over several parts of a batch.
+    """Return the mean of each metric per token, over several parts of a batch.
 
     Raises:
-        ValueError: if there is no part, or the metrics differ in name.
+        ValueError: if `losses` is empty, or the names of the metrics differ.
 
     Example:
         >>> mean_metrics([LossSum(torch.tensor(6.0), torch.tensor(4), {"num_right": torch.tensor(3)})])
@@ -148,16 +156,17 @@ def mean_metrics(losses: Sequence[LossSum], /) -> dict[str, Tensor]:
 
 
 def sum_over_ranks(loss: LossSum, /, group: torch.distributed.ProcessGroup | None = None) -> LossSum:
-    """Return the loss of all ranks together, for reports and for the number of tokens to divide by: without a gradient.
+    """Return the sum of the losses of all ranks, without gradients, for logging and for the total number of tokens.
 
-    Every rank must call it, with metrics of the same names in any sequence, also a rank without tokens.
+    Every rank must call it, including ranks without tokens, with metrics of the same names in any order.
 
     Args:
-        loss: this rank's.
-        group: of processes; None for all. Where no group was started there is one rank.
+        loss: loss of this rank.
+        group: process group to sum over; by default all ranks. If torch.distributed is not initialized, this process is
+            the only rank.
 
     Returns:
-        The sums over the ranks, the same on each.
+        The sums, equal on all ranks.
 
     Example:
         >>> sum_over_ranks(LossSum(torch.tensor(6.0), torch.tensor(2))).num_tokens
@@ -167,7 +176,8 @@ def sum_over_ranks(loss: LossSum, /, group: torch.distributed.ProcessGroup | Non
         return LossSum(loss.loss_sum.detach(), loss.num_tokens, {n: part.detach() for n, part in loss.metrics.items()})
     names = sorted(loss.metrics)
     parts = (*loss[:2], *(loss.metrics[name] for name in names))
-    # One message: counts of tokens are exact in float64 to 2**53.
+    # All sums travel in one float64 message, in which numbers of tokens are exact up to 2**53. Sorting the names gives
+    # every rank the same order.
     sums = torch.stack([part.detach().double() for part in parts])
     torch.distributed.all_reduce(sums, group=group)
     loss_sum, num_tokens, *metrics = (total.to(part.dtype) for total, part in zip(sums, parts, strict=True))
@@ -175,15 +185,16 @@ def sum_over_ranks(loss: LossSum, /, group: torch.distributed.ProcessGroup | Non
 
 
 def scale_for_ranks(loss: LossSum, num_tokens: Int[Tensor, ""], world_size: AnyInt) -> Float[Tensor, ""]:
-    """Return the number whose gradient, averaged over ranks, is that of the mean over all tokens of a step.
+    """Return a scalar whose gradient, averaged over ranks, is the gradient of the mean over all tokens of a step.
 
-    DDP averages gradients over ranks as if each had as many tokens. Scaled by this, they come to the gradient of the
-    whole batch in one piece, however it is cut into micro-batches and ranks, also where a rank has no token.
+    DDP averages gradients over ranks as if all ranks had the same number of tokens. With this scale the average equals
+    the gradient of the whole batch, however the batch is split into micro-batches and ranks, and also if a rank has no
+    token.
 
     Args:
-        loss: of this rank's (micro-)batch.
-        num_tokens: of all ranks and micro-batches of the step together: `sum_over_ranks(...).num_tokens`.
-        world_size: ranks that the gradients are averaged over.
+        loss: loss of a batch or micro-batch of this rank.
+        num_tokens: number of tokens in all ranks and micro-batches of the step: `sum_over_ranks(...).num_tokens`.
+        world_size: number of ranks that the gradients are averaged over.
 
     Example:
         >>> scale_for_ranks(LossSum(torch.tensor(6.0), torch.tensor(2)), torch.tensor(12), world_size=2)
@@ -194,41 +205,42 @@ def scale_for_ranks(loss: LossSum, num_tokens: Int[Tensor, ""], world_size: AnyI
 
 @attrs.frozen
 class TokenCrossEntropy:
-    """The cross-entropy of labelled tokens, in the form that `get_loss_reduction_class` promises.
+    """The cross-entropy of labeled tokens, as a class that `get_loss_reduction_class` may return.
 
-    A batch is a mapping with int64 `labels`; the model's output is a tensor of logits. No function of it talks to other
-    processes.
+    A batch is a mapping with int64 `labels`; the model's output is a tensor of logits. No method communicates with
+    other processes.
 
     Example:
         >>> batch, out = {"labels": torch.tensor([[1, -100]])}, torch.zeros(1, 2, 4)
-        >>> loss_func = TokenCrossEntropy().setup(batch)  # what Megatron's schedules call with the output
+        >>> loss_func = TokenCrossEntropy().setup(batch)  # Megatron's schedules call it with the output
         >>> loss_func(out).num_tokens
         tensor(1)
     """
 
     validation_step: bool = False
+    """Whether losses have the metric "accuracy", the number of correct predictions."""
 
     def setup(self, batch: Mapping[str, Tensor]) -> Callable[[Tensor], LossSum]:
         """Return the function from a model's output to the loss of a (micro-)batch."""
         return partial(self.forward, batch)
 
     def forward(self, batch: Mapping[str, Tensor], out: Float[Tensor, "*batch vocabulary"]) -> LossSum:
-        """Return the loss of one (micro-)batch, as sums and a count; in validation with the number of right guesses."""
+        """Return the loss of one (micro-)batch as a `LossSum`."""
         loss = token_cross_entropy(out, batch["labels"])
         if not self.validation_step:
             return loss
         return loss._replace(metrics={"accuracy": (out.argmax(-1) == batch["labels"]).sum()})
 
     def reduce(self, losses: Sequence[LossSum]) -> Float[Tensor, ""]:
-        """Return the mean over the tokens of several (micro-)batches."""
+        """Return the mean loss per token over several (micro-)batches."""
         return mean_loss(losses)
 
 
 def as_pair(loss: LossSum, /) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Return the mean of a (micro-)batch and its mean metrics: the other form that Megatron's schedules take.
+    """Return the mean loss and the mean metrics of a (micro-)batch, the pair that Megatron's schedules also accept.
 
-    Micro-batches weigh alike in it, whatever their tokens: hand over the `LossSum` itself, with
-    `calculate_per_token_loss=True`, where their tokens are to.
+    The schedules then weight all micro-batches equally. To weight them by their number of tokens, return the `LossSum`
+    itself and set `calculate_per_token_loss=True`.
 
     Example:
         >>> as_pair(LossSum(torch.tensor(6.0), torch.tensor(2)))

@@ -1,1 +1,1 @@
-"""Small pure functions on seeds, batches and dtypes: import them from their modules."""
+"""Public module paths of bionemo-core 2.x: `batching_utils`, `dtype` and `random_utils`."""

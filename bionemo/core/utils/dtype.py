@@ -1,4 +1,4 @@
-"""Names of numeric precisions."""
+"""Names of numeric precisions and their dtypes."""
 
 from types import MappingProxyType
 from typing import Final, Literal, get_args
@@ -6,7 +6,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 import torch
 
-from bionemo.core.utils.checks import as_int
+from bionemo.core.checks import as_int
 
 __all__ = ["PrecisionTypes", "get_autocast_dtype"]
 
@@ -33,14 +33,14 @@ PrecisionTypes = Literal[
     32,
     64,
 ]
-"""What NeMo, Megatron and Lightning call a precision, as string or number of bits."""
+"""Names of precisions in NeMo, Megatron and Lightning: strings, or numbers of bits."""
 
 
 _BASE_DTYPES: Final = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32, "64": torch.float64}
 
 
 def _dtype_of(name: str | int) -> torch.dtype:
-    if name in ("transformer-engine", "transformer-engine-float16"):  # Lightning's dtypes of the weights beside float8
+    if name in ("transformer-engine", "transformer-engine-float16"):  # Lightning's dtypes for weights next to float8
         return torch.float16 if name == "transformer-engine-float16" else torch.bfloat16
     return _BASE_DTYPES[str(name).removesuffix("-mixed").removesuffix("-true").removeprefix("fp")]
 
@@ -49,18 +49,18 @@ _DTYPES: Final = MappingProxyType({name: _dtype_of(name) for name in get_args(Pr
 
 
 def get_autocast_dtype(precision: PrecisionTypes | np.integer | torch.dtype) -> torch.dtype:
-    """Return the dtype in which a precision computes.
+    """Return the dtype in which operations run at a given precision.
 
-    Law: every name of one precision gives one dtype, and that dtype gives itself.
+    Law: all names of a precision give the same dtype; a dtype gives itself.
 
     Args:
-        precision: a name of `PrecisionTypes`, or a floating dtype, which is returned as it is.
+        precision: a name in `PrecisionTypes`, or a floating-point dtype, which is returned unchanged.
 
     Returns:
-        `torch.float16`, `torch.bfloat16`, `torch.float32` or `torch.float64`; for a dtype, the dtype given.
+        `torch.float16`, `torch.bfloat16`, `torch.float32` or `torch.float64` for a name; `precision` for a dtype.
 
     Raises:
-        ValueError: for an unknown name or a dtype that isn't floating.
+        ValueError: for an unknown name, or a dtype that isn't floating-point.
 
     Example:
         >>> get_autocast_dtype("bf16-mixed"), get_autocast_dtype(16)
@@ -72,5 +72,5 @@ def get_autocast_dtype(precision: PrecisionTypes | np.integer | torch.dtype) -> 
     elif isinstance(precision, str | int | np.integer) and precision in _DTYPES:
         return _DTYPES[as_int(precision)]
     known = ", ".join(repr(name) for name in _DTYPES)
-    message = f"precision must be a floating torch.dtype or one of {known}, got precision={as_int(precision)!r}."
+    message = f"precision must be a floating-point torch.dtype or one of {known}, got precision={as_int(precision)!r}."
     raise ValueError(message)

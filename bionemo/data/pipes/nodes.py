@@ -7,20 +7,21 @@ chain starts. The state of the whole chain is one position.
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 from torchdata.nodes import BaseNode, Batcher, Mapper, PinMemory, Prefetcher
 
-from bionemo.core.utils.checks import AnyInt, check_int, check_seed
-from bionemo.data.assembly import collating_note, read_sample, transform_batch, transform_sample
-from bionemo.data.order import Order, SampleIndex, indices_at
-from bionemo.data.pipeline import Source, to_sources
+from bionemo.core.arrays import BLOCK
+from bionemo.core.checks import AnyInt, check_int, check_seed
+from bionemo.data.orders.order import Order, SampleIndex, index_at
+from bionemo.data.pipeline.assemble import no_stop_iteration, note, row_seeds, transform_sample
+from bionemo.data.pipeline.dataset import Source, to_sources
+from bionemo.data.pipeline.read import read_sample
 
 __all__ = [
-    "CHUNK",
-    "PlacedSample",
+    "PositionedSample",
     "batch",
-    "call_within_node",
     "collate",
     "pin_memory",
     "prefetch",
@@ -30,30 +31,9 @@ __all__ = [
 ]
 
 Batch = TypeVar("Batch")
-Result = TypeVar("Result")
-
-CHUNK: Final = 2**14
-"""Positions whose indices are computed at once."""
 
 
-def call_within_node(function: Callable[..., Result], /, *arguments: Any) -> Result:
-    """Return what a function of the user's answers, with a StopIteration in it turned into an error.
-
-    In a node it would pass for the end of the data.
-
-    Example:
-        >>> call_within_node(next, iter([]))
-        Traceback (most recent call last):
-        RuntimeError: a data set, transform or collate raised StopIteration: an iterator in it has ended.
-    """
-    try:
-        return function(*arguments)
-    except StopIteration as error:
-        message = "a data set, transform or collate raised StopIteration: an iterator in it has ended."
-        raise RuntimeError(message) from error
-
-
-class PlacedSample(NamedTuple):
+class PositionedSample(NamedTuple):
     """A sample, and where in the training order it stands."""
 
     position: int
@@ -79,10 +59,11 @@ class _SampleIndices(BaseNode[tuple[int, SampleIndex]]):
     def next(self) -> tuple[int, SampleIndex]:
         if not self.ahead:
             end = self.order.num_samples
-            stop = self.position + CHUNK if end is None else min(self.position + CHUNK, end)
+            stop = self.position + BLOCK if end is None else min(self.position + BLOCK, end)
             if self.position >= stop:
                 raise StopIteration
-            self.ahead.extend(indices_at(self.order, range(self.position, stop)))
+            columns = (part.tolist() for part in index_at(self.order, range(self.position, stop)))
+            self.ahead.extend(map(SampleIndex, *columns))
         self.position += 1
         return self.position - 1, self.ahead.popleft()
 
@@ -108,17 +89,17 @@ def sample_indices(order: Order, *, start: AnyInt = 0) -> BaseNode[tuple[int, Sa
     return _SampleIndices(order, check_int(start, name="start"))
 
 
-def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PlacedSample:
+def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PositionedSample:
     position, sample_index = place
     source = sources[sample_index.source]
     try:
-        return PlacedSample(position, sample_index, call_within_node(read_sample, source, sample_index))
+        return PositionedSample(position, sample_index, no_stop_iteration(read_sample, source, sample_index))
     except Exception as error:
         error.add_note(f"while reading position {position}: {sample_index}")
         raise
 
 
-def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[PlacedSample]:
+def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[PositionedSample]:
     """Return a node of the samples that stand at a node's positions.
 
     Args:
@@ -134,16 +115,18 @@ def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[Pl
     return Mapper(node, partial(_read, sources=to_sources(datasets)))
 
 
-def _transform(placed: PlacedSample, *, function: Callable[..., Any], seed: int) -> PlacedSample:
+def _transform(placed: PositionedSample, *, function: Callable[..., Any], seed: int) -> PositionedSample:
     transformed = partial(transform_sample, function, placed.sample, seed=seed, position=placed.position)
     try:
-        return placed._replace(sample=call_within_node(transformed))
+        return placed._replace(sample=no_stop_iteration(transformed))
     except Exception as error:
         error.add_note(f"while reading position {placed.position}: {placed.sample_index}")
         raise
 
 
-def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, seed: AnyInt) -> BaseNode[PlacedSample]:
+def transform(
+    node: BaseNode[PositionedSample], function: Callable[..., Any], *, seed: AnyInt
+) -> BaseNode[PositionedSample]:
     """Return a node of transformed samples.
 
     Args:
@@ -156,15 +139,15 @@ def transform(node: BaseNode[PlacedSample], function: Callable[..., Any], *, see
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
         >>> node = transform(node, lambda sample, *, generator: sample.upper(), seed=42)
         >>> next(node)
-        PlacedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=1), sample='B')
+        PositionedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=1), sample='B')
     """
     return Mapper(node, partial(_transform, function=function, seed=check_seed(seed)))
 
 
 def batch(
-    node: BaseNode[PlacedSample], batch_size: AnyInt, *, tail: Literal["drop", "short"] = "short"
-) -> BaseNode[list[PlacedSample]]:
-    """Return a node of lists of `batch_size` samples; the last may be short, or is left out by `tail="drop"`.
+    node: BaseNode[PositionedSample], batch_size: AnyInt, *, drop_last: bool = False
+) -> BaseNode[list[PositionedSample]]:
+    """Return a node of lists of `batch_size` samples; the last may be short, or is left out with `drop_last=True`.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -172,11 +155,11 @@ def batch(
         >>> [len(placed) for placed in batch(node, 2)]
         [2, 1]
     """
-    return Batcher(node, check_int(batch_size, name="batch_size", low=1), drop_last=tail == "drop")
+    return Batcher(node, check_int(batch_size, name="batch_size", low=1), drop_last=drop_last)
 
 
 def _collate(
-    placed: list[PlacedSample],
+    placed: list[PositionedSample],
     *,
     function: Callable[[list[Any]], Any],
     batch_transform: Callable[..., Any] | None,
@@ -184,17 +167,18 @@ def _collate(
 ) -> Any:
     positions = [part.position for part in placed]
     try:
-        collated = call_within_node(function, [part.sample for part in placed])
+        collated = no_stop_iteration(function, [part.sample for part in placed])
         if batch_transform is None or seed is None:
             return collated
-        return call_within_node(partial(transform_batch, batch_transform, collated, seed=seed, positions=positions))
+        return no_stop_iteration(partial(batch_transform, collated, seeds=row_seeds(seed, positions)))
     except Exception as error:
-        error.add_note(collating_note((part.position, part.sample_index) for part in placed))
+        index = SampleIndex(*map(np.array, zip(*(part.sample_index for part in placed), strict=True)))
+        error.add_note(note("collating", positions, index))
         raise
 
 
 def collate(
-    node: BaseNode[list[PlacedSample]],
+    node: BaseNode[list[PositionedSample]],
     function: Callable[[list[Any]], Batch],
     *,
     batch_transform: Callable[..., Batch] | None = None,

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bionemo.core.utils.checks import AnyInt
-from bionemo.data.multi_epoch_dataset import EpochIndex
-from bionemo.data.order import SampleIndex
-from bionemo.data.pipeline import Pipeline
+from bionemo.core.checks import AnyInt
+from bionemo.data.orders.order import SampleIndex
+from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.pipeline.read import keys_of
 from bionemo.data.pipes.loader import PipelineLoader
 
 __all__ = ["batch_sampler"]
@@ -16,10 +16,8 @@ def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> list
     """Return what the data set is indexed by: places, places in epochs, or for several sources all of it."""
     if len(pipeline.sources) > 1:
         return list(map(SampleIndex, *(part.tolist() for part in index)))
-    if pipeline.sources[0].index == "epoch":
-        return list(map(EpochIndex, index.epoch.tolist(), index.idx.tolist()))
-    places: list[int] = index.idx.tolist()
-    return places
+    keys = keys_of(pipeline.sources[0], index)
+    return keys if isinstance(keys, list) else list(keys.tolist())
 
 
 class _BatchSampler(PipelineLoader[list[Any]]):
@@ -68,9 +66,8 @@ def batch_sampler(
     the next epoch (torchdata 0.11).
 
     Args:
-        pipeline: gives the order, the batch size and the tail; its transforms and collate aren't used. Its sources say
-            what is yielded: places in the data set, `EpochIndex` for `index="epoch"`, or `SampleIndex` where there are
-            several.
+        pipeline: gives the order, the batch size and `drop_last`; its transforms and collate aren't used. Its sources
+            say what is yielded: indices, `EpochIndex` for `index="epoch"`, or `SampleIndex` if there are several.
         rank: data-parallel place, 0..world_size-1.
         world_size: how many ranks share each batch.
         batches_per_epoch: iteration pauses behind every so many steps, and `len` is that number.

@@ -8,19 +8,24 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from bionemo.data.assembly import assemble, columns_at
-from bionemo.data.batches import batch_stop, rank_positions
-from bionemo.data.pipeline import Pipeline
-from bionemo.data.pipes.nodes import call_within_node
+from bionemo.core.checks import AnyFloat, AnyInt
+from bionemo.data.orders.order import index_at
+from bionemo.data.pipeline.assemble import assemble, no_stop_iteration
+from bionemo.data.pipeline.batch import batch_stop, rank_positions
+from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipes.transfer import pack, unpack
 
-__all__ = ["BatchWorkers"]
+if TYPE_CHECKING:
+    from bionemo.data.pipes.loader import PipelineLoader
+
+__all__ = ["BatchWorkers", "check_timeout"]
 
 _GRACE: Final = 5.0
 """Seconds in which a worker process may end by itself."""
@@ -63,7 +68,7 @@ class _BatchReader(Dataset[tuple[int, Any]]):
 
     def _read(self, start: int, stop: int) -> Any:
         positions = rank_positions(start, stop, rank=self.rank, world_size=self.world_size)
-        return call_within_node(assemble, self.pipeline, positions, columns_at(self.pipeline.order, positions))
+        return no_stop_iteration(assemble, self.pipeline, positions, index_at(self.pipeline.order, positions))
 
 
 def _is_picklable(kind: type) -> bool:
@@ -96,8 +101,29 @@ def _is_timeout(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "timed out after" in str(error)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
+
+
+def check_timeout(timeout: AnyFloat, num_workers: AnyInt, /) -> None:
+    """Check how long a loader waits for a batch of its worker processes.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is negative or infinite, or there are no worker processes to wait for.
+
+    Example:
+        >>> check_timeout(2.5, 1)
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
+        message = f"timeout must be a number of seconds, got timeout={timeout!r}."
+        raise TypeError(message)
+    if not 0 <= timeout < float("inf") or (timeout and not num_workers):
+        message = (
+            f"timeout must be 0 or more seconds, and 0 without worker processes, got timeout={timeout} and "
+            f"num_workers={num_workers}."
+        )
+        raise ValueError(message)
 
 
 class BatchWorkers:
@@ -106,43 +132,27 @@ class BatchWorkers:
     Law: they give the batches that one process gives, in order, for any number of workers.
 
     Args:
-        pipeline: what is read; where processes are spawned, it must pickle.
-        rank: data-parallel place.
-        world_size: how many ranks share each batch.
-        num_workers: how many processes; 0 reads in this one.
-        context: how they are started: "fork", "spawn", "forkserver"; None for the platform's way.
-        prefetch_factor: batches that each reads ahead.
-        pin_memory: hand batches over in page-locked memory.
-        timeout: seconds to wait for a batch; 0 for no end.
+        options: the loader whose options they follow; it is not kept. If processes are spawned, its pipeline must
+            pickle.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline[Any],
-        *,
-        rank: int,
-        world_size: int,
-        num_workers: int,
-        context: str | None,
-        prefetch_factor: int,
-        pin_memory: bool,
-        timeout: float,
-    ) -> None:
-        self._starts = _Starts(pipeline)
-        self._reader = _BatchReader(pipeline, rank, world_size)
+    def __init__(self, options: "PipelineLoader[Any]") -> None:
+        has_workers = options.num_workers > 0
+        self._starts = _Starts(options.pipeline)
+        self._reader = _BatchReader(options.pipeline, options.rank, options.world_size)
         self._loader: DataLoader[tuple[int, Any]] = DataLoader(
             self._reader,
             batch_size=None,
             sampler=self._starts,
-            collate_fn=_as_it_is,
-            num_workers=num_workers,
-            multiprocessing_context=context if num_workers else None,
-            prefetch_factor=prefetch_factor if num_workers else None,
-            persistent_workers=num_workers > 0,
-            pin_memory=pin_memory,
-            timeout=timeout,
-            worker_init_fn=_prepare_worker if num_workers else None,
-            generator=torch.Generator(),  # it would draw a seed from the global state else
+            collate_fn=_unchanged,
+            num_workers=options.num_workers,
+            multiprocessing_context=options.multiprocessing_context if has_workers else None,
+            prefetch_factor=options.prefetch_factor if has_workers else None,
+            persistent_workers=has_workers,
+            pin_memory=options.pin_memory,
+            timeout=float(options.timeout),
+            worker_init_fn=_prepare_worker if has_workers else None,
+            generator=torch.Generator(),  # without one it would draw a seed from the global state
         )
 
     def batches(self, start: int, pause: int | None) -> Iterator[tuple[int, Any]]:

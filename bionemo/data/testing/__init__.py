@@ -1,4 +1,4 @@
-"""Laws for your own data sets and pipelines, to be called in your tests."""
+"""Checks of laws for your own data sets and pipelines: call them in your tests."""
 
 from bionemo.data.testing.reads import check_pure_reads as check_pure_reads
 from bionemo.data.testing.reads import check_same_on_ranks as check_same_on_ranks

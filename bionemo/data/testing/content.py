@@ -1,4 +1,4 @@
-"""What a value holds, part by part, so that two values can be compared wherever they are."""
+"""Digests of the content of values, part by part, so that values in different processes can be compared."""
 
 import dataclasses
 import hashlib
@@ -17,17 +17,18 @@ __all__ = ["content_digests", "different_parts"]
 
 
 class _Content(NamedTuple):
-    """What a value is, less its parts, and its parts by the way to each."""
+    """The content of a value: its own, and that of its parts, each with its path from the value."""
 
     kind: str
+    """Type, and what else distinguishes values with the same bytes, such as dtype and shape."""
     data: Any = b""
-    """Bytes, or an array of them."""
+    """Bytes, or an array of bytes."""
     parts: Iterable[tuple[str, Any]] = ()
 
 
 @singledispatch
 def _content(value: Any) -> _Content:
-    """Return the content of a record by its fields, of any other object by what `pickle` would take of it."""
+    """Return the content of a value: of a record its fields, of any other object what `pickle` would save of it."""
     kind = type(value).__qualname__
     if attrs.has(type(value)):
         return _Content(kind, parts=_fields(value, [field.name for field in attrs.fields(type(value))]))
@@ -36,8 +37,8 @@ def _content(value: Any) -> _Content:
     reduced = value.__reduce_ex__(2)
     if isinstance(reduced, str):
         return _Content(kind, reduced.encode())
-    made_by, arguments, state, members, items = (*reduced, *[None] * 5)[:5]
-    parts = made_by, arguments, state, members and list(members), items and dict(items)
+    constructor, arguments, state, members, items = (*reduced, *[None] * 5)[:5]
+    parts = constructor, arguments, state, members and list(members), items and dict(items)
     return _Content(kind, parts=[(" as pickled", parts)])
 
 
@@ -71,7 +72,7 @@ def _(value: torch.Generator) -> _Content:
 @_content.register(np.ndarray | np.generic)
 def _(value: Any) -> _Content:
     kind = f"array {value.dtype.descr} {value.shape}"
-    if value.dtype.hasobject or value.dtype.kind == "T":  # numbers of places in memory, not what stands there
+    if value.dtype.hasobject or value.dtype.kind == "T":  # the bytes would be addresses, not content
         return _Content(kind, parts=[("", value.tolist())])
     return _Content(kind, np.ascontiguousarray(value).reshape(-1).view(np.uint8) if value.size else b"")
 
@@ -89,7 +90,7 @@ def _(value: Mapping) -> _Content:  # type: ignore[type-arg]
 
 @_content.register
 def _(value: Sequence) -> _Content:  # type: ignore[type-arg]
-    parts = ((f"[{place}]", part) for place, part in enumerate(value))
+    parts = ((f"[{index}]", part) for index, part in enumerate(value))
     return _Content(f"{type(value).__qualname__} of {len(value)}", parts=parts)
 
 
@@ -106,24 +107,28 @@ def _digests(value: object, path: str) -> Iterator[tuple[str, str]]:
     try:
         kind, data, parts = _content(value)
     except (TypeError, RuntimeError) as error:
-        message = f"what is read must be data, got {value!r}{path and f' at {path}'}. Leave it out, or make it data."
+        message = (
+            f"what is read must be data, got {value!r}{path and f' at {path}'}. Leave it out, or convert it to data."
+        )
         raise TypeError(message) from error
     digest = hashlib.sha256(kind.encode())
     digest.update(data)
     yield path, digest.hexdigest()
-    for way, part in parts:
-        yield from _digests(part, path + way)
+    for step, part in parts:
+        yield from _digests(part, path + step)
 
 
 def content_digests(value: Any, /) -> dict[str, str]:
-    """Return a digest of each part of a value, by its path: equal for values with the same content, on any device.
+    """Return a digest of each part of a value, by path.
+
+    Law: values with the same content have the same digests, in every process and on every device.
 
     Args:
-        value: tensors and arrays, which count by dtype, shape and bytes; mappings, in any sequence; sequences, sets,
-            records, numbers and texts; all other objects by what `pickle` would take of them.
+        value: tensors and arrays, compared by dtype, shape and bytes; mappings, in any order; sequences, sets, records,
+            numbers and strings; any other object is compared by what `pickle` would save of it.
 
     Raises:
-        TypeError: if it holds what isn't data, such as an open file, or refers to itself.
+        TypeError: if the value holds something that isn't data, such as an open file, or refers to itself.
 
     Example:
         >>> list(content_digests({"ids": torch.arange(3), "names": ["a", "b"]}))
@@ -133,7 +138,7 @@ def content_digests(value: Any, /) -> dict[str, str]:
 
 
 def different_parts(left: dict[str, str], right: dict[str, str], /) -> list[str]:
-    """Return the paths of the parts in which two values differ.
+    """Return the paths of the parts in which two values differ, given their digests.
 
     Example:
         >>> different_parts(content_digests({"a": 1, "b": 2}), content_digests({"a": 1, "b": 3}))

@@ -1,4 +1,4 @@
-"""The laws of reading: what a data set or pipeline answers depends on the index, and on nothing else."""
+"""The laws of reading: a sample or batch depends on its index, and on nothing else."""
 
 import pickle
 from collections.abc import Callable, Iterable
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.distributed
 
-from bionemo.core.utils.random_utils import (
+from bionemo.core.random import (
     make_generator,
     random_numpy_context,
     random_python_context,
@@ -23,23 +23,23 @@ Index = TypeVar("Index")
 
 
 def _global_states() -> dict[str, bytes]:
-    """Return what the global random states hold; not Python's, from which type checkers draw."""
+    """Return the global random states, except Python's, from which type checkers draw."""
     return {"torch": torch.get_rng_state().numpy().tobytes(), "NumPy": pickle.dumps(np.random.get_state())}  # noqa: NPY002
 
 
 def _read(read: Callable[[Index], Any], index: Index) -> Any:
-    """Return what stands at an index; it must leave the global random states as they are."""
+    """Return the sample at an index, after checking that reading it left the global random states unchanged."""
     before = _global_states()
     try:
         sample = read(index)
     except Exception as error:
         error.add_note(f"in read({index!r}), called by check_pure_reads")
         raise
-    moved = [name for name, state in _global_states().items() if state != before[name]]
-    if moved:
+    changed = [name for name, state in _global_states().items() if state != before[name]]
+    if changed:
         message = (
-            f"read({index!r}) must leave the global random states as they are, "
-            f"but it moved that of {', '.join(moved)}. Draw from a generator of the sample's own."
+            f"read({index!r}) must leave the global random states unchanged, "
+            f"but it changed that of {', '.join(changed)}. Draw from the sample's own generator."
         )
         raise AssertionError(message)
     return sample
@@ -48,45 +48,53 @@ def _read(read: Callable[[Index], Any], index: Index) -> Any:
 def _read_all(
     read: Callable[[Index], Any], indices: list[Index], *, seed: int, backwards: bool = False
 ) -> list[dict[str, str]]:
-    """Return the content at each index, read with the global random states seeded."""
-    places = range(len(indices))
+    """Return the digests of the sample at each index, read with the global random states seeded.
+
+    Each sample is digested twice: when it is read, and after all others are. If the digests differ, a later read has
+    changed it.
+    """
+    numbers = range(len(indices))
     samples: dict[int, Any] = {}
     found: dict[int, dict[str, str]] = {}
     with ExitStack() as contexts:
         contexts.enter_context(random_torch_context(make_generator(seed)))
         contexts.enter_context(random_numpy_context(seed))
         contexts.enter_context(random_python_context(seed))
-        for place in reversed(places) if backwards else places:
-            samples[place] = _read(read, indices[place])
-            found[place] = content_digests(samples[place])
-    for place in places:
-        if parts := different_parts(found[place], content_digests(samples[place])):
+        for number in reversed(numbers) if backwards else numbers:
+            samples[number] = _read(read, indices[number])
+            found[number] = content_digests(samples[number])
+    for number in numbers:
+        if parts := different_parts(found[number], content_digests(samples[number])):
             message = (
-                f"read({indices[place]!r}) must answer with data of its own, but {_listed(parts)} changes "
-                "when others are read. Return a copy of what is written again."
+                f"read({indices[number]!r}) must return data of its own, but {_listed(parts)} changes "
+                "when others are read. Return a copy of the buffer."
             )
             raise AssertionError(message)
-    return [found[place] for place in places]
+    return [found[number] for number in numbers]
 
 
 def check_pure_reads(read: Callable[[Index], Any], indices: Iterable[Index]) -> None:
-    """Check that what is read depends on the index alone.
+    """Check that what is read depends only on the index.
 
-    This is what megatron-core asks of a data set, and every run that resumes: the same index gives the same data on
-    every rank, in every worker, in any order, the second time as the first. Found are reads that move the global random
-    state of torch or NumPy, also by seeding it; whose answer depends on one of these or on Python's; that draw from a
-    state of their own; whose answer depends on what was read before, or changes when others are read. Not found is what
-    a data set draws once and remembers. What differs between processes alone, such as the hash of a text, is found by
-    `check_same_on_ranks`.
+    Every run that resumes needs this, and megatron-core requires it of a data set: an index gives the same data on
+    every rank, in every worker, in any order, and each time it is read. The check finds reads that
+
+    - change the global random state of torch or NumPy, also by seeding it,
+    - depend on one of these states, or on Python's,
+    - draw from a random state of their own, or depend on the time,
+    - depend on what was read before, or return data that changes when others are read.
+
+    It doesn't find what a data set draws once and keeps. `check_same_on_ranks` finds what differs only between
+    processes, such as the hash of a string.
 
     Args:
         read: `dataset.__getitem__`, or `partial(batch_at, pipeline)` for the batches of a pipeline.
-        indices: what to read, four times each; a few that differ are enough.
+        indices: indices to read, four times each; a few different ones are enough.
 
     Raises:
-        AssertionError: if one read differs: with its index, the parts that differ, and what they depend on.
-        TypeError: if what is read isn't data, and can't be compared.
-        ValueError: if there is no index.
+        AssertionError: if a read breaks the law; the message names the index, the parts that differ, and the cause.
+        TypeError: if what is read isn't data, so that it can't be compared.
+        ValueError: if there are no indices.
 
     Example:
         >>> from functools import partial
@@ -97,12 +105,12 @@ def check_pure_reads(read: Callable[[Index], Any], indices: Iterable[Index]) -> 
         >>> check_pure_reads(partial(batch_at, pipeline), range(5))
         >>> check_pure_reads(lambda idx: rows[idx] + torch.randint(9, (2,)), [3])
         Traceback (most recent call last):
-        AssertionError: read(3) must leave the global random states as they are, but it moved that of torch.
-        Draw from a generator of the sample's own.
+        AssertionError: read(3) must leave the global random states unchanged, but it changed that of torch.
+        Draw from the sample's own generator.
     """
     indices = list(indices)
     if not indices:
-        message = "indices must hold at least one, got none."
+        message = "indices must hold at least one index, got none."
         raise ValueError(message)
     expected = _read_all(read, indices, seed=0)
     for found, cause in (
@@ -113,23 +121,23 @@ def check_pure_reads(read: Callable[[Index], Any], indices: Iterable[Index]) -> 
         for index, one, other in zip(indices, expected, found, strict=True):
             if parts := different_parts(one, other):
                 message = (
-                    f"read({index!r}) must depend on the index alone, but {_listed(parts)} {cause}. "
-                    "Draw what is random from a generator of the sample's own."
+                    f"read({index!r}) must depend only on the index, but {_listed(parts)} {cause}. "
+                    "Draw what is random from the sample's own generator."
                 )
                 raise AssertionError(message)
 
 
 def check_same_on_ranks(value: Any, *, group: torch.distributed.ProcessGroup | None = None) -> None:
-    """Check that every rank of a group holds the same, such as the batch of a step; every one of them must call it.
+    """Check that all ranks of a group hold the same value, e.g. the batch of a step; all of them must call it.
 
     Args:
         value: tensors, arrays and plain values in mappings, sequences and records.
-        group: of processes: megatron-core's `get_model_parallel_group()` for the ranks that share a model; None for
-            all. Where no group was started there is one rank, and nothing to compare.
+        group: process group, e.g. megatron-core's `get_model_parallel_group()` for the ranks that share a model; None
+            for all ranks. Without `torch.distributed` there is one rank, and nothing to compare.
 
     Raises:
-        AssertionError: on every rank, if one differs from the first: with its number in the group, and what differs.
-        TypeError: on every rank, if one holds what isn't data.
+        AssertionError: on every rank, if a rank differs from the first; the message names the rank and the parts.
+        TypeError: on every rank, if a rank holds something that isn't data.
 
     Example:
         >>> check_same_on_ranks({"ids": torch.arange(3)})
@@ -138,7 +146,7 @@ def check_same_on_ranks(value: Any, *, group: torch.distributed.ProcessGroup | N
         return
     try:
         own: dict[str, str] | str = content_digests(value)
-    except TypeError as error:  # the others must hear of it, else they would wait
+    except TypeError as error:  # sent to the other ranks, which would wait forever
         own = str(error)
     digests: list[Any] = [None] * torch.distributed.get_world_size(group)
     torch.distributed.all_gather_object(digests, own, group=group)
@@ -148,7 +156,9 @@ def check_same_on_ranks(value: Any, *, group: torch.distributed.ProcessGroup | N
             raise TypeError(message)
     for rank, found in enumerate(digests):
         if parts := different_parts(digests[0], found):
-            message = f"all ranks must hold the same, but {_listed(parts)} on rank {rank} differs from that on rank 0."
+            message = (
+                f"all ranks must hold the same value, but {_listed(parts)} on rank {rank} differs from that on rank 0."
+            )
             raise AssertionError(message)
 
 

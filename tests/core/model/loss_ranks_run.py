@@ -1,4 +1,4 @@
-"""Run by test_loss_ranks.py under torchrun: batches cut at random over ranks and micro-batches, against the whole."""
+"""Compare batches split at random over ranks and micro-batches with whole ones; test_loss_ranks.py runs it."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ def main(folder: str) -> None:
     rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
     num_empty = 0
     for seed in range(NUM_BATCHES):
-        generator = torch.Generator().manual_seed(seed)  # every rank knows the whole batch
+        generator = torch.Generator().manual_seed(seed)  # every rank draws the whole batch
         rows = int(torch.randint(0, 9, (), generator=generator))
         inputs = torch.randn(rows, 5, 6, generator=generator, dtype=torch.float64)
         labels = torch.randint(7, (rows, 5), generator=generator)
@@ -30,7 +30,7 @@ def main(folder: str) -> None:
         parts = [slice(bounds[2 * rank + micro], bounds[2 * rank + micro + 1]) for micro in range(2)]
         losses = [token_cross_entropy(inputs[part] @ weights, labels[part]) for part in parts]
         metrics = [{"b": loss.num_tokens * 2, "a": loss.loss_sum * 3} for loss in losses]
-        if rank:  # the names stand in another sequence
+        if rank:  # the names in another order
             metrics = [dict(reversed(part.items())) for part in metrics]
         losses = [loss._replace(metrics=part) for loss, part in zip(losses, metrics, strict=True)]
         num_empty += int(losses[0].num_tokens + losses[1].num_tokens) == 0

@@ -1,4 +1,4 @@
-"""Configurations and build_model."""
+"""Model configurations and build_model."""
 
 import copy
 import pickle
@@ -12,11 +12,11 @@ from torch import nn
 
 from bionemo.core.model.config import BionemoModelConfig, BionemoTrainableModelConfig, build_model
 from bionemo.core.model.loss import TokenCrossEntropy
-from bionemo.core.utils.random_utils import make_generator
+from bionemo.core.random import make_generator
 
 
 class Noisy(nn.Module):
-    """Draws its weights from every global state there is."""
+    """Draws its weights from every global random state."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def global_states():
     return torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
 
 
-def test_one_state_of_the_generator_gives_one_set_of_weights() -> None:
+def test_the_weights_depend_on_the_state_of_the_generator() -> None:
     first, again = (build_model(NoisyConfig(), generator=make_generator(42)).state_dict() for _ in range(2))
     other = build_model(NoisyConfig(), generator=make_generator(43)).state_dict()
     assert len(first) == 4
@@ -58,13 +58,13 @@ def test_one_state_of_the_generator_gives_one_set_of_weights() -> None:
         assert not torch.equal(weights, other[name])
 
 
-def test_the_generator_moves_on() -> None:
+def test_the_generator_advances() -> None:
     generator = make_generator(42)
     first, second = (build_model(NoisyConfig(), generator=generator) for _ in range(2))
     assert not torch.equal(first.linear.weight, second.linear.weight)
 
 
-def test_the_weights_do_not_depend_on_the_global_states_nor_move_them() -> None:
+def test_the_weights_neither_depend_on_global_states_nor_change_them() -> None:
     expected = build_model(NoisyConfig(), generator=make_generator(42)).state_dict()
     torch.rand(5), np.random.rand(5), random.random()
     before = global_states()
@@ -76,7 +76,7 @@ def test_the_weights_do_not_depend_on_the_global_states_nor_move_them() -> None:
     assert before[2] == after[2]
 
 
-def test_a_configuration_that_builds_nothing_is_refused() -> None:
+def test_a_configuration_that_builds_none_is_refused() -> None:
     with pytest.raises(TypeError, match="configure_model must return a model, got None from EmptyConfig"):
         build_model(EmptyConfig(), generator=make_generator(42))
 
@@ -87,7 +87,7 @@ def test_the_interfaces_are_abstract(kind: type) -> None:
         kind()
 
 
-def test_a_frozen_record_stays_frozen_compares_hashes_and_pickles() -> None:
+def test_a_configuration_is_frozen_and_compares_hashes_and_pickles() -> None:
     config = NoisyConfig(size=2)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         config.size = 4

@@ -11,11 +11,11 @@ from torch import nn
 from bionemo.core.model.config import BionemoModelConfig, build_model
 from bionemo.core.model.functional import apply, init_params
 from bionemo.core.model.loss import mean_loss, token_cross_entropy
-from bionemo.core.utils.random_utils import make_generator, random_torch_context
+from bionemo.core.random import make_generator, random_torch_context
 
 
 class Noisy(nn.Module):
-    """A model with dropout and with buffers that a forward pass writes to."""
+    """A model with dropout, and with buffers that the forward pass updates."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def loss_fn(params, inputs, labels, **options):
     return mean_loss([token_cross_entropy(apply(CONFIG, params, inputs, **options), labels)])
 
 
-def test_parameters_are_those_of_the_model() -> None:
+def test_initial_parameters_equal_those_of_the_model() -> None:
     model = build_model(CONFIG, generator=make_generator(42))
     params = init_params(CONFIG, generator=make_generator(42))
     assert all(torch.equal(params[name], parameter) for name, parameter in model.named_parameters())
@@ -59,7 +59,7 @@ def test_parameters_are_those_of_the_model() -> None:
     torch.testing.assert_close(apply(CONFIG, params, INPUTS), model.eval()(INPUTS), rtol=0, atol=0)
 
 
-def test_gradients_are_those_of_the_module() -> None:
+def test_gradients_equal_those_of_the_module() -> None:
     model = build_model(CONFIG, generator=make_generator(42)).eval()
     mean_loss([token_cross_entropy(model(INPUTS), LABELS)]).backward()
     found = torch.func.grad(loss_fn)(init_params(CONFIG, generator=make_generator(42)), INPUTS, LABELS)
@@ -67,7 +67,7 @@ def test_gradients_are_those_of_the_module() -> None:
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-12, atol=1e-15)
 
 
-def test_an_ensemble_of_four_is_trained_at_once_as_each_alone() -> None:
+def test_training_an_ensemble_at_once_equals_training_each_member_alone() -> None:
     members = [init_params(CONFIG, generator=make_generator(42, member)) for member in range(4)]
     stacked = {name: torch.stack([member[name] for member in members]) for name in members[0]}
     for _ in range(5):
@@ -82,7 +82,7 @@ def test_an_ensemble_of_four_is_trained_at_once_as_each_alone() -> None:
             torch.testing.assert_close(stacked[name][number], part, rtol=1e-10, atol=1e-12)
 
 
-def test_each_member_draws_its_own_dropout_where_asked() -> None:
+def test_members_draw_the_same_or_different_dropout_as_vmap_says() -> None:
     params = init_params(CONFIG, generator=make_generator(42))
     stacked = {name: torch.stack([part] * 4) for name, part in params.items()}
 
@@ -99,7 +99,7 @@ def test_each_member_draws_its_own_dropout_where_asked() -> None:
     assert torch.equal(apply(CONFIG, params, INPUTS), apply(CONFIG, params, INPUTS))
 
 
-def test_nothing_is_kept_of_what_a_forward_pass_writes() -> None:
+def test_buffer_updates_of_a_forward_pass_are_dropped() -> None:
     config = NoisyConfig()
     params = init_params(config, generator=make_generator(42))
     before = {name: part.clone() for name, part in params.items()}
@@ -107,12 +107,12 @@ def test_nothing_is_kept_of_what_a_forward_pass_writes() -> None:
         apply(config, params, INPUTS.float(), training=True)
     first = apply(config, params, INPUTS.float(), scale=2.0)
     model = build_model(config, generator=make_generator(42)).eval()
-    assert torch.equal(first, model(INPUTS.float(), scale=2.0))  # its running means are those of a new model
+    assert torch.equal(first, model(INPUTS.float(), scale=2.0))  # with the running means of a new model
     assert all(torch.equal(before[name], part) for name, part in params.items())
 
 
 class Counting(nn.Module):
-    """A model that counts its calls in a buffer, in any mode."""
+    """A model that counts its calls in a buffer, in training and in evaluation mode."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -133,14 +133,14 @@ class CountingConfig(BionemoModelConfig[Counting]):
         return Counting(self.scale)
 
 
-def test_calls_do_not_see_one_another() -> None:
+def test_calls_do_not_affect_each_other() -> None:
     params = init_params(CountingConfig(), generator=make_generator(1))
     assert [float(apply(CountingConfig(), params, torch.ones(1))) for _ in range(3)] == [3.0, 3.0, 3.0]
     assert not apply(CountingConfig(), params, torch.ones(1)).requires_grad
 
 
 @pytest.mark.usefixtures("no_type_checks")
-def test_configurations_that_compare_equal_and_build_other_models_are_kept_apart() -> None:
+def test_equal_configurations_of_different_models_are_cached_separately() -> None:
     params = init_params(CountingConfig(), generator=make_generator(1))
     assert CountingConfig(scale=True) == CountingConfig(scale=1)
     found = [float(apply(CountingConfig(scale=scale), params, torch.ones(1))) for scale in (True, 1)]
@@ -148,7 +148,7 @@ def test_configurations_that_compare_equal_and_build_other_models_are_kept_apart
 
 
 class Slow(nn.Module):
-    """A model that waits between two uses of its weight."""
+    """A model that waits between its two reads of the weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class SlowConfig(BionemoModelConfig[Slow]):
         return Slow()
 
 
-def test_threads_do_not_change_a_module_under_one_another() -> None:
+def test_threads_do_not_exchange_parameters_during_a_forward_pass() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(
             pool.map(
@@ -176,7 +176,7 @@ def test_threads_do_not_change_a_module_under_one_another() -> None:
     assert [float(part) for part in found] == [0.0] * 8
 
 
-def test_threads_do_not_mix_their_parameters() -> None:
+def test_concurrent_calls_equal_sequential_ones() -> None:
     members = [init_params(CONFIG, generator=make_generator(42, member)) for member in range(8)]
     expected = [apply(CONFIG, member, INPUTS) for member in members]
     with ThreadPoolExecutor(8) as pool:
@@ -185,7 +185,7 @@ def test_threads_do_not_mix_their_parameters() -> None:
             assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 
-def test_no_global_random_state_is_moved() -> None:
+def test_no_global_random_state_changes() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     apply(
@@ -194,14 +194,14 @@ def test_no_global_random_state_is_moved() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_parameters_of_another_model_are_named() -> None:
+def test_parameters_of_another_model_are_refused_by_name() -> None:
     params = init_params(CONFIG, generator=make_generator(42))
     with pytest.raises(RuntimeError, match=r"params must be those of the model, 0.weight, .* got 0.weight, 0.bias\."):
         apply(CONFIG, {name: params[name] for name in ("0.weight", "0.bias")}, INPUTS)
 
 
 @pytest.mark.usefixtures("no_type_checks")
-def test_a_model_that_is_no_module_is_refused() -> None:
+def test_a_model_that_is_not_a_module_is_refused() -> None:
     @attrs.frozen
     class Odd(BionemoModelConfig):
         def configure_model(self):

@@ -1,4 +1,4 @@
-"""Losses over real processes."""
+"""Losses over several processes."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.core.model import loss_ranks_run
 
 
-def test_a_batch_cut_over_ranks_has_the_loss_and_the_gradients_of_the_whole(tmp_path: Path) -> None:
-    """Three gloo ranks, two micro-batches each, sixty batches; some ranks have no token."""
+def test_a_batch_split_over_ranks_has_the_loss_and_gradients_of_the_whole_batch(tmp_path: Path) -> None:
+    """Sixty batches over three gloo ranks with two micro-batches each; some ranks have no token."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
     found = subprocess.run(
         [*torchrun, loss_ranks_run.__file__, str(tmp_path)],

@@ -21,7 +21,7 @@ def test_every_name_has_its_dtype() -> None:
     }
 
 
-def test_every_name_of_lightning_is_known() -> None:
+def test_every_precision_of_lightning_is_known() -> None:
     from lightning.fabric.connector import _PRECISION_INPUT_INT, _PRECISION_INPUT_STR, _PRECISION_INPUT_STR_ALIAS
 
     for kind in (_PRECISION_INPUT_INT, _PRECISION_INPUT_STR, _PRECISION_INPUT_STR_ALIAS):
@@ -30,12 +30,14 @@ def test_every_name_of_lightning_is_known() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn])
-def test_a_floating_dtype_passes_through(dtype: torch.dtype) -> None:
+def test_a_floating_point_dtype_is_returned_unchanged(dtype: torch.dtype) -> None:
     assert get_autocast_dtype(dtype) is dtype
 
 
 @pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize("precision", ["bf8", "", "FP16", 8, 16.0, True, None, torch.int64, torch.bool, ["16"]])
-def test_anything_else_is_refused_with_what_is_known(precision: object) -> None:
-    with pytest.raises(ValueError, match=r"'fp16', 'bf16'.*'64', .*16, 32, 64, got precision="):
+def test_anything_else_is_refused_with_the_known_names(precision: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"precision must be .* one of 'fp16', 'bf16'.*'64', .*16, 32, 64, got precision="
+    ):
         get_autocast_dtype(precision)

@@ -1,4 +1,4 @@
-"""Run by test_reads.py under torchrun: batches that are the same on both ranks, and batches that are not."""
+"""Run by test_reads.py under torchrun: compares batches that are equal on both ranks, and batches that are not."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""The laws of reading find what breaks them, and nothing else."""
+"""The checks of reading find what breaks the laws, and nothing else."""
 
 import datetime as dt
 import itertools
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.utils.random_utils import make_generator
+from bionemo.core.random import make_generator
 from bionemo.data import EpochIndex, EpochOrder, Pipeline, Source, batch_at, sample_at
 from bionemo.data.testing import check_pure_reads, check_same_on_ranks
 from tests.data.testing import reads_ranks_run
@@ -29,7 +29,7 @@ ROWS = torch.arange(40).reshape(10, 4)
 
 
 class Counting:
-    """A data set that counts how often it was read."""
+    """A data set that counts its reads."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -40,7 +40,7 @@ class Counting:
 
 
 class Resetting(Counting):
-    """A data set that answers by the row before, and starts over behind the last."""
+    """A data set that returns the index read before, and starts over after the last row."""
 
     def __getitem__(self, idx: int) -> int:
         before, self.reads = self.reads, idx % 9
@@ -48,7 +48,7 @@ class Resetting(Counting):
 
 
 class Generating:
-    """A data set with a generator of its own."""
+    """A data set that draws from its own generator."""
 
     def __init__(self) -> None:
         self.generator = np.random.default_rng(1)
@@ -58,7 +58,7 @@ class Generating:
 
 
 def seeding(idx: int) -> np.ndarray:
-    """Return what looks pure, but costs others their random numbers."""
+    """Return a value that depends only on the index, but reseed the state that others draw from."""
     np.random.seed(idx)
     return np.random.rand(2)
 
@@ -78,12 +78,12 @@ def make_pipeline(transform: Callable) -> Pipeline:
 
 
 IMPURE = {
-    "torch's state": (lambda idx: torch.rand(2), r"read\(3\) must leave .* but it moved that of torch\."),
-    "NumPy's state": (lambda idx: np.random.rand(), r"but it moved that of NumPy\."),
-    "both": (lambda idx: (np.random.rand(), torch.rand(1)), r"but it moved that of torch, NumPy\."),
-    "a state that it seeds": (seeding, r"but it moved that of NumPy\."),
+    "torch's state": (lambda idx: torch.rand(2), r"read\(3\) must leave .* but it changed that of torch\."),
+    "NumPy's state": (lambda idx: np.random.rand(), r"but it changed that of NumPy\."),
+    "both": (lambda idx: (np.random.rand(), torch.rand(1)), r"but it changed that of torch, NumPy\."),
+    "a state it seeds": (seeding, r"but it changed that of NumPy\."),
     "Python's state": (lambda idx: {"a": idx, "b": random.random()}, r"its part \['b'\] depends on a global"),
-    "torch's state, which it reads alone": (lambda idx: torch.initial_seed(), r"it depends on a global random state"),
+    "torch's state, without a draw": (lambda idx: torch.initial_seed(), r"it depends on a global random state"),
     "the system's": (lambda idx: np.random.default_rng().random(3), r"but it differs when it is read again"),
     "the time": (lambda idx: {"at": [time.perf_counter_ns()]}, r"its part \['at'\]\[0\] differs when it is read"),
     "its own generator": (Generating().__getitem__, r"but its part \['crop'\]\[0\] differs when it is read again"),
@@ -93,13 +93,13 @@ IMPURE = {
 
 
 @pytest.mark.parametrize("name", IMPURE)
-def test_what_breaks_the_law_is_found(name: str) -> None:
+def test_impure_reads_are_found(name: str) -> None:
     read, message = IMPURE[name]
     with pytest.raises(AssertionError, match=message):
         check_pure_reads(read, [3, 5, 0] if name != "what was read before" else [3, 5, 9])
 
 
-def test_what_holds_the_law_passes() -> None:
+def test_pure_reads_pass() -> None:
     for read in (ROWS.__getitem__, ROWS.numpy().__getitem__, list(range(10)).__getitem__, "abcdefghij".__getitem__):
         check_pure_reads(read, range(10))
     check_pure_reads(
@@ -108,11 +108,13 @@ def test_what_holds_the_law_passes() -> None:
     pipeline = make_pipeline(masking)
     check_pure_reads(partial(sample_at, pipeline), range(20))
     check_pure_reads(partial(batch_at, pipeline), range(5))
-    check_pure_reads(partial(batch_at, make_pipeline(impure)), range(5))  # a pipeline seeds what its transform draws
+    check_pure_reads(
+        partial(batch_at, make_pipeline(impure)), range(5)
+    )  # a pipeline seeds the global states for its transforms
 
 
-@pytest.mark.usefixtures("no_type_checks")  # the type checker draws from Python's
-def test_it_leaves_the_global_states_as_they_were() -> None:
+@pytest.mark.usefixtures("no_type_checks")  # the type checker draws from Python's state
+def test_the_check_leaves_the_global_random_states_unchanged() -> None:
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     check_pure_reads(ROWS.__getitem__, range(3))
     with pytest.raises(AssertionError):
@@ -181,23 +183,23 @@ ONE_OF_EACH = [
 ]
 
 
-def test_values_are_equal_to_their_copies_and_differ_from_all_others() -> None:
+def test_values_equal_their_copies_and_differ_from_all_others() -> None:
     for value in ONE_OF_EACH:
         copies = itertools.chain([value], itertools.repeat(pickle.loads(pickle.dumps(value))))
         check_pure_reads(lambda _, copies=copies: next(copies), [0])
     for one, other in itertools.permutations(ONE_OF_EACH, 2):
-        answers = itertools.chain([one], itertools.repeat(other))
+        results = itertools.chain([one], itertools.repeat(other))
         with pytest.raises(AssertionError):
-            check_pure_reads(lambda _, answers=answers: next(answers), [0])
+            check_pure_reads(lambda _, results=results: next(results), [0])
 
 
-def test_a_mapping_is_the_same_in_any_sequence_and_so_is_a_set() -> None:
-    answers = itertools.cycle([{"a": 1, "b": {"x", "yy"}}, {"b": {"yy", "x"}, "a": 1}])
-    check_pure_reads(lambda idx: next(answers), [0])
+def test_mappings_and_sets_are_compared_in_any_order() -> None:
+    results = itertools.cycle([{"a": 1, "b": {"x", "yy"}}, {"b": {"yy", "x"}, "a": 1}])
+    check_pure_reads(lambda idx: next(results), [0])
 
 
 class Reusing:
-    """A data set that answers with one buffer, which it writes again."""
+    """A data set that returns the same buffer each time, overwritten."""
 
     def __init__(self) -> None:
         self.buffer = torch.zeros(2)
@@ -207,11 +209,11 @@ class Reusing:
 
 
 def test_a_sample_that_changes_when_others_are_read_is_found() -> None:
-    with pytest.raises(AssertionError, match=r"read\(0\) must answer with data of its own, but .*\['ids'\] changes"):
+    with pytest.raises(AssertionError, match=r"read\(0\) must return data of its own, but .*\['ids'\] changes"):
         check_pure_reads(Reusing().__getitem__, range(3))
 
 
-def test_what_is_no_data_is_refused_with_its_place() -> None:
+def test_what_is_not_data_is_refused_with_its_path() -> None:
     itself: list = []
     itself.append(itself)
     for value in ({"f": [(part for part in ())]}, {"f": [torch.ones(2, device="meta")]}):
@@ -219,22 +221,22 @@ def test_what_is_no_data_is_refused_with_its_place() -> None:
             check_pure_reads(lambda idx, value=value: value, [0])
     with pytest.raises(TypeError, match="what is read must be data"):
         check_pure_reads(lambda idx: itself, [0])
-    with pytest.raises(ValueError, match="indices must hold at least one"):
+    with pytest.raises(ValueError, match="indices must hold at least one index, got none"):
         check_pure_reads(lambda idx: 1, [])
 
 
-def test_a_read_that_fails_says_where() -> None:
+def test_an_error_while_reading_names_the_index() -> None:
     with pytest.raises(KeyError) as raised:
         check_pure_reads({}.__getitem__, ["a"])
     assert raised.value.__notes__ == ["in read('a'), called by check_pure_reads"]
 
 
-def test_alone_there_is_nothing_to_compare() -> None:
+def test_without_ranks_there_is_nothing_to_compare() -> None:
     check_same_on_ranks(torch.rand(3))
 
 
-def test_ranks_that_read_something_else_are_found(tmp_path: Path) -> None:
-    """On two gloo ranks with hash seeds of their own, as processes have them."""
+def test_ranks_that_hold_different_values_are_found(tmp_path: Path) -> None:
+    """On two gloo ranks with their own hash seeds, as is usual."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     found = subprocess.run(
         [*torchrun, reads_ranks_run.__file__, str(tmp_path)],
@@ -247,8 +249,8 @@ def test_ranks_that_read_something_else_are_found(tmp_path: Path) -> None:
     for rank in range(2):
         assert (tmp_path / f"{rank}.txt").read_text().splitlines() == [
             "same",
-            "all ranks must hold the same, but its part ['ids'] on rank 1 differs from that on rank 0.",
-            "all ranks must hold the same, but its part ['draw'] on rank 1 differs from that on rank 0.",
+            "all ranks must hold the same value, but its part ['ids'] on rank 1 differs from that on rank 0.",
+            "all ranks must hold the same value, but its part ['draw'] on rank 1 differs from that on rank 0.",
             "same",
             "on rank 1: what is read must be data, got <generator object <genexpr>> at ['ids']",
         ]

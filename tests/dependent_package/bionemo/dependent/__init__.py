@@ -1,6 +1,6 @@
-"""A package of another distribution in the same namespace: it gets torch and Lightning by bionemo-core.
+"""A package of another distribution in the same namespace, which gets torch and Lightning through bionemo-core.
 
-It has a model, its configuration, and its data, on nothing but public names, and trains them in three ways.
+It defines a model, its configuration and its data with public names only, and trains the model in four ways.
 """
 
 import lightning

@@ -1,24 +1,24 @@
-"""Strands of DNA in which some words come again and again."""
+"""Strands of DNA made of a few recurring words."""
 
 from functools import partial
 
 import torch
 
-from bionemo.core.utils.random_utils import fold_in, integers_at
+from bionemo.core.random import fold_in, integers_at
 from bionemo.data import (
     EpochOrder,
-    LengthOrder,
+    LengthGroupedOrder,
     Pipeline,
-    Ragged,
+    RaggedField,
     Source,
-    causal_labels,
     collate_fields,
+    next_token_labels,
     random_reverse_complement,
 )
 
 PAD_ID = 5
 COMPLEMENT = (3, 2, 1, 0, 4, 5)
-"""Of A, C, G, T, N and padding, as 0 to 5."""
+"""Complements of A, C, G, T, N and padding, whose ids are 0 to 5."""
 
 
 def make_strands(number: int, seed: int) -> list[torch.Tensor]:
@@ -32,22 +32,22 @@ def make_strands(number: int, seed: int) -> list[torch.Tensor]:
 
 
 def as_sample(strand: torch.Tensor, *, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Return a strand, or what the other strand reads, as a sample."""
+    """Return a strand or its reverse complement as a sample."""
     return {"ids": random_reverse_complement(strand, complement=COMPLEMENT, generator=generator)}
 
 
 def add_labels(batch: dict[str, torch.Tensor], *, seeds: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return a batch with the next base of each as its label."""
-    return batch | {"labels": causal_labels(batch["ids"], batch["mask"])}
+    """Return a batch with the next base of each base as its label."""
+    return batch | {"labels": next_token_labels(batch["ids"], batch["mask"])}
 
 
 def make_pipeline(seed: int) -> Pipeline:
-    """Return the batches that are trained on, without end."""
+    """Return the endless training pipeline."""
     strands = make_strands(100, seed)
-    order = LengthOrder(
+    order = LengthGroupedOrder(
         order=EpochOrder(length=len(strands), seed=seed),
         lengths=[len(strand) for strand in strands],
-        window=32,
+        window_size=32,
         batch_size=8,
         seed=seed,
     )
@@ -56,6 +56,6 @@ def make_pipeline(seed: int) -> Pipeline:
         sources=Source(strands, transform=as_sample),
         batch_size=8,
         seed=seed,
-        collate=partial(collate_fields, fields={"ids": Ragged(torch.int64, padding_value=PAD_ID)}),
+        collate=partial(collate_fields, fields={"ids": RaggedField(torch.int64, padding_value=PAD_ID)}),
         batch_transform=add_labels,
     )

@@ -10,25 +10,25 @@ from bionemo.core.model.loss import TokenCrossEntropy
 
 
 class StrandModel(nn.Module):
-    """Reads a strand from left to right, and guesses each next base."""
+    """Reads a strand from left to right and predicts each next base."""
 
     def __init__(self, config: "StrandConfig") -> None:
         super().__init__()
-        self.embed = nn.Embedding(config.vocabulary_size, config.width)
+        self.embed = nn.Embedding(config.vocab_size, config.width)
         self.read = nn.GRU(config.width, config.width, batch_first=True)
-        self.guess = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, config.vocabulary_size))
+        self.predict = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.width, config.vocab_size))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the logits of each next base."""
         hidden, _ = self.read(self.embed(batch["ids"]))
-        return self.guess(hidden)
+        return self.predict(hidden)
 
 
 @attrs.frozen(kw_only=True)
 class StrandConfig(BionemoTrainableModelConfig[StrandModel, TokenCrossEntropy]):
-    """The sizes of a `StrandModel`."""
+    """Configuration of a `StrandModel`."""
 
-    vocabulary_size: int = 6
+    vocab_size: int = 6
     width: int = attrs.field(default=16, validator=attrs.validators.ge(1))
     dropout: float = 0.1
 
@@ -37,5 +37,5 @@ class StrandConfig(BionemoTrainableModelConfig[StrandModel, TokenCrossEntropy]):
         return StrandModel(self)
 
     def get_loss_reduction_class(self) -> type[TokenCrossEntropy]:
-        """Return the cross-entropy over the real bases."""
+        """Return the class of the cross-entropy over real bases."""
         return TokenCrossEntropy

@@ -1,4 +1,4 @@
-"""Train by a plain loop, as a pure function, under Lightning, or Megatron: `python -m bionemo.dependent.train`."""
+"""Train in a plain loop, as a pure function, under Lightning or Megatron: `python -m bionemo.dependent.train`."""
 
 import json
 import sys
@@ -9,17 +9,17 @@ from lightning.pytorch import Callback, Trainer
 
 from bionemo.adapters.lightning import PipelineDataModule, TrainableModule
 from bionemo.adapters.megatron import (
-    as_megatron,
-    data_parallel_place,
+    MegatronWrapper,
     forward_step,
+    iter_micro_batches,
     mean_reports,
-    micro_batches,
     model_parallel,
+    rank_and_world_size,
 )
 from bionemo.core.model.config import build_model
 from bionemo.core.model.functional import apply, init_params
 from bionemo.core.model.loss import mean_loss
-from bionemo.core.utils.random_utils import make_generator, random_torch_context
+from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data.pipes import loader
 from bionemo.dependent.data import make_pipeline
 from bionemo.dependent.model import StrandConfig
@@ -44,7 +44,7 @@ def by_a_plain_loop(config: StrandConfig, steps: int) -> list[float]:
 
 
 def as_a_pure_function(config: StrandConfig, steps: int) -> list[float]:
-    """Return the loss of each step, of parameters that go from record to record."""
+    """Return the loss of each step, computed as a pure function of the parameters."""
     loss_class = config.get_loss_reduction_class()()
 
     def loss_fn(params: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -88,15 +88,15 @@ def under_lightning(config: StrandConfig, steps: int) -> list[float]:
 
 
 def under_megatron(config: StrandConfig, steps: int) -> list[float]:
-    """Return the loss of each step, by megatron-core's schedule and gradient buffers: where CUDA is, or is feigned."""
+    """Return the loss of each step, with megatron-core's schedule and gradient buffers: needs CUDA, real or mocked."""
     from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
     from megatron.core.pipeline_parallel import get_forward_backward_func
 
     losses = []
     with model_parallel():
-        model = as_megatron(build_model(config, generator=make_generator(SEED, "model")))
+        model = MegatronWrapper(build_model(config, generator=make_generator(SEED, "model")))
         model = DistributedDataParallel(model.config, DistributedDataParallelConfig(), model)
-        batches = micro_batches(loader(make_pipeline(SEED), *data_parallel_place()))
+        batches = iter_micro_batches(loader(make_pipeline(SEED), *rank_and_world_size()))
         optimizer = OPTIMIZER(model.parameters())
         for _ in range(steps):
             model.zero_grad_buffer()

@@ -1,0 +1,93 @@
+"""Atomic writes: a file is complete or doesn't exist."""
+
+import errno
+import glob
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+__all__ = ["write_atomically"]
+
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error codes for a full disk, an exhausted quota and a file above the size limit."""
+
+_DEAD_AFTER: Final = 24 * 60 * 60
+"""Seconds without a write after which a partial file is taken for that of a killed process."""
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], /) -> None:
+    """Write a file under a temporary name in the same folder, and rename it to `path` once it is on the disk.
+
+    Law: at any time, `path` holds one complete content: the old one, or that of one writer. This is so even if the
+    process is killed or several processes write at once.
+
+    A symbolic link is kept: the file that it points to is replaced. The new file has the permissions of the file it
+    replaces, or the default ones of a new file. A killed process leaves `.NAME.RANDOM.partial` in the folder; a later
+    call for the same path removes it once it is a day old.
+
+    Args:
+        path: path of the file, in an existing folder.
+        write: function that is called with a binary file and writes the content to it.
+
+    Raises:
+        OSError: if the folder can't be written to, or its disk is full. `path` is unchanged then, as it is if `write`
+            raises.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(Path(folder) / "a.txt", lambda file: file.write(b"whole"))
+        ...     [path.read_text() for path in Path(folder).iterdir()]
+        ['whole']
+    """
+    target = path.resolve()
+    _remove_dead(target)
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:  # x: no other writer has it, and the umask sets its permissions
+            _take_permissions(file, target)
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise _no_space(error, path, partial) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _remove_dead(target: Path) -> None:
+    """Remove the partial files of a target that killed processes left behind."""
+    for partial in target.parent.glob(f".{glob.escape(target.name)}.*.partial"):
+        try:
+            if time.time() - partial.stat().st_mtime > _DEAD_AFTER:
+                partial.unlink()
+        except OSError:  # already removed, or another user's: neither prevents the write
+            continue
+
+
+def _take_permissions(file: BinaryIO, target: Path) -> None:
+    """Give a new file the permissions of the file that it replaces, if any."""
+    if target.exists():
+        permissions = stat.S_IMODE(target.stat().st_mode)
+        if permissions != stat.S_IMODE(os.fstat(file.fileno()).st_mode):  # fixed ones can't be changed
+            os.fchmod(file.fileno(), permissions)
+
+
+def _no_space(error: OSError, path: Path, partial: Path) -> OSError:
+    """Return the error for a full disk, with the number of bytes written and free."""
+    written = partial.stat().st_size if partial.exists() else 0
+    partial.unlink(missing_ok=True)
+    free = shutil.disk_usage(partial.parent).free
+    message = (
+        f"{os.strerror(error.errno or 0)} after {written:,} bytes; the disk has {free:,} bytes free. "
+        "The previous file, if any, is unchanged. Free some space, or write to another disk"
+    )
+    return OSError(error.errno, message, str(path))

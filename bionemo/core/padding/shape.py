@@ -1,0 +1,124 @@
+"""Width, masks and shapes of padded blocks."""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from bionemo.core.checks import AnyInt, as_int, check_int
+from bionemo.core.padding.rows import Side
+
+__all__ = ["check_blocks", "length_mask", "padded_length", "row_mask"]
+
+
+def length_mask(lengths: Int[Tensor, " batch"], /, length: AnyInt) -> Bool[Tensor, "batch length"]:
+    """Return the mask of a right-padded block as a tensor.
+
+    Law: row `i` begins with `min(lengths[i], length)` times True; the rest is False.
+
+    Args:
+        lengths: number of real tokens in each row.
+        length: width of the block.
+
+    Returns:
+        The mask, True = real token, on the device of `lengths`.
+
+    Example:
+        >>> length_mask(torch.tensor([2, 0]), 3)
+        tensor([[ True,  True, False],
+                [False, False, False]])
+    """
+    return torch.arange(as_int(length), device=lengths.device) < lengths[:, None]
+
+
+def row_mask(lengths: Collection[AnyInt], width: AnyInt, /, *, padding_side: Side = "right") -> npt.NDArray[np.bool_]:
+    """Return the mask of a padded block as a NumPy array.
+
+    Law: row `i` has `min(lengths[i], width)` times True, at the end that isn't padded.
+
+    Args:
+        lengths: number of real tokens in each row.
+        width: width of the block.
+        padding_side: end of the rows that is padded.
+
+    Returns:
+        The mask, True = real token, of shape `(len(lengths), width)`.
+
+    Example:
+        >>> row_mask([2, 0], 3, padding_side="left")
+        array([[False,  True,  True],
+               [False, False, False]])
+    """
+    width = as_int(width)
+    # Comparing int16 is four times as fast as comparing int64.
+    dtype = np.int16 if max(width, *lengths, 0) <= np.iinfo(np.int16).max else np.int64
+    columns: npt.NDArray[Any] = np.arange(width, dtype=dtype)
+    counts: npt.NDArray[Any] = np.array(lengths, dtype=dtype)[:, None]
+    mask: npt.NDArray[np.bool_] = columns < counts if padding_side == "right" else columns >= width - counts
+    return mask
+
+
+def padded_length(
+    lengths: Collection[AnyInt],
+    padding_len: AnyInt | None = None,
+    pad_size_divisible_by: AnyInt = 1,
+    *,
+    name: str = "token_ids",
+) -> int:
+    """Return the width of the block that rows of given lengths are padded to.
+
+    Args:
+        lengths: lengths of the rows.
+        padding_len: wanted width; by default the length of the longest row.
+        pad_size_divisible_by: the width is rounded up to a multiple of this.
+        name: name of the rows in errors.
+
+    Raises:
+        ValueError: if a row is longer than `padding_len`, or a size isn't positive.
+
+    Example:
+        >>> padded_length([5, 3], None, 4)
+        8
+    """
+    divisor = check_int(pad_size_divisible_by, name="pad_size_divisible_by", low=1)
+    longest = as_int(max(lengths, default=0))
+    width = longest if padding_len is None else check_int(padding_len, name="padding_len", low=1)
+    if width < longest:
+        message = (
+            f"padding_len must be at least the longest row, got padding_len={width} "
+            f"and {longest} tokens in row {list(lengths).index(longest)} of {name}. "
+            "Raise padding_len, or cut the rows with truncate_token_ids."
+        )
+        raise ValueError(message)
+    return -(-width // divisor) * divisor  # rounds up
+
+
+def check_blocks(ids: Tensor, mask: Tensor, /, *, seeds: Tensor | None = None, **others: object) -> None:
+    """Check that a mask, and other tensors beside a block of tokens, belong to it.
+
+    Raises:
+        ValueError: if one has another shape, or the seeds aren't one a row.
+        TypeError: if the mask is none of bools.
+
+    Example:
+        >>> import torch
+        >>> ids = torch.arange(6).reshape(2, 3)
+        >>> check_blocks(ids, ids > 0, seeds=torch.arange(2))
+    """
+    if mask.dtype != torch.bool:
+        message = f"mask must be of bools, True = real token, got dtype={mask.dtype}. Convert it by .bool()."
+        raise TypeError(message)
+    blocks = {"mask": mask} | {name: other for name, other in others.items() if isinstance(other, Tensor)}
+    is_apart = ids.ndim != 2 or any(block.shape != ids.shape for block in blocks.values())  # noqa: PLR2004 - a block
+    if is_apart or (seeds is not None and seeds.shape != ids.shape[:1]):
+        found = ", ".join(f"{name} {tuple(block.shape)}" for name, block in blocks.items())
+        rows = "" if seeds is None else f" and seeds {tuple(seeds.shape)}"
+        message = (
+            f"ids and {', '.join(blocks)} must have one shape of rows and columns"
+            f"{'' if seeds is None else ', and seeds one a row'}, got ids {tuple(ids.shape)}, {found}{rows}."
+        )
+        raise ValueError(message)

@@ -1,0 +1,89 @@
+"""Torch generators made from seeds, and seeds drawn from generators."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.random.hashing import fold_in
+
+__all__ = ["get_seed_from_rng", "make_generator", "seed_from_generator", "split"]
+
+
+def make_generator(seed: AnyInt, /, *data: AnyInt | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a new generator seeded with `fold_in(seed, *data)`.
+
+    Law: equal arguments give generators in equal states; no global state is read or changed.
+
+    Args:
+        seed: 0..2**63-1.
+        *data: integers and strings that name what the generator is for, as in `fold_in`. A CPU generator of torch
+            keeps only 32 bits of its seed: two different data give the same stream with probability 2**-32, and without
+            data, seeds with equal low 32 bits give the same stream.
+        device: device of the generator.
+
+    Raises:
+        TypeError: if the seed is not an integer, or a datum is neither an integer nor a string.
+        ValueError: if one is negative or above 2**63-1.
+
+    Example:
+        >>> generator = make_generator(42, "sample", 7)
+        >>> torch.randint(100, (3,), generator=generator)
+        tensor([84, 88, 81])
+    """
+    return torch.Generator(device=device).manual_seed(fold_in(seed, *data))
+
+
+def seed_from_generator(generator: torch.Generator, /) -> int:
+    """Return a seed drawn from a torch generator, which advances by one draw.
+
+    Returns:
+        An int in 0..2**63-1.
+
+    Example:
+        >>> generator = make_generator(42)
+        >>> seed_from_generator(generator) == seed_from_generator(generator)
+        False
+    """
+    return int(torch.empty((), dtype=torch.int64, device=generator.device).random_(generator=generator))
+
+
+def split(generator: torch.Generator, /, num: AnyInt = 2) -> tuple[torch.Generator, ...]:
+    """Return independent generators for the parts of a program; the parent advances by one draw.
+
+    Law: the children depend only on the state of the parent, and child `i` doesn't depend on `num`.
+
+    Args:
+        generator: the parent.
+        num: number of children, at least 1.
+
+    Returns:
+        `num` generators on the parent's device.
+
+    Raises:
+        ValueError: if `num` is below 1.
+
+    Example:
+        >>> order_generator, model_generator = split(make_generator(42))
+    """
+    num = check_int(num, name="num", low=1)
+    seed = seed_from_generator(generator)
+    return tuple(make_generator(seed, "split", child, device=generator.device) for child in range(num))
+
+
+def get_seed_from_rng(rng: np.random.Generator, dtype: type[np.signedinteger[Any]] = np.int64) -> int:
+    """Return a seed drawn from a NumPy generator, which advances by one draw.
+
+    Args:
+        rng: the NumPy generator.
+        dtype: signed integer type; the seed is drawn uniformly from its non-negative values.
+
+    Returns:
+        An int in `0..np.iinfo(dtype).max`.
+
+    Example:
+        >>> get_seed_from_rng(np.random.default_rng(42))
+        7138484576005690180
+    """
+    return int(rng.integers(np.iinfo(dtype).max, dtype=dtype, endpoint=True))

@@ -1,0 +1,151 @@
+"""Seeds derived from seeds by one hash, with equal results for Python ints, int64 arrays and int64 tensors."""
+
+from functools import lru_cache
+from typing import Any, Final, TypeVar, overload
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from bionemo.core.checks import AnyInt, IntArray, as_int, check_int, check_int64, check_seed, in_graph
+
+__all__ = ["fold_in", "fold_word", "mix"]
+
+Word = TypeVar("Word", int, IntArray, Tensor)
+Words = TypeVar("Words", IntArray, Tensor)
+
+_MASK_31: Final = 2**31 - 1
+_MASK_32: Final = 2**32 - 1
+_MASK_63: Final = 2**63 - 1
+_GOLDEN: Final = 0x1E3779B97F4A7C15
+"""2**63 divided by the golden ratio, made odd: moves seed 0 away from 0, the fixed point of `mix`."""
+_FIRST: Final = 0x3F58476D1CE4E5B9
+_SECOND: Final = 0x14D049BB133111EB
+"""Multipliers of D. Stafford's "Better Bit Mixing" (2011), variant 13, the finalizer of splitmix64.
+
+Their top bits are cleared, which changes nothing modulo 2**63.
+"""
+
+
+def _multiply(word: Word, constant: int) -> Word:
+    """Return `word * constant` modulo 2**63."""
+    if isinstance(word, int):
+        return word * constant & _MASK_63
+    # int64 must not overflow, so multiply by 32-bit halves:
+    #   word * constant = low * c_low + 2**32 * (high * c_low + low * c_high) + 2**64 * high * c_high
+    # The last term vanishes modulo 2**63, and the bracket counts modulo 2**31 only, so bit 31 of its `low` may be
+    # masked. Both constants have c_low < 2**29 and c_high < 2**30: the terms of `upper` are below 2**29, 2**60 and
+    # 2**61, and `product` is below 2**61.
+    low, high = word & _MASK_32, word >> 32
+    product = low * (constant & _MASK_32)
+    upper = (product >> 32) + high * (constant & _MASK_32) + (low & _MASK_31) * (constant >> 32)
+    whole: Word = ((upper & _MASK_31) << 32) | (product & _MASK_32)
+    return whole
+
+
+@overload
+def mix(word: AnyInt, /) -> int: ...
+@overload
+def mix(word: Words, /) -> Words: ...
+def mix(word: Any, /) -> Any:
+    """Return a 63-bit hash of a 63-bit word: every output bit depends on every input bit.
+
+    Law: a bijection of `range(2**63)` that maps 0 to 0; an array or tensor gives, element by element, what ints give.
+
+    Args:
+        word: an int, int64 array or int64 tensor in 0..2**63-1; not checked.
+
+    Returns:
+        A word of the type and shape of `word`.
+
+    Source: D. Stafford, "Better Bit Mixing", variant 13 (2011), computed modulo 2**63.
+
+    Example:
+        >>> mix(0), mix(1)
+        (0, 2558316640067307269)
+    """
+    return _mix(as_int(word))
+
+
+def _mix(word: Word) -> Word:
+    # Each step is invertible: a xor with a right shift of itself, and a product with an odd number modulo 2**63.
+    word = _multiply(word ^ (word >> 30), _FIRST)
+    word = _multiply(word ^ (word >> 27), _SECOND)
+    return word ^ (word >> 31)
+
+
+def fold_word(state: Any, word: Any, /) -> Any:
+    """Return the seed derived from a seed and one number: `fold_in` for ints, int64 arrays and tensors, unchecked.
+
+    Law: `fold_word(state, word) == fold_in(state, word)`; for a fixed state, distinct words give distinct seeds.
+
+    Example:
+        >>> fold_word(42, 7) == fold_in(42, 7)
+        True
+    """
+    # The state is mixed before the word enters: `state ^ word` alone would confuse (0, 1) with (1, 0).
+    return _mix(_mix(as_int(state) ^ _GOLDEN) ^ as_int(word))
+
+
+def _hash_text(text: str) -> int:
+    word = mix(len(text) ^ _GOLDEN)  # the length first: no text's hash is an intermediate state of a longer text's
+    for letter in text:
+        word = mix(word ^ ord(letter))
+    return word
+
+
+_hash_text_once = lru_cache(maxsize=1024)(_hash_text)
+
+
+@overload
+def fold_in(seed: Tensor, /, *data: AnyInt | str) -> Tensor: ...
+@overload
+def fold_in(seed: AnyInt, /, *data: AnyInt | str) -> int: ...
+@overload
+def fold_in(seed: AnyInt | Tensor, /, *data: AnyInt | str | Tensor) -> Any: ...
+def fold_in(seed: AnyInt | Int[Tensor, "..."], /, *data: AnyInt | str | Int[Tensor, "..."]) -> Any:
+    """Return a seed derived from a seed and data.
+
+    This is the only way to derive a seed: a hash, so that neighboring seeds and neighboring data give unrelated
+    results. Start the data with a short string that names the purpose (`fold_in(seed, "epoch", epoch)`), so that one
+    seed used for two purposes never gives the same stream.
+
+    Laws: `fold_in(seed, a, b) == fold_in(fold_in(seed, a), b)`; for a fixed seed, distinct integers give distinct
+    results; a tensor gives, element by element, what its integers give.
+
+    Args:
+        seed: 0..2**63-1, or an int64 tensor of seeds.
+        *data: integers in 0..2**63-1, int64 tensors of them (which broadcast), or strings. Without data the result is
+            the seed itself.
+
+    Returns:
+        A seed in 0..2**63-1: an int, or an int64 tensor of the broadcast shape if any argument is a tensor.
+
+    Raises:
+        TypeError: for floats, bools, or tensors of another dtype than int64.
+        ValueError: for a negative integer. Tensors inside `torch.compile` or `vmap`, or on an accelerator, are not
+            checked.
+
+    Source: name and usage follow `jax.random.fold_in`; the hash is `mix`.
+
+    Example:
+        >>> fold_in(42, "epoch", 1)
+        3357695411936279130
+        >>> import torch
+        >>> int(fold_in(42, "epoch", torch.tensor([0, 1]))[1])
+        3357695411936279130
+    """
+    state: Any = check_int64(seed, name="seed") if isinstance(seed, Tensor) else check_seed(seed)
+    tensors = [datum for datum in data if isinstance(datum, Tensor)]
+    if isinstance(state, int) and tensors and torch.compiler.is_compiling():
+        state = in_graph(state, like=tensors[0])  # dynamo would inline an int's whole hash at every use
+    for datum in data:
+        if isinstance(datum, str):
+            # Dynamo warns about an lru_cache and ignores it; a compiled graph holds the hash as a constant anyway.
+            word: int | Tensor = (_hash_text if torch.compiler.is_compiling() else _hash_text_once)(datum)
+        elif isinstance(datum, Tensor):
+            word = check_int64(datum, name="data")
+        else:
+            word = check_int(datum, name="data")
+        state = fold_word(state, word)
+    return state

@@ -1,0 +1,248 @@
+"""Records from plain values: cattrs, which takes each value only as what it is."""
+
+import math
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
+
+import attrs
+import numpy as np
+import torch
+from cattrs import BaseValidationError, Converter, StructureHandlerNotFoundError, transform_error
+from cattrs.gen import make_dict_structure_fn
+from cattrs.preconf.json import make_converter
+
+from bionemo.core.frozen_array import FrozenArray
+from bionemo.core.record_writing import MAPPING, TYPE, field_types, type_name
+
+__all__ = ["UnreadableError", "kinds_by_name", "read", "shown"]
+
+_MAX_VALUES: Final = 10**6
+"""Largest number of values that a text may hold, aliases expanded."""
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+class UnreadableError(ValueError):
+    """Plain values are not those of a record."""
+
+
+def shown(value: object, /) -> str:
+    """Return the repr of a value for an error, cut to 80 characters.
+
+    Example:
+        >>> len(shown("a" * 1000))
+        80
+    """
+    text = _SHORT.repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - the docstring's
+
+
+def kinds_by_name(kinds: Iterable[type], /) -> dict[str, type]:
+    """Return attrs classes, and those that their fields are annotated with, by name.
+
+    Example:
+        >>> Inner = attrs.make_class("Inner", ["value"])
+        >>> Outer = attrs.make_class("Outer", {"parts": attrs.field(type=tuple[Inner, ...])})
+        >>> [kind.__name__ for kind in kinds_by_name([Outer]).values()]
+        ['Outer', 'Inner']
+    """
+    found: dict[str, type] = {}
+    hints: list[Any] = list(kinds)
+    for hint in hints:  # grows on the way
+        if attrs.has(hint) and found.setdefault(type_name(hint), hint) is hint:
+            hints.extend(known for known in field_types(hint).values() if known not in hints)
+        hints.extend(known for known in get_args(hint) if known not in hints)
+    return found
+
+
+def read(plain: Any, /, kinds: Mapping[str, type], arrays: Mapping[str, Any]) -> Any:
+    """Return plain values with the records in them restored, and lists as tuples.
+
+    Args:
+        plain: dicts, lists, numbers and strings.
+        kinds: the classes that they may name.
+        arrays: arrays by digest.
+
+    Raises:
+        UnreadableError: if a value doesn't fit.
+
+    Example:
+        >>> read([1, {"type": "mapping", "items": [[2, 3]]}], {}, {})
+        (1, {2: 3})
+    """
+    if _num_values(plain, {}) > _MAX_VALUES:
+        message = f"text must hold at most {_MAX_VALUES} values, got more: {shown(plain)}."
+        raise UnreadableError(message)
+    return _read(plain, kinds, arrays)
+
+
+def _num_values(plain: Any, known: dict[int, int]) -> int:
+    """Return how many values there are; each that is shared (by aliases of YAML) is counted as often as it occurs."""
+    if not isinstance(plain, Mapping | list | tuple):
+        return 1
+    if id(plain) not in known:
+        parts = plain.values() if isinstance(plain, Mapping) else plain
+        known[id(plain)] = 1 + sum(_num_values(part, known) for part in parts)
+    return known[id(plain)]
+
+
+def _read(plain: Any, kinds: Mapping[str, type], arrays: Mapping[str, Any]) -> Any:
+    """Return plain values with each record in them made, innermost first, and lists as tuples."""
+    if isinstance(plain, float) and not math.isfinite(plain):
+        message = f"a number in a record must be finite, got {plain!r}."
+        raise UnreadableError(message)
+    if isinstance(plain, list):
+        return tuple([_read(part, kinds, arrays) for part in plain])
+    if not isinstance(plain, Mapping):
+        return plain
+    fields = {key: _read(part, kinds, arrays) for key, part in plain.items() if key != TYPE}
+    name = plain.get(TYPE)
+    if name is None:
+        return fields
+    if name == MAPPING:
+        return dict(fields["items"])
+    if name == "FrozenArray":
+        return _read_array(fields, arrays)
+    if name not in kinds:
+        message = (
+            f"type must be one of {', '.join(sorted(kinds))}, got type={shown(name)}. Pass your own class in kinds."
+        )
+        raise UnreadableError(message)
+    return _structure(fields, kinds[name])
+
+
+def _read_array(record: Mapping[str, Any], arrays: Mapping[str, Any]) -> FrozenArray:
+    digest = str(record.get("sha256"))
+    if "values" in record:
+        try:
+            found: Any = np.array(record["values"], dtype=record["dtype"]).reshape(record["shape"])
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"array must have values, dtype and shape that fit, got {shown(record)}: {error!r}."
+            raise UnreadableError(message) from error
+    elif digest in arrays:
+        found = arrays[digest]
+    else:
+        message = f"arrays must hold the array of sha256={digest}, got {len(arrays)} others. See external_arrays."
+        raise UnreadableError(message)
+    array = found if isinstance(found, FrozenArray) else FrozenArray(np.asarray(found))
+    if array.digest != digest:
+        message = f"array must be the one that was written, of sha256={digest}, got {array!r}."
+        raise UnreadableError(message)
+    return array
+
+
+def _structure(fields: Mapping[Any, Any], kind: type) -> Any:
+    """Return the record of a class with some fields.
+
+    Raises:
+        UnreadableError: if the fields are not those of the class, or a value doesn't fit.
+    """
+    try:
+        return _converter().structure(fields, kind)
+    except StructureHandlerNotFoundError as error:
+        message = f"{kind.__name__} must have fields of plain types and records, got {_cut(error)}."
+        raise UnreadableError(message) from error
+    except (BaseValidationError, TypeError, ValueError) as error:
+        names = ", ".join(field.alias or field.name for field in attrs.fields(kind))
+        is_list = isinstance(error, BaseValidationError)
+        said = "; ".join(transform_error(error, format_exception=_describe) if is_list else [_cut(error)])
+        message = f"text must hold a valid {kind.__name__}, with the fields {names}, got: {_cut(said)}."
+        raise UnreadableError(message) from error
+
+
+def _describe(error: BaseException, _: Any) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else _cut(error)
+
+
+def _cut(error: object, limit: int = 400) -> str:
+    text = str(error).removesuffix(".").removesuffix(" @ $")
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+@cache
+def _converter() -> Converter:
+    converter = make_converter()
+    for kind, kinds in ((int, (int,)), (float, (int, float)), (str, (str,)), (bool, (bool,))):
+        converter.register_structure_hook(kind, _take(*kinds))
+    converter.register_structure_hook(torch.dtype, _take_dtype)
+    for numpy_kind, kind, kinds in ((np.integer, int, (int,)), (np.floating, float, (int, float))):
+        hook = partial(lambda take, kind, value, _: take(value, kind), _take(*kinds), kind)
+        converter.register_structure_hook_func(partial(_is_a, numpy_kind), hook)
+    converter.register_structure_hook_factory(attrs.has, partial(_make_record_hook, converter))
+    converter.register_structure_hook_func(lambda hint: getattr(hint, "_is_protocol", False), _take_instance)
+    converter.register_structure_hook_func(
+        lambda hint: get_origin(hint) in {Union, UnionType}, partial(_take_member, converter)
+    )
+    return converter
+
+
+def _is_a(kind: type, hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, kind)
+
+
+def _take(*kinds: type) -> Callable[[Any, Any], Any]:
+    """Return a hook that takes a number or text only as what it is: "3" is no int, and neither is 1.5."""
+
+    def take(value: Any, kind: Any) -> Any:
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            message = f"must be of type {kind.__name__}, got {shown(value)} of type {type(value).__name__}"
+            raise TypeError(message)
+        return kind(value)
+
+    return take
+
+
+def _take_dtype(value: Any, _: Any) -> torch.dtype:
+    found = getattr(torch, value, None) if isinstance(value, str) else None
+    if not isinstance(found, torch.dtype):
+        message = f'must be the name of a dtype, such as "bfloat16", got {shown(value)}'
+        raise TypeError(message)
+    return found
+
+
+def _take_instance(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind):
+        message = f"must be a record of type {kind.__name__}, got {shown(value)}"
+        raise TypeError(message)
+    return value
+
+
+def _take_member(converter: Converter, value: Any, hint: Any) -> Any:
+    """Return a value as the first member of a union that takes it; an int stays an int if there is a choice."""
+    members = sorted(get_args(hint), key=lambda member: member is not type(value))
+    reasons: list[str] = []
+    for member in members:
+        if member is type(None):
+            if value is None:
+                return None
+            continue
+        try:
+            return converter.structure(value, member)
+        except (BaseValidationError, StructureHandlerNotFoundError, TypeError, ValueError) as error:
+            is_list = isinstance(error, BaseValidationError)
+            reasons += transform_error(error, format_exception=_describe) if is_list else [_cut(error)]
+    raise TypeError(" or ".join(reasons) or f"must be None, got {shown(value)}")
+
+
+def _make_record_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """Return a hook that takes a record of a class, or the mapping of its fields; attrs' converters see raw values."""
+    structure = make_dict_structure_fn(
+        kind, converter, _cattrs_use_alias=True, _cattrs_prefer_attrib_converters=True, _cattrs_forbid_extra_keys=False
+    )
+    names = {field.alias or field.name for field in attrs.fields(kind) if field.init}
+
+    def take(value: Any, kind: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, Mapping):
+            message = f"must be the fields of {kind.__name__} by name, got {shown(value)}"
+            raise TypeError(message)
+        if unknown := [str(name) for name in value if name not in names]:
+            message = f"unknown field{'s' * (len(unknown) > 1)} {shown(', '.join(unknown))[1:-1]}"
+            raise ValueError(message)
+        return structure(value, kind)
+
+    return take

@@ -1,0 +1,47 @@
+"""The size of a batch, and the speed at which it was processed."""
+
+from typing import NamedTuple
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from bionemo.core.checks import AnyFloat
+
+__all__ = ["Throughput", "throughput"]
+
+
+class Throughput(NamedTuple):
+    """The size of a batch, and the speed at which it was processed."""
+
+    num_tokens: int
+    """Number of real tokens."""
+    padding_fraction: float
+    """Fraction of the elements that are padding, 0..1; 0 for an empty batch."""
+    samples_per_second: float
+    """Rows per second."""
+    tokens_per_second: float
+    """Real tokens per second."""
+
+
+def throughput(mask: Bool[Tensor, "batch length"], seconds: AnyFloat) -> Throughput:
+    """Return the size of a batch, and the speed at which it was processed.
+
+    Args:
+        mask: True = real token.
+        seconds: time that the batch took, above 0.
+
+    Raises:
+        ValueError: if `seconds` isn't above 0.
+
+    Example:
+        >>> import torch
+        >>> throughput(torch.tensor([[True, True, True], [True, False, False]]), 0.5)
+        Throughput(num_tokens=4, padding_fraction=0.3333333333333333, samples_per_second=4.0, tokens_per_second=8.0)
+    """
+    if not seconds > 0:
+        message = f"seconds must be above 0, got seconds={seconds}. Measure it with time.perf_counter()."
+        raise ValueError(message)
+    seconds = float(seconds)
+    num_tokens = int(mask.sum())
+    padding_fraction = (mask.numel() - num_tokens) / mask.numel() if mask.numel() else 0.0
+    return Throughput(num_tokens, padding_fraction, len(mask) / seconds, num_tokens / seconds)

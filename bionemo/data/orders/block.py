@@ -1,0 +1,211 @@
+"""Epoch after epoch, shuffled so that storage which is fast only for contiguous reads is read in blocks."""
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+
+from bionemo.core.arrays import by_run
+from bionemo.core.checks import AnyInt, as_int, check_int, check_seed
+from bionemo.core.random.draws import scale_to
+from bionemo.core.random.hashing import fold_in, fold_word
+from bionemo.data.orders.base import OrderBase, check_in_epochs, check_length, check_num_samples
+from bionemo.data.orders.order import SampleIndex
+from bionemo.data.permute import (
+    MAX_LENGTH,
+    Geometry,
+    Plan,
+    geometry,
+    make_keys,
+    num_rounds,
+    permute_kernel,
+    unpermute_kernel,
+)
+
+__all__ = ["BlockShuffleOrder"]
+
+
+class _Epoch(NamedTuple):
+    """The shuffle of the blocks in an epoch."""
+
+    seed: Any
+    short_slot: Any
+    """Slot (index among the shuffled blocks) of the data set's last block, which may be short."""
+    plan: Plan
+    """Permutation of the other blocks."""
+
+
+class _Window(NamedTuple):
+    """The slots that are shuffled together."""
+
+    first: Any
+    """First slot."""
+    start: Any
+    """First place, counted in samples from the start of the epoch."""
+    gap: Any
+    """First cell after the short block's samples; the data set's length if the short block isn't in the window."""
+    plan: Plan
+    """Permutation of the samples."""
+
+
+def _check_block_size(block_size: AnyInt) -> int:
+    return check_int(block_size, name="block_size", low=1, high=MAX_LENGTH)
+
+
+def _check_blocks_per_window(blocks_per_window: AnyInt) -> int:
+    return check_int(blocks_per_window, name="blocks_per_window", low=1, high=MAX_LENGTH)
+
+
+@attrs.frozen(kw_only=True)
+class BlockShuffleOrder(OrderBase):
+    """Every sample of a data set once per epoch, read from a few blocks at a time.
+
+    The data set is divided into blocks of neighbours. In each epoch the blocks are shuffled and divided into windows of
+    consecutive blocks, and the samples of each window are shuffled together. So only the blocks of one window are read
+    at a time, and each block in one window per epoch.
+
+    Laws: those of `EpochOrder`, whether or not the sizes divide one another; a window holds exactly the samples of its
+    blocks. Windows have at most `blocks_per_window` blocks, and their numbers of blocks differ by at most one.
+
+    Args:
+        length: samples in the data set, 1..2**62.
+        block_size: neighbouring samples per block, at least 1; the last block of the data set may be short.
+        blocks_per_window: blocks that are shuffled together, at least 1. With all blocks in one window, the samples are
+            shuffled as well as in an `EpochOrder`.
+        seed: 0..2**63-1; each epoch and window has a seed of its own, folded from it.
+        num_samples: total number of positions, 0..2**62; it may end within an epoch. None for no end.
+
+    Raises:
+        ValueError: if a number is out of range.
+        TypeError: if a number is no integer.
+
+    Example:
+        >>> order = BlockShuffleOrder(length=10, block_size=3, blocks_per_window=2, seed=42, num_samples=10)
+        >>> [order.index_at(position).idx for position in range(len(order))]
+        [7, 0, 1, 6, 2, 8, 4, 5, 3, 9]
+    """
+
+    length: int = attrs.field(converter=check_length)
+    block_size: int = attrs.field(converter=_check_block_size)
+    blocks_per_window: int = attrs.field(converter=_check_blocks_per_window)
+    seed: int = attrs.field(converter=check_seed)
+    num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
+
+    @property
+    def epoch_length(self) -> int:
+        """Positions per epoch: one for each sample."""
+        return self.length
+
+    def index_at(self, position: Any, /) -> SampleIndex:
+        """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
+        number, place = divmod(as_int(position), self.length)
+        epoch = self._epoch(number)
+        # Count places as if every block were whole: skip the cells that the short block lacks.
+        gap = (epoch.short_slot + 1) * self.block_size - self._missing
+        window = self._window((place + (place >= gap) * self._missing) // self.block_size, epoch)
+        cell = permute_kernel(place - window.start, window.plan)
+        cell = cell + (cell >= window.gap) * self._missing
+        slot = window.first + cell // self.block_size
+        # Slots other than the short one hold a permutation of the other blocks, numbered without it.
+        is_short = slot == epoch.short_slot
+        block = permute_kernel((slot - (slot > epoch.short_slot)) * (slot != epoch.short_slot), epoch.plan)
+        return SampleIndex(
+            0, number, _choose(is_short, self._num_blocks - 1, block) * self.block_size + cell % self.block_size
+        )
+
+    def position_of(self, index: SampleIndex, /) -> Any:
+        """Return the position of a sample, also beyond the order's end: call `bionemo.data.position_of`.
+
+        Raises:
+            IndexError: if the data set has no such sample, or the position doesn't fit int64.
+        """
+        check_in_epochs(index, self.length)
+        number, last = as_int(index.epoch), self._num_blocks - 1
+        epoch = self._epoch(number)
+        block, offset = divmod(as_int(index.idx), self.block_size)
+        slot = unpermute_kernel(block * (block < last), epoch.plan)
+        slot = _choose(block == last, epoch.short_slot, slot + (slot >= epoch.short_slot))
+        window = self._window(slot, epoch)
+        cell = (slot - window.first) * self.block_size + offset
+        cell = cell - (cell >= window.gap) * self._missing
+        return number * self.length + window.start + unpermute_kernel(cell, window.plan)
+
+    @cached_property
+    def _num_blocks(self) -> int:
+        return -(-self.length // self.block_size)
+
+    @cached_property
+    def _missing(self) -> int:
+        """Number of cells that the last block lacks to be whole."""
+        return self._num_blocks * self.block_size - self.length
+
+    @cached_property
+    def _windows(self) -> tuple[int, int]:
+        """Blocks per small window, and the number of large windows, which come first and have one block more."""
+        return divmod(self._num_blocks, -(-self._num_blocks // self.blocks_per_window))
+
+    @cached_property
+    def _geometries(self) -> tuple[Geometry, ...]:
+        """Geometries: a small window, a small one with the short block, a large one, a large one with it."""
+        small = self._windows[0] * self.block_size
+        large = small + self.block_size
+        return tuple(map(geometry, (small, small - self._missing, large, large - self._missing)))
+
+    @cached_property
+    def _rounds(self) -> int:
+        """Rounds of all permutations: as many as the shortest one needs."""
+        return num_rounds(min(max(self._num_blocks - 1, 1), self._windows[0] * self.block_size - self._missing))
+
+    @cached_property
+    def _block_geometry(self) -> Geometry:
+        return geometry(max(self._num_blocks - 1, 1))
+
+    @cached_property
+    def _block_seed(self) -> int:
+        return fold_in(self.seed, "block")
+
+    def _epoch(self, number: Any) -> _Epoch:
+        """Return the shuffle of the blocks in an epoch, or in each element's epoch."""
+
+        def draw(number: Any) -> tuple[Any, ...]:
+            seed = fold_word(self._block_seed, number)
+            short_slot = scale_to(fold_word(seed, 0), self._num_blocks)
+            return seed, short_slot, *make_keys(self._rounds, fold_word(seed, 1))
+
+        seed, short_slot, *keys = by_run(draw, number)
+        return _Epoch(seed, short_slot, Plan(self._block_geometry, tuple(keys)))
+
+    def _window(self, slot: Any, epoch: _Epoch) -> _Window:
+        """Return the window that holds a slot."""
+        window_blocks, large_windows = self._windows
+        large_slots = large_windows * (window_blocks + 1)
+        # The large windows come first: a later slot is counted from their end.
+        is_large = slot < large_slots
+        number = (slot - _choose(is_large, 0, large_slots)) // (window_blocks + is_large)
+        number = number + _choose(is_large, 0, large_windows)
+
+        def draw(number: Any, seed: Any, short_slot: Any) -> tuple[Any, ...]:
+            is_large = number < large_windows
+            size = window_blocks + is_large
+            first = number * size + _choose(is_large, 0, large_windows)
+            is_short = (short_slot >= first) & (short_slot < first + size)
+            start = first * self.block_size - (short_slot < first) * self._missing
+            gap = _choose(is_short, (short_slot - first + 1) * self.block_size - self._missing, self.length)
+            sizes = self._geometry(2 * is_large + is_short)
+            return first, start, gap, *sizes, *make_keys(self._rounds, fold_word(seed, number + 2))
+
+        first, start, gap, row_bits, rows, last, *keys = by_run(draw, number, epoch.seed, epoch.short_slot)
+        return _Window(first, start, gap, Plan(Geometry(row_bits, rows, last), tuple(keys)))
+
+    def _geometry(self, kind: Any) -> Geometry:
+        """Return the geometry of a kind of window, or of each element's kind."""
+        if isinstance(kind, np.ndarray):
+            return Geometry(*np.array(self._geometries)[kind].T)
+        found: Geometry = self._geometries[kind]
+        return found
+
+
+def _choose(condition: Any, chosen: Any, otherwise: Any) -> Any:
+    """Return one of two values, for ints and arrays alike: without a branch, which arrays don't allow."""
+    return otherwise + condition * (chosen - otherwise)

@@ -1,0 +1,151 @@
+"""What every order has in common: the protocol, and the lookup in both directions."""
+
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bionemo.core.arrays import in_blocks
+from bionemo.core.checks import IntArray, as_int64, check_index, is_concrete
+
+__all__ = ["ALGORITHM_VERSION", "Order", "SampleIndex", "index_at", "position_of"]
+
+ALGORITHM_VERSION: Final = 2
+"""Version of the algorithms of all orders; it grows whenever a record would give other indices."""
+
+Word = TypeVar("Word", int, IntArray)
+
+
+class SampleIndex(NamedTuple):
+    """Which sample: the number of its data set, the pass over that data set, and its index there.
+
+    Three ints, or three int64 arrays or tensors of one shape.
+    """
+
+    source: Any
+    epoch: Any
+    idx: Any
+
+
+@runtime_checkable
+class Order(Protocol):
+    """A frozen record that maps the positions of a training run to samples.
+
+    Any attrs record with these members is an order; nothing has to be registered. Optional members:
+    `position_of(index)`, the inverse; `source_lengths`, the expected length of each data set (None if unknown);
+    `epoch_length`, if all epochs are equally long.
+    """
+
+    @property
+    def num_samples(self) -> int | None:
+        """Number of positions; None if the order never ends."""
+        ...
+
+    @property
+    def num_sources(self) -> int:
+        """Number of data sets that the order draws from."""
+        ...
+
+    def index_at(self, position: Word, /) -> SampleIndex:
+        """Return the sample at a position, for an int or a one-axis int64 array; unchecked.
+
+        A part of the result may be an int that stands for an array of equal elements. Users call
+        `bionemo.data.index_at`, which checks the position and takes everything that holds positions.
+        """
+        ...
+
+
+def index_at(order: Order, position: Any, /) -> SampleIndex:
+    """Return which sample an order has at a position.
+
+    Law: a sequence, array or tensor gives, element by element, what its integers give.
+
+    Args:
+        order: any order.
+        position: 0-based index into the training order, all ranks together: an integer, a sequence or integer array of
+            them, or an int64 tensor of any shape. The computation runs on the CPU.
+
+    Returns:
+        A `SampleIndex` of ints for an integer, of int64 tensors on the same device for a tensor, and of int64 arrays
+        for anything else, in the shape of `position`.
+
+    Raises:
+        IndexError: if a position is negative or not below `order.num_samples`.
+        TypeError: if a position is no integer, or a tensor is traced by `torch.compile` or `vmap`.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=10, seed=7)
+        >>> index_at(order, 25)
+        SampleIndex(source=0, epoch=2, idx=8)
+        >>> index_at(order, range(3)).idx
+        array([5, 4, 9])
+    """
+    stop = order.num_samples
+    if isinstance(position, int | np.integer):
+        return order.index_at(check_index(position, stop=stop, name="position"))
+    if isinstance(position, Tensor):
+        found = index_at(order, _to_host(position, "position"))
+        return SampleIndex(*(torch.from_numpy(part).to(position.device) for part in found))
+    positions = check_index(as_int64(position, name="position"), stop=stop, name="position")
+    index: SampleIndex = in_blocks(order.index_at, positions)
+    return index
+
+
+def position_of(order: Order, index: SampleIndex, /) -> Any:
+    """Return the position at which an order has a sample.
+
+    Law: the inverse of `index_at`: `position_of(order, index_at(order, position)) == position`.
+
+    Args:
+        order: an order with an inverse.
+        index: which sample: integers, sequences or arrays of them, or int64 tensors, which broadcast.
+
+    Returns:
+        The position: an int, an int64 array, or an int64 tensor if one of the parts is a tensor.
+
+    Raises:
+        TypeError: if the order has no inverse, or `index` is no `SampleIndex` of integers.
+        IndexError: if the order never reaches that sample.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> position_of(EpochOrder(length=10, seed=7), SampleIndex(source=0, epoch=2, idx=8))
+        25
+    """
+    if not hasattr(order, "position_of"):
+        message = f"{type(order).__name__} has no inverse: a sample may come at several positions, or at none."
+        raise TypeError(message)
+    if not isinstance(index, SampleIndex):
+        message = f"index must be a SampleIndex(source, epoch, idx), got {index!r}."  # type: ignore[unreachable]
+        raise TypeError(message)
+    devices = [part.device for part in index if isinstance(part, Tensor)]
+    limits = {"source": order.num_sources, "epoch": None, "idx": None}
+    parts = [_as_words(part, name) for name, part in zip(limits, index, strict=True)]
+    checked = [check_index(part, stop=limits[name], name=name) for name, part in zip(limits, parts, strict=True)]
+    if any(isinstance(part, np.ndarray) for part in checked):
+        checked = list(np.broadcast_arrays(*checked))
+    found = in_blocks(lambda *parts: order.position_of(SampleIndex(*parts)), *checked)
+    position = check_index(found, stop=order.num_samples, name="position")
+    return torch.from_numpy(position).to(devices[0]) if devices else position
+
+
+def _as_words(value: Any, name: str) -> Any:
+    """Return an integer unchanged, and anything else that holds integers as an int64 array."""
+    if isinstance(value, int | np.integer):
+        return value
+    return _to_host(value, name) if isinstance(value, Tensor) else as_int64(value, name=name)
+
+
+def _to_host(tensor: Tensor, name: str) -> IntArray:
+    """Return an int64 tensor of any device as an array."""
+    check_index(tensor[:0] if tensor.ndim else tensor, stop=None, name=name)  # the dtype alone
+    on_host = tensor.detach().cpu()
+    if not is_concrete(on_host):
+        message = (
+            f"{name} must not be traced: orders run outside of torch.compile and vmap. Look the samples up before."
+        )
+        raise TypeError(message)
+    array: IntArray = on_host.numpy()
+    return array

@@ -1,0 +1,1 @@
+"""From positions to batches: data sets, the pipeline record, reading, state and lookup."""

@@ -1,0 +1,199 @@
+"""From the samples at some positions to their batch: read, transform, collate."""
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bionemo.core.checks import AnyInt
+from bionemo.core.random import fold_in, make_generator, random_global_context
+from bionemo.data.orders.order import SampleIndex
+from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.pipeline.read import read, read_sample
+
+__all__ = ["assemble", "assemble_sample", "no_stop_iteration", "note", "row_seeds", "transform_sample"]
+
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
+
+_MAX_NAMED: Final = 32
+"""Most samples that a note on an error names."""
+
+
+def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: AnyInt, position: AnyInt) -> Any:
+    """Return a sample transformed with its own generator, made from the pipeline's seed and the sample's position.
+
+    Example:
+        >>> def jitter(sample, *, generator):
+        ...     return sample + int(torch.randint(100, (), generator=generator))
+        >>> transform_sample(jitter, 1000, seed=42, position=3)
+        1036
+    """
+    return transform(sample, generator=make_generator(seed, "sample", position))
+
+
+def row_seeds(seed: AnyInt, positions: Collection[AnyInt], /) -> Tensor:
+    """Return the seed of each row of a batch, made from the pipeline's seed and the row's position.
+
+    Example:
+        >>> row_seeds(42, [3, 4]) % 100
+        tensor([ 5, 46])
+    """
+    return _seeds(seed, "row", positions)
+
+
+def _seeds(seed: AnyInt, purpose: str, positions: Collection[AnyInt]) -> Tensor:
+    seeds: Tensor = fold_in(seed, purpose, torch.from_numpy(np.array(positions, dtype=np.int64)))
+    return seeds
+
+
+def note(doing: str, positions: Sequence[int], index: SampleIndex, numbers: Any = slice(None), /) -> str:
+    """Return a note for an error: what was done with which samples.
+
+    Args:
+        doing: "reading" or "collating".
+        positions: of a batch.
+        index: the samples there, in one-axis int64 arrays.
+        numbers: which of them, as an int64 array or slice; by default all.
+
+    Example:
+        >>> index = SampleIndex(*map(np.array, ([0, 0], [1, 1], [2, 5])))
+        >>> note("reading", range(7, 9), index, np.array([0]))
+        'while reading position 7: SampleIndex(source=0, epoch=1, idx=2)'
+    """
+    columns = [part[numbers].tolist() for part in (np.array(positions, dtype=np.int64), *index)]
+    named = zip(*(column[:_MAX_NAMED] for column in columns), strict=True)
+    samples = ", ".join(f"position {position}: {SampleIndex(*sample)}" for position, *sample in named)
+    others = len(columns[0]) - _MAX_NAMED
+    return f"while {doing} {samples}{f', and {others} more' if others > 0 else ''}"
+
+
+def no_stop_iteration(function: Callable[..., Result], /, *arguments: Any) -> Result:
+    """Return the result of a user's function; a StopIteration in it becomes an error.
+
+    In an iterator it would be taken for the end of the data.
+
+    Example:
+        >>> no_stop_iteration(next, iter([]))
+        Traceback (most recent call last):
+        RuntimeError: a data set, transform or collate raised StopIteration: an iterator in it has ended.
+    """
+    try:
+        return function(*arguments)
+    except StopIteration as error:
+        message = "a data set, transform or collate raised StopIteration: an iterator in it has ended."
+        raise RuntimeError(message) from error
+
+
+_PURE: Final = frozenset({Tensor, np.ndarray, np.memmap, list, tuple, str, bytes, range})
+"""Data sets that draw nothing from a global state."""
+
+
+def _is_pure(function: Any) -> bool:
+    """Return whether a function is known to draw nothing from a global state: one of this library, or a container."""
+    if function is None or (isinstance(function, type) and function in _PURE):
+        return True
+    if isinstance(function, partial):
+        return _is_pure(function.func) and not any(map(callable, (*function.args, *function.keywords.values())))
+    return str(getattr(function, "__module__", None)).startswith(("bionemo.core.", "bionemo.data."))
+
+
+def _global_context(pipeline: Pipeline[Any], *positions: int) -> AbstractContextManager[None]:
+    """Return the context in which samples are read: it seeds the global random states for third-party code.
+
+    If nothing that the pipeline calls can draw from a global state, the states are left alone, which is faster.
+    """
+    sources = all([type(source.dataset) in _PURE and _is_pure(source.transform) for source in pipeline.sources])  # noqa: C419 - faster
+    if sources and _is_pure(pipeline.collate) and _is_pure(pipeline.batch_transform):
+        return nullcontext()
+    return random_global_context(fold_in(pipeline.seed, "global", *positions))
+
+
+def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, /) -> Batch:
+    """Return the batch of some positions: the one function that every way to a batch ends in.
+
+    Whatever data sets, transforms and collators draw from the global states of torch, NumPy and Python is seeded by the
+    pipeline's seed and the first position, in any process; the states are restored afterwards.
+
+    Args:
+        pipeline: what is read.
+        positions: positions in the training order.
+        index: the samples there, in one-axis int64 arrays.
+
+    Raises:
+        Exception: what a data set or transform raises, with a note that names position, source, epoch and idx (of all
+            samples if they were read at once), and what a collate raises, with a note that names all its samples.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline, batch_at, index_at
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> assemble(pipeline, range(2), index_at(order, range(2))) == batch_at(pipeline, 0)
+        True
+    """
+    with _global_context(pipeline, *positions[:1]):
+        samples = read(pipeline.sources, index, describe=partial(note, "reading", positions, index))
+        if len(samples) != len(positions):
+            message = (
+                f"a data set must give as many samples as it is asked for, got {len(samples)} for {len(positions)}."
+            )
+            raise ValueError(message)
+        if any([source.transform is not None for source in pipeline.sources]):  # noqa: C419 - faster
+            samples = _with_transforms(pipeline, samples, positions, index)
+        try:
+            batch: Any = samples if pipeline.collate is None else pipeline.collate(list(samples))
+            if pipeline.batch_transform is not None:
+                batch = pipeline.batch_transform(batch, seeds=row_seeds(pipeline.seed, positions))
+        except Exception as error:
+            error.add_note(note("collating", positions, index))
+            raise
+    result: Batch = batch
+    return result
+
+
+def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[int], index: SampleIndex) -> list[Any]:
+    """Return samples, each transformed with its own generator."""
+    transformed = []
+    transforms = [pipeline.sources[number].transform for number in index.source.tolist()]
+    seeds = _seeds(pipeline.seed, "sample", positions).tolist()
+    for number, (sample, transform, seed) in enumerate(zip(samples, transforms, seeds, strict=True)):
+        try:
+            generator = torch.Generator().manual_seed(seed)
+            transformed.append(sample if transform is None else transform(sample, generator=generator))
+        except Exception as error:
+            error.add_note(note("reading", positions, index, slice(number, number + 1)))
+            raise
+    return transformed
+
+
+def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, /) -> Any:
+    """Return the sample at a position, read and transformed.
+
+    Args:
+        pipeline: what is read.
+        position: position in the training order.
+        index: the sample there, as ints.
+
+    Raises:
+        Exception: what a data set or transform raises, with a note that names position, source, epoch and idx.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline, index_at
+        >>> pipeline = Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42)
+        >>> assemble_sample(pipeline, 2, index_at(pipeline.order, 2))
+        'e'
+    """
+    source = pipeline.sources[index.source]
+    with _global_context(pipeline, position):
+        try:
+            sample = read_sample(source, index)
+            if source.transform is None:
+                return sample
+            return transform_sample(source.transform, sample, seed=pipeline.seed, position=position)
+        except Exception as error:
+            error.add_note(f"while reading position {position}: {index}")
+            raise

@@ -1,0 +1,122 @@
+"""Data sets: random access by index or by epoch and index, and what a pipeline knows about each."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+
+import attrs
+import numpy as np
+from torch import Tensor
+
+from bionemo.core.checks import check_choice
+from bionemo.data.pipeline.indexing import check_by_position, is_labelled
+
+__all__ = ["EpochIndex", "SizedDataset", "Source", "check_not_empty", "to_sources"]
+
+Sample = TypeVar("Sample", covariant=True)  # noqa: PLC0105 - the name is the noun
+
+
+class EpochIndex(NamedTuple):
+    """A sample of a data set whose samples may differ by epoch: the epoch, and the index in the data set."""
+
+    epoch: int
+    idx: int
+
+
+@runtime_checkable
+class SizedDataset(Protocol[Sample]):
+    """A data set of known length with random access by integer."""
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Return the sample at an index."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+
+def check_not_empty(dataset: Any, /) -> None:
+    """Check that a data set holds a sample.
+
+    Raises:
+        ValueError: if it is empty.
+
+    Example:
+        >>> check_not_empty("abc")
+    """
+    if not len(dataset):
+        message = "dataset must hold at least one sample, got len(dataset)=0."
+        raise ValueError(message)
+
+
+@attrs.frozen
+class Source:
+    """A data set, and what is done to each of its samples.
+
+    Args:
+        dataset: random access by `dataset[idx]`, and `len`. Tensors and arrays are gathered from, and a data set with
+            `__getitems__` is asked for a whole batch at once. A pandas Series or DataFrame is read by position. (A
+            memory-mapped array is copied whole to a spawned process: open it there, in a data set of your own.) Two
+            sources are equal only if they hold the same data set object.
+        transform: called as `transform(sample, generator=generator)` with the sample's own generator; None leaves
+            samples unchanged.
+        index: what the data set is indexed by: "idx", the index of the sample, or "epoch", an `EpochIndex(epoch, idx)`.
+        fingerprint: text that identifies the data: a state is refused by a pipeline over other data. By default the
+            data set's own, if it has a text called `fingerprint` (or `_fingerprint`, as Hugging Face data sets do).
+            With None, only the length is compared.
+
+    Raises:
+        TypeError: if the data set isn't indexed by position, or a field has the wrong type.
+        ValueError: if `index` is something else.
+    """
+
+    dataset: SizedDataset[Any] = attrs.field(eq=id)
+    transform: Callable[..., Any] | None = attrs.field(default=None, kw_only=True)
+    index: Literal["idx", "epoch"] = attrs.field(default="idx", validator=check_choice("idx", "epoch"), kw_only=True)
+    fingerprint: str | None = attrs.field(
+        default=attrs.Factory(lambda source: _own_fingerprint(source.dataset), takes_self=True), kw_only=True
+    )
+
+    @dataset.validator
+    def _check_dataset(self, _: "attrs.Attribute[Any]", dataset: object) -> None:
+        check_by_position(dataset)
+
+    @index.validator
+    def _check_index(self, _: "attrs.Attribute[str]", index: str) -> None:
+        if index == "epoch" and (isinstance(self.dataset, np.ndarray | Tensor) or is_labelled(self.dataset)):
+            message = (
+                f'index must be "idx" for an array or tensor, got index="epoch" for {type(self.dataset).__name__}.'
+            )
+            raise ValueError(message)
+
+    @fingerprint.validator
+    def _check_fingerprint(self, _: "attrs.Attribute[Any]", fingerprint: object) -> None:
+        if fingerprint is not None and not isinstance(fingerprint, str):
+            message = f"fingerprint must be text, or None for no fingerprint, got fingerprint={fingerprint!r}."
+            raise TypeError(message)
+
+
+def _own_fingerprint(dataset: object) -> str | None:
+    """Return the text by which a data set identifies its data; None if there is none."""
+    for name in ("fingerprint", "_fingerprint"):
+        if hasattr(type(dataset), name) or name in getattr(dataset, "__dict__", {}):
+            found = getattr(dataset, name)
+            if isinstance(found, str):
+                return found
+    return None
+
+
+def to_sources(sources: object) -> tuple[Source, ...]:
+    """Return data sets and sources as a tuple of sources.
+
+    A tuple holds one data set per part, and so does a list that holds a `Source`. Anything else is one data set.
+
+    Example:
+        >>> len(to_sources("abc")), len(to_sources(("abc", "xyz")))
+        (1, 2)
+    """
+    is_many = isinstance(sources, tuple) or (
+        isinstance(sources, list) and any(isinstance(part, Source) for part in sources)
+    )
+    parts = cast("Iterable[object]", sources) if is_many else (sources,)
+    return tuple(part if isinstance(part, Source) else Source(cast("SizedDataset[Any]", part)) for part in parts)

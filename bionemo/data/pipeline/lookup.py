@@ -1,0 +1,115 @@
+"""Where a sample is read, what a batch reads, and from where on two orders differ: debugging by name."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bionemo.core.checks import AnyInt, check_int
+from bionemo.data.orders.order import Order, SampleIndex, index_at, position_of
+from bionemo.data.pipeline.batch import batch_stop, check_step, rank_positions
+from bionemo.data.pipeline.pipeline import Pipeline
+
+__all__ = ["PositionedIndex", "SampleLocation", "describe_batch", "find_sample", "first_divergence"]
+
+_CHUNK = 2**16
+"""Positions that are compared at once."""
+
+
+class PositionedIndex(NamedTuple):
+    """A position, and what stands there."""
+
+    position: int
+    source: int
+    epoch: int
+    idx: int
+
+
+class SampleLocation(NamedTuple):
+    """Where a sample is read."""
+
+    position: int
+    step: int
+    rank: int
+    slot: int
+    """Its place among the samples of the rank's part of the batch."""
+
+
+def describe_batch(
+    pipeline: Pipeline[Any], step: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1
+) -> list[PositionedIndex]:
+    """Return what the batch of a step reads, on a rank, without reading it.
+
+    Law: `batch_at(pipeline, step, rank, world_size)` is made from these samples, in this sequence.
+
+    Raises:
+        IndexError: if there is no such step.
+        ValueError: if the rank isn't below the world size.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> pipeline = Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42)
+        >>> describe_batch(pipeline, 3)
+        [PositionedIndex(position=6, source=0, epoch=1, idx=2), PositionedIndex(position=7, source=0, epoch=1, idx=3)]
+    """
+    start = check_step(pipeline, step) * pipeline.batch_size
+    positions = rank_positions(start, batch_stop(pipeline, start), rank=rank, world_size=world_size)
+    columns = [part.tolist() for part in index_at(pipeline.order, positions)]
+    return [PositionedIndex(*place) for place in zip(positions, *columns, strict=True)]
+
+
+def find_sample(pipeline: Pipeline[Any], index: SampleIndex, *, world_size: AnyInt = 1) -> SampleLocation:
+    """Return at which position, step, rank and slot a sample is read.
+
+    Law: the inverse of `explain`.
+
+    Raises:
+        TypeError: if the order has no inverse.
+        IndexError: if the order never comes to that sample, or the pipeline drops it with its last batch.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> pipeline = Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42)
+        >>> find_sample(pipeline, SampleIndex(source=0, epoch=1, idx=3))
+        SampleLocation(position=7, step=3, rank=0, slot=1)
+    """
+    world_size = check_int(world_size, name="world_size", low=1)
+    position = int(position_of(pipeline.order, index))
+    step = position // pipeline.batch_size
+    start = step * pipeline.batch_size
+    size = batch_stop(pipeline, start) - start
+    if position >= start + size:
+        message = (
+            f"index must be of a sample that is read, got {index} at position {position} of a batch that is dropped."
+        )
+        raise IndexError(message)
+    rank = ((position - start + 1) * world_size - 1) // size  # the last whose part begins at the position or before
+    first = rank_positions(start, start + size, rank=rank, world_size=world_size).start
+    return SampleLocation(position, step, rank, position - first)
+
+
+def first_divergence(order: Order, other: Order, *, limit: AnyInt = 10**7) -> int | None:
+    """Return the first position at which two orders differ: in what stands there, or because one ends.
+
+    Args:
+        order: one order.
+        other: another.
+        limit: how many positions are compared.
+
+    Returns:
+        The position, or None if there is none below `limit`.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> first_divergence(EpochOrder(length=5, seed=7), EpochOrder(length=5, seed=7, num_samples=12))
+        12
+    """
+    limit = check_int(limit, name="limit")
+    ends = [end for end in (order.num_samples, other.num_samples) if end is not None]
+    stop = min([limit, *ends])
+    for start in range(0, stop, _CHUNK):
+        positions = range(start, min(start + _CHUNK, stop))
+        pairs = zip(index_at(order, positions), index_at(other, positions), strict=True)
+        differs = np.any([one != two for one, two in pairs], axis=0)
+        if differs.any():
+            return start + int(differs.argmax())
+    return stop if stop < limit and order.num_samples != other.num_samples else None

@@ -1,0 +1,76 @@
+"""The pipeline record: everything that decides what a training run reads."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from bionemo.core.checks import AnyInt, check_bool, check_int, check_seed
+from bionemo.data.orders.base import check_order
+from bionemo.data.orders.order import Order
+from bionemo.data.pipeline.dataset import Source, to_sources
+
+__all__ = ["Pipeline"]
+
+Batch = TypeVar("Batch")
+
+
+def _check_batch_size(batch_size: AnyInt) -> int:
+    return check_int(batch_size, name="batch_size", low=1)
+
+
+@attrs.frozen(kw_only=True)
+class Pipeline(Generic[Batch]):
+    """Everything that decides what a training run reads: the batch at any step is a pure function of this record.
+
+    Args:
+        order: which sample comes at each position.
+        sources: a data set or a `Source`, or a tuple of them, one for each source of the order.
+        batch_size: samples per step, over all ranks together.
+        seed: 0..2**63-1; every position's generator and every row's seed are derived from it.
+        collate: makes a batch from a list of samples, which may be empty (on a rank without samples). None leaves the
+            samples as they are read: as one tensor or array if that is the only source and it has no transform, else
+            as a list.
+        batch_transform: called as `batch_transform(batch, seeds=seeds)` with an int64 seed per row; None leaves batches
+            unchanged.
+        drop_last: leave out the samples that don't fill the last batch; by default they come as a short batch.
+
+    Raises:
+        ValueError: if the sources don't fit the order, or a number is out of range.
+        TypeError: if a field has the wrong type.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, batch_at, num_batches
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> [batch_at(pipeline, step) for step in range(num_batches(pipeline))]
+        ['ab', 'ed', 'c']
+    """
+
+    order: Order = attrs.field(validator=check_order)
+    sources: tuple[Source, ...] = attrs.field(converter=to_sources)
+    batch_size: int = attrs.field(converter=_check_batch_size)
+    seed: int = attrs.field(converter=check_seed)
+    collate: Callable[[list[Any]], Batch] | None = None
+    batch_transform: Callable[..., Batch] | None = None
+    drop_last: bool = attrs.field(default=False, validator=check_bool)
+
+    @sources.validator
+    def _check_sources(self, _: "attrs.Attribute[tuple[Source, ...]]", sources: tuple[Source, ...]) -> None:
+        if len(sources) != self.order.num_sources:
+            message = (
+                f"sources must be one for each source of the order, got {len(sources)} for {self.order.num_sources}. "
+                "Pass several data sets in a tuple, not a list; wrap a data set that is a tuple, Source(dataset)."
+            )
+            raise ValueError(message)
+        lengths = tuple(len(source.dataset) for source in sources)
+        if not all(lengths):
+            message = f"data sets must hold at least one sample each, got lengths {lengths}."
+            raise ValueError(message)
+        expected = getattr(self.order, "source_lengths", lengths)
+        if any(of_order not in {None, length} for length, of_order in zip(lengths, expected, strict=True)):
+            message = (
+                f"data sets must have the lengths of the order, got lengths {lengths} for {expected}. "
+                "Make the order with length=len(dataset)."
+            )
+            raise ValueError(message)

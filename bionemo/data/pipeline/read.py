@@ -1,0 +1,200 @@
+"""Reading samples: from one data set by its keys, and from the sources of a pipeline by what an order says."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import StackDataset, Subset
+
+from bionemo.core.arrays import groups
+from bionemo.core.checks import IntArray, as_int
+from bionemo.data.orders.order import SampleIndex
+from bionemo.data.pipeline.dataset import EpochIndex, Source
+from bionemo.data.pipeline.indexing import by_position, gives_many
+
+__all__ = ["fetch", "keys_of", "read", "read_sample"]
+
+_SIGNED: Final = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+"""Types of the same width that torch can gather, for the unsigned ones, which it can't."""
+
+_WHOLE: Final = frozenset({"arrow", "pandas", "polars"})
+"""Formats of Hugging Face data sets where `dataset[index]` is a frame of one row, but `__getitems__` gives dicts."""
+
+
+def keys_of(source: Source, index: SampleIndex, /) -> Any:
+    """Return what a source's data set is indexed by: indices, or a list of `EpochIndex`.
+
+    Args:
+        source: says which of the two.
+        index: one-axis int64 arrays.
+
+    Example:
+        >>> keys_of(Source("xyz", index="epoch"), SampleIndex(np.zeros(1), np.array([3]), np.array([2])))
+        [EpochIndex(epoch=3, idx=2)]
+    """
+    if source.index == "idx":
+        return index.idx
+    return list(map(EpochIndex, index.epoch.tolist(), index.idx.tolist()))
+
+
+def read_sample(source: Source, index: SampleIndex, /) -> Any:
+    """Return one sample as its data set holds it.
+
+    Args:
+        source: what is read.
+        index: which sample, as ints; its source is not looked at.
+
+    Example:
+        >>> read_sample(Source("xyz"), SampleIndex(source=0, epoch=0, idx=2))
+        'z'
+    """
+    key = index.idx if source.index == "idx" else EpochIndex(as_int(index.epoch), as_int(index.idx))
+    (sample,) = fetch(source.dataset, [key])
+    return sample
+
+
+def read(sources: Sequence[Source], index: SampleIndex, /, *, describe: Callable[[Any], str]) -> Any:
+    """Return samples of several sources as their data sets hold them.
+
+    Args:
+        sources: what is read.
+        index: which samples, in one-axis int64 arrays.
+        describe: returns the note that an error gets, for the numbers of the samples that were being read (an int64
+            array or slice).
+
+    Returns:
+        Of one source what `fetch` returns, of several a list.
+
+    Raises:
+        Exception: what a data set raises, with a note.
+
+    Example:
+        >>> index = SampleIndex(source=np.array([1, 0]), epoch=np.zeros(2), idx=np.array([2, 0]))
+        >>> read([Source("abc"), Source("xyz")], index, describe=str)
+        ['z', 'a']
+    """
+    if len(sources) == 1:
+        return fetch(sources[0].dataset, keys_of(sources[0], index), describe=describe)
+    samples: list[Any] = [None] * len(index.source)
+    for number, members in groups(index.source):
+        keys = keys_of(sources[number], SampleIndex(*(part[members] for part in index)))
+        found = fetch(sources[number].dataset, keys, describe=partial(_describe_members, describe, members))
+        for member, sample in zip(members.tolist(), found, strict=True):
+            samples[member] = sample
+    return samples
+
+
+def _describe_members(describe: Callable[[Any], str], members: IntArray, numbers: Any) -> str:
+    return describe(members[numbers])
+
+
+def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None = None) -> Any:
+    """Return samples of a data set.
+
+    A tensor or array is gathered from. Memory-mapped arrays and Hugging Face data sets are read in rising order. A data
+    set with `__getitems__` is called once, unless a more derived class overrides `__getitem__`; any other is asked for
+    one sample after the other. A pandas Series or DataFrame is read by position.
+
+    Law: sample `k` of the result is `dataset[keys[k]]`, or `dataset.iloc[keys[k]]` of a Series or DataFrame.
+
+    Args:
+        dataset: random access by integer, or by whatever `keys` holds.
+        keys: integers in an array, or a list of what the data set is indexed by.
+        describe: returns the note that an error gets, for the numbers of the samples that were being read: one, or
+            all if they were read at once.
+
+    Returns:
+        A tensor of a tensor, an array of an array, and a list of anything else.
+
+    Example:
+        >>> fetch("abc", [2, 0]), fetch(torch.tensor([5, 6, 7]), np.array([2, 0]))
+        (['c', 'a'], tensor([7, 5]))
+    """
+    samples: list[Any] = []
+    try:
+        if _is_gathered(dataset):
+            indices = np.array(keys, dtype=np.int64)
+            return _gather(dataset, indices) if isinstance(dataset, Tensor) else _take(dataset, indices)
+        keys = keys.tolist() if hasattr(type(keys), "tolist") else [as_int(key) for key in keys]
+        if keys and _many_at_once(dataset):
+            return _getitems(dataset, keys)
+        rows = by_position(dataset)
+        for key in keys:
+            samples.append(rows[key])  # noqa: PERF401 - after an error, their number says which one failed
+    except Exception as error:
+        if describe is not None:
+            one = not (_is_gathered(dataset) or _many_at_once(dataset))
+            error.add_note(describe(np.array([len(samples)]) if one else slice(None)))
+        raise
+    return samples
+
+
+def _getitems(dataset: Any, keys: list[Any]) -> Any:
+    """Return samples of a data set that reads many at once."""
+    kind: Any = type(dataset)
+    if kind.__getitems__ in {Subset.__getitems__, StackDataset.__getitems__}:
+        return _from_parts(dataset, keys)
+    if not _is_hugging_face(kind):
+        return kind.__getitems__(dataset, keys)
+    rising, back = _sort(np.asarray(keys, dtype=np.int64))
+    samples = kind.__getitems__(dataset, rising.tolist())
+    return [samples[number] for number in back.tolist()]
+
+
+def _is_hugging_face(kind: type) -> bool:
+    return any(base.__module__ == "datasets.arrow_dataset" for base in kind.__mro__)
+
+
+def _is_gathered(dataset: object) -> bool:
+    """Return whether a data set takes an array of indices: tensors and arrays, with no `__getitem__` of a user's."""
+    kind: Any = type(dataset)
+    if isinstance(dataset, Tensor):
+        is_dense = dataset.layout is torch.strided and not dataset.is_nested
+        return is_dense and kind.__getitem__ is Tensor.__getitem__
+    if isinstance(dataset, np.memmap):
+        return True
+    return isinstance(dataset, np.ndarray) and (
+        kind.__getitem__ is np.ndarray.__getitem__ or kind.__module__.startswith("numpy")
+    )
+
+
+def _gather(dataset: Tensor, indices: IntArray) -> Tensor:
+    signed = dataset.view(_SIGNED[dataset.dtype]) if dataset.dtype in _SIGNED else dataset
+    return signed.index_select(0, torch.from_numpy(indices).to(dataset.device)).view(dataset.dtype)
+
+
+def _take(dataset: NDArray[Any], indices: IntArray) -> NDArray[Any]:
+    if not isinstance(dataset, np.memmap):
+        found: NDArray[Any] = dataset[indices]
+        return found
+    rising, back = _sort(indices)
+    return np.asarray(dataset[rising])[back]
+
+
+def _from_parts(dataset: Any, keys: list[int]) -> list[Any]:
+    """Return samples of a combination of torch's, whose `__getitems__` asks the parts' instances for theirs."""
+    if isinstance(dataset, Subset):
+        return list(fetch(dataset.dataset, [dataset.indices[key] for key in keys]))
+    if isinstance(dataset.datasets, dict):
+        columns = [fetch(part, keys) for part in dataset.datasets.values()]
+        return [dict(zip(dataset.datasets, row, strict=True)) for row in zip(*columns, strict=True)]
+    return list(zip(*(fetch(part, keys) for part in dataset.datasets), strict=True))
+
+
+def _many_at_once(dataset: Any) -> bool:
+    """Return whether `__getitems__` gives the samples that `[...]` gives, one by one."""
+    if not gives_many(type(dataset)):
+        return False
+    return not _is_hugging_face(type(dataset)) or (getattr(dataset, "format", None) or {}).get("type") not in _WHOLE
+
+
+def _sort(indices: IntArray) -> tuple[IntArray, IntArray]:
+    """Return indices in rising order, and for each the number that it has there."""
+    order = np.argsort(indices, kind="stable")
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return indices[order], back

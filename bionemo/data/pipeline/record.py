@@ -1,0 +1,230 @@
+"""Orders and pipelines as records: JSON, fingerprints, and the fields in which two of them differ."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from bionemo.core import record as records
+from bionemo.core.record_reading import shown
+from bionemo.data.orders.block import BlockShuffleOrder
+from bionemo.data.orders.epoch import EpochOrder
+from bionemo.data.orders.length_grouped import LengthGroupedOrder
+from bionemo.data.orders.mixture import MixtureOrder
+from bionemo.data.orders.order import ALGORITHM_VERSION, Order
+from bionemo.data.orders.resample import ResampleOrder
+from bionemo.data.orders.weighted import WeightedOrder
+from bionemo.data.pipeline.pipeline import Pipeline
+
+__all__ = [
+    "differences_as_text",
+    "fingerprint",
+    "from_json",
+    "function_name",
+    "order_from_spec",
+    "pipeline_spec",
+    "record_differences",
+    "to_json",
+]
+
+_ORDERS: Final = (BlockShuffleOrder, EpochOrder, LengthGroupedOrder, MixtureOrder, ResampleOrder, WeightedOrder)
+
+
+def to_json(record: Any, /) -> str:
+    """Return an order, a pipeline or another record as canonical JSON.
+
+    `bionemo.core.record.to_json`, with the version of the algorithms beside an order. Of a pipeline it is the
+    `pipeline_spec`, which describes data sets and functions but doesn't contain them.
+
+    Laws: `from_json(to_json(order), arrays=external_arrays(order)) == order`; equal records give equal text, in any
+    process and on any machine.
+
+    Raises:
+        TypeError: if the record holds something that would not come back unchanged.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> to_json(EpochOrder(length=10, seed=7))
+        '{"algorithm":2,"order":{"length":10,"num_samples":null,"seed":7,"shuffle":true,"type":"EpochOrder"}}'
+    """
+    return records.to_json(_spec(record))
+
+
+def fingerprint(record: Any, /) -> str:
+    """Return the sha256 of a record's canonical JSON: it identifies what an order, pipeline or configuration says.
+
+    Law: equal records have equal fingerprints, in any process and on any machine; another field or another
+    `ALGORITHM_VERSION` gives another one.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> fingerprint(EpochOrder(length=10, seed=7))[:12]
+        'da217f1f8c07'
+    """
+    return records.fingerprint(_spec(record))
+
+
+def _spec(record: Any) -> Any:
+    if isinstance(record, Pipeline):
+        return pipeline_spec(record)
+    return {"algorithm": ALGORITHM_VERSION, "order": record} if isinstance(record, Order) else record
+
+
+def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequence[type] = ()) -> Any:
+    """Return the order, or other record, of a JSON text.
+
+    Args:
+        text: what `to_json` returned.
+        arrays: arrays by digest, as `external_arrays` returned them.
+        kinds: attrs classes of your own that may occur in the text, beside the orders of this library.
+
+    Raises:
+        ValueError: if the text is no JSON of a record, was written by another version of the algorithms (whose indices
+            differ), names an unknown class, or an array is missing or not the one that was written.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> from_json(to_json(EpochOrder(length=10, seed=7)))
+        EpochOrder(length=10, seed=7, num_samples=None, shuffle=True)
+    """
+    plain = records.parse_json(text)
+    if isinstance(plain, dict) and "algorithm" in plain:
+        if plain.keys() != {"algorithm", "order"}:
+            message = f"text must be the JSON of an order, made by to_json, got {shown(text)}."
+            raise ValueError(message)
+        return order_from_spec(plain, arrays=arrays, kinds=kinds)
+    found = records.from_plain(plain, kinds=kinds or _ORDERS, arrays=arrays)
+    if isinstance(found, Order):
+        message = f"text must hold the version of the algorithms beside the order, got {shown(text)}. Use to_json."
+        raise ValueError(message)  # noqa: TRY004 - it is the text that is wrong
+    return found
+
+
+def order_from_spec(
+    spec: Mapping[str, Any], *, arrays: Mapping[str, Any] | None = None, kinds: Sequence[type] = ()
+) -> Any:
+    """Return the order of a spec with the fields `algorithm` and `order`, such as a `pipeline_spec`.
+
+    Args:
+        spec: plain values.
+        arrays: arrays by digest, as `external_arrays` returned them.
+        kinds: attrs classes of your own that may occur in the spec.
+
+    Raises:
+        ValueError: as `from_json`.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline
+        >>> pipeline = Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42)
+        >>> order_from_spec(pipeline_spec(pipeline)) == pipeline.order
+        True
+    """
+    if spec["algorithm"] != ALGORITHM_VERSION:
+        message = (
+            f"record must be of algorithm version {ALGORITHM_VERSION}, got version {shown(spec['algorithm'])}, whose "
+            "orders give other indices. Read it with the release that wrote it."
+        )
+        raise ValueError(message)
+    order = records.from_plain(spec["order"], kinds=(*_ORDERS, *kinds), arrays=arrays)
+    if not isinstance(order, Order):
+        message = f"record must hold an order, got {shown(order)}."
+        raise ValueError(message)  # noqa: TRY004 - it is the record that is wrong
+    if records.to_plain(order) != spec["order"]:  # a field left out, or changed by a converter
+        message = f"record must be what an order gave, got {shown(spec['order'])}, which restores as {shown(order)}."
+        raise ValueError(message)
+    return order
+
+
+def pipeline_spec(pipeline: Pipeline[Any], /) -> dict[str, Any]:
+    """Return plain values that say what a pipeline reads, and in which order.
+
+    Functions are represented by name, data sets by length, kind of index and fingerprint. With the version of the
+    algorithms this determines which sample comes at which position: see `python -m bionemo.data --help`.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> pipeline_spec(pipeline)["lengths"], pipeline_spec(pipeline)["batch_size"]
+        ([5], 2)
+    """
+    return {
+        "algorithm": ALGORITHM_VERSION,
+        "order": records.to_plain(pipeline.order),
+        "seed": pipeline.seed,
+        "lengths": [len(source.dataset) for source in pipeline.sources],
+        "index": [source.index for source in pipeline.sources],
+        "fingerprints": [source.fingerprint for source in pipeline.sources],
+        "transforms": [function_name(source.transform) for source in pipeline.sources],
+        "collate": function_name(pipeline.collate),
+        "batch_transform": function_name(pipeline.batch_transform),
+        "batch_size": pipeline.batch_size,
+        "drop_last": pipeline.drop_last,
+    }
+
+
+def function_name(function: Callable[..., Any] | None, /) -> str | None:
+    """Return a name that says what a function does: its path, and the arguments of a partial; None for none.
+
+    Example:
+        >>> function_name(functools.partial(sorted, reverse=True))
+        'builtins.sorted(reverse=True)'
+    """
+    if function is None:
+        return None
+    if isinstance(function, functools.partial):
+        given = [
+            *map(_shown, function.args),
+            *(f"{name}={_shown(value)}" for name, value in sorted(function.keywords.items())),
+        ]
+        return f"{function_name(function.func)}({', '.join(given)})"
+    kind = function if hasattr(function, "__qualname__") else type(function)
+    return f"{kind.__module__ or 'builtins'}.{kind.__qualname__}"
+
+
+def _shown(value: object) -> str:
+    """Return an argument as text that is the same in every process: never an address in memory."""
+    if callable(value):
+        return str(function_name(value))
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if type(value).__repr__ is object.__repr__:
+        return f"<{type(value).__module__}.{type(value).__qualname__}>"
+    return repr(value)
+
+
+def _flatten(record: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(record, Mapping):
+        parts = [(str(key), part) for key, part in record.items()]
+    elif isinstance(record, list):
+        parts = [(str(place), part) for place, part in enumerate(record)]
+    else:
+        return {path: record}
+    return {
+        name: leaf for key, part in parts for name, leaf in _flatten(part, f"{path}.{key}" if path else key).items()
+    }
+
+
+def record_differences(saved: Mapping[str, Any], current: Mapping[str, Any], /) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which two records differ: dotted path to the two values, None where one has no such field.
+
+    Example:
+        >>> record_differences({"order": {"seed": 1, "length": 3}}, {"order": {"seed": 2, "length": 3}})
+        {'order.seed': (1, 2)}
+    """
+    before, after = _flatten(saved), _flatten(current)
+    return {name: (before.get(name), after.get(name)) for name in before | after if before.get(name) != after.get(name)}
+
+
+def differences_as_text(differences: Mapping[str, tuple[Any, Any]], /) -> str:
+    """Return differences of records as one line for people.
+
+    Example:
+        >>> differences_as_text({"order.seed": (1, 2)})
+        'order.seed (was 1, is 2)'
+    """
+    return ", ".join(f"{name} (was {before!r}, is {after!r})" for name, (before, after) in differences.items())

@@ -1,0 +1,85 @@
+"""The state of a loader: one position, and the record of what it counts."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from bionemo.core.checks import AnyInt, as_int, check_int
+from bionemo.data.pipeline.batch import last_position
+from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.pipeline.record import differences_as_text, fingerprint, pipeline_spec, record_differences
+
+__all__ = ["check_state", "loader_state"]
+
+_FREE_FIELDS: Final = ("batch_size", "drop_last")
+"""Fields of a pipeline's record that may change within a run: the position alone says where it goes on."""
+
+_OPTIONAL_FIELDS: Final = ("index", "fingerprints")
+"""Fields that are compared where both records have them."""
+
+_NAME_FIELDS: Final = ("transforms", "collate", "batch_transform")
+"""Fields that hold names of functions, which say less than the functions do."""
+
+
+def loader_state(pipeline: Pipeline[Any], consumed_samples: AnyInt, /) -> dict[str, Any]:
+    """Return the state of a loader that stands at a position, in plain values.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> pipeline = Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42)
+        >>> list(loader_state(pipeline, 4))
+        ['consumed_samples', 'pipeline', 'order_id']
+    """
+    return {
+        "consumed_samples": as_int(consumed_samples),
+        "pipeline": pipeline_spec(pipeline),
+        "order_id": fingerprint(pipeline.order),
+    }
+
+
+def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
+    """Return the consumed samples of a loader's state, if it is one of this pipeline's order.
+
+    Warns:
+        UserWarning: if a transform or collate has another name.
+
+    Raises:
+        ValueError: if it is of another order, seed or data (with the fields that differ), or no state of a
+            loader.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> pipeline = Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42)
+        >>> check_state(pipeline, loader_state(pipeline, 4))
+        4
+    """
+    fields: dict[str, Any] = {"consumed_samples": int | np.integer, "pipeline": dict, "order_id": str}
+    given = state if isinstance(state, Mapping) else {}
+    wrong = [name for name, kind in fields.items() if not isinstance(given.get(name), kind)]
+    if wrong:
+        found = f"a {type(state).__name__} in which {', '.join(wrong)} is missing or of another type"
+        message = f"state must be what a loader's state_dict() gave, a dict with {', '.join(fields)}, got {found}."
+        raise ValueError(message)
+    differences = {
+        name: values
+        for name, values in record_differences(state["pipeline"], pipeline_spec(pipeline)).items()
+        if name not in _FREE_FIELDS and not (name.split(".")[0] in _OPTIONAL_FIELDS and None in values)
+    }
+    names = {name: values for name, values in differences.items() if name.split(".")[0] in _NAME_FIELDS}
+    fatal = {name: values for name, values in differences.items() if name not in names}
+    if fatal or state["order_id"] != fingerprint(pipeline.order):
+        listed = differences_as_text(fatal) or "the version of the algorithms behind the order"
+        message = (
+            f"state must be of the same order, but differs in {listed}. "
+            "Make the pipeline as it was, or start at a position by start=."
+        )
+        if any(name.startswith("fingerprints.") for name in fatal):
+            message += " If the data is the same, name it yourself by Source(dataset, fingerprint=...)."
+        raise ValueError(message)
+    if names:
+        warnings.warn(
+            f"the loader goes on with other functions: {differences_as_text(names)}.", UserWarning, stacklevel=3
+        )
+    return check_int(state["consumed_samples"], name="consumed_samples", high=last_position(pipeline))

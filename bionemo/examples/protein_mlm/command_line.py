@@ -1,0 +1,47 @@
+"""Command lines of the examples: bad input is reported in one line."""
+
+import argparse
+from types import MappingProxyType
+from typing import Final, NoReturn
+
+from bionemo.examples.protein_mlm.bad_input import BadInputError
+
+__all__ = ["INTERRUPTED", "LIMITS", "Parser", "integer"]
+
+LIMITS: Final = MappingProxyType(
+    {"steps": (1, 2**31), "batch_size": (1, 2**14), "max_length": (1, 2**31), "seed": (0, 2**63 - 1)}
+)
+"""Smallest and largest value of each numeric setting of a run."""
+
+INTERRUPTED: Final = 130
+"""Exit code of a program ended by Ctrl-C, by the convention of shells: 128 + SIGINT."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises `BadInputError` instead of exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `BadInputError` with the parser's message."""
+        raise BadInputError(message + ". See --help.")
+
+
+def integer(text: str, *, name: str) -> int:
+    """Parse the integer value of an option and check it against the limits of the setting `name`.
+
+    Raises:
+        argparse.ArgumentTypeError: if the text is not an integer, or the integer is out of range.
+
+    Example:
+        >>> integer("25", name="steps")
+        25
+    """
+    low, high = LIMITS[name]
+    try:
+        number = int(text)
+    except ValueError as error:
+        message = f"must be an integer, got {text!r}"
+        raise argparse.ArgumentTypeError(message) from error
+    if not low <= number <= high:
+        message = f"must be in {low}..{high}, got {number}"
+        raise argparse.ArgumentTypeError(message)
+    return number

@@ -1,0 +1,180 @@
+"""Samples of like length next to one another."""
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.data import (
+    EpochOrder,
+    LengthGroupedOrder,
+    MixtureOrder,
+    Pipeline,
+    ResampleOrder,
+    SampleIndex,
+    index_at,
+    padding_fraction,
+    position_of,
+)
+from bionemo.data.pipes import loader
+
+LENGTHS = np.random.default_rng(0).integers(50, 1025, 10_000)
+BASE = EpochOrder(length=10_000, seed=7)
+ORDER = LengthGroupedOrder(order=BASE, lengths=LENGTHS, window_size=2048, batch_size=32, seed=42)
+
+
+def test_batches_hold_less_padding() -> None:
+    before = padding_fraction(BASE, LENGTHS, batch_size=32, num_batches=300)
+    after = padding_fraction(ORDER, LENGTHS, batch_size=32, num_batches=300)
+    assert 0.4 < before < 0.5
+    assert after < 0.03
+
+
+def test_batches_are_shuffled() -> None:
+    longest = LENGTHS[index_at(ORDER, torch.arange(2048)).idx.numpy()].reshape(64, 32).max(1)
+    assert (np.diff(longest) > 0).sum() < 45  # sorted they would all rise
+    again = index_at(ORDER, torch.arange(10_000, 12_048)).idx.reshape(64, 32)
+    first = index_at(ORDER, torch.arange(2048)).idx.reshape(64, 32)
+    assert not torch.equal(first.sort(dim=1).values, again.sort(dim=1).values)
+
+
+@pytest.mark.parametrize("position", [0, 2047, 2048, 9_999, 10_000, 10**12 + 7, 2**63 - 1])
+def test_far_positions_cost_a_window(position: int) -> None:
+    index = index_at(ORDER, position)
+    assert index.epoch == position // 10_000
+    assert position_of(ORDER, index) == position
+    assert index_at(ORDER, torch.tensor([position])).idx.tolist() == [index.idx]
+
+
+def test_a_mixture_within_and_around() -> None:
+    parts = [EpochOrder(length=5, seed=1), EpochOrder(length=4, seed=2)]
+    within = LengthGroupedOrder(
+        order=MixtureOrder(orders=parts, weights=(1, 2)),
+        lengths=([9, 8, 7, 6, 5], torch.tensor([4, 3, 2, 1])),
+        window_size=6,
+        batch_size=2,
+        seed=3,
+    )
+    assert within.source_lengths == (5, 4)
+    around = MixtureOrder(
+        orders=[
+            LengthGroupedOrder(order=part, lengths=range(part.length), window_size=3, batch_size=2, seed=3)
+            for part in parts
+        ],
+        weights=(1, 2),
+    )
+    for order in (within, around):
+        index = index_at(order, torch.arange(60))
+        assert torch.equal(position_of(order, index), torch.arange(60))
+        assert index_at(order, 59) == SampleIndex(*(int(part[59]) for part in index))
+
+
+def test_draws_with_replacement_have_windows_longer_than_the_data_set() -> None:
+    base = ResampleOrder(length=100, seed=1, num_samples=1000)
+    order = LengthGroupedOrder(order=base, lengths=range(100), window_size=500, batch_size=500, seed=3)
+    assert (index_at(order, torch.arange(500)).idx.diff() >= 0).all()
+    found, expected = (index_at(some, torch.arange(1000)).idx for some in (order, base))
+    assert torch.equal(found[:500].sort().values, expected[:500].sort().values)
+    with pytest.raises(TypeError, match="ResampleOrder has no inverse"):
+        position_of(order, SampleIndex(0, 0, 5))
+
+
+def test_a_sorted_order_of_a_sorted_order_keeps_its_epochs() -> None:
+    inner = LengthGroupedOrder(
+        order=EpochOrder(length=5, seed=7), lengths=range(5), window_size=5, batch_size=1, seed=1
+    )
+    outer = LengthGroupedOrder(order=inner, lengths=range(5), window_size=4, batch_size=1, seed=2)
+    epochs = index_at(outer, torch.arange(15)).idx.reshape(3, 5)
+    assert epochs.sort(dim=1).values.tolist() == [list(range(5))] * 3
+
+
+def test_which_samples_are_left_over_does_not_depend_on_length() -> None:
+    """With drop_last=True the samples that don't fill a batch are left out, short and long ones alike."""
+    left_over = []
+    for seed in range(40):
+        base = EpochOrder(length=100, seed=seed, num_samples=100)
+        order = LengthGroupedOrder(order=base, lengths=range(100), window_size=1000, batch_size=32, seed=seed)
+        left_over.append(index_at(order, torch.arange(96, 100)).idx.double().mean().item())
+    assert min(left_over) < 10
+    assert max(left_over) > 90
+    assert 35 < np.mean(left_over) < 65
+
+
+def test_a_mixture_refuses_an_order_twice_even_if_sorted() -> None:
+    base = EpochOrder(length=5, seed=1)
+    by_length = LengthGroupedOrder(order=base, lengths=range(5), window_size=4, batch_size=2, seed=1)
+    other = LengthGroupedOrder(
+        order=EpochOrder(length=5, seed=1, num_samples=60), lengths=range(5), window_size=4, batch_size=2, seed=1
+    )
+    for pair in ((base, by_length), (by_length, other)):
+        with pytest.raises(ValueError, match="equal|same|twice"):
+            MixtureOrder(orders=pair, weights=(1, 1))
+
+
+def test_a_loader_reads_it_and_resumes() -> None:
+    order = LengthGroupedOrder(
+        order=EpochOrder(length=100, seed=7, num_samples=200), lengths=range(100), window_size=30, batch_size=4, seed=1
+    )
+    pipeline = Pipeline(order=order, sources=range(100), batch_size=4, seed=42, collate=list)
+    whole = [sample for batch in loader(pipeline) for sample in batch]
+    assert sorted(whole[:100]) == sorted(whole[100:]) == list(range(100))
+    batches = loader(pipeline)
+    begun = [sample for _, batch in zip(range(7), batches, strict=False) for sample in batch]
+    resumed = loader(pipeline)
+    resumed.load_state_dict(batches.state_dict())
+    assert begun + [sample for batch in resumed for sample in batch] == whole
+
+
+def test_the_padding_fraction() -> None:
+    order = EpochOrder(length=4, seed=1, num_samples=4, shuffle=False)
+    assert padding_fraction(order, [1, 3, 2, 2], batch_size=2) == pytest.approx(1 - 8 / 10)
+    assert padding_fraction(order, [0, 0, 0, 0], batch_size=2) == 0
+    assert padding_fraction(order, [1, 3, 2, 2], batch_size=2, num_batches=0) == 0
+    assert padding_fraction(order, [1, 3, 2, 2], batch_size=5) == 0
+    mixed = MixtureOrder(orders=[order, EpochOrder(length=3, seed=1)], weights=(1, 1))
+    for lengths in ([1, 3, 2], ([1, 3, 2, 2], [1, 2, 3], [1])):
+        with pytest.raises(ValueError, match="lengths must be one per sample of each source"):
+            padding_fraction(mixed, lengths, batch_size=2, num_batches=1)
+    with pytest.raises(TypeError, match="lengths must be one-dimensional integers"):
+        padding_fraction(order, [1.9, 3, 2, 2], batch_size=2)
+    with pytest.raises(ValueError, match="num_batches must be given for an order without end"):
+        padding_fraction(BASE, LENGTHS, batch_size=2)
+    with pytest.raises(IndexError, match="position"):
+        padding_fraction(order, [1, 3, 2, 2], batch_size=2, num_batches=3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"lengths": [1, 2]}, ValueError, r"lengths must be one per sample of each source, got \(2,\) for \(3,\)"),
+        ({"lengths": ([1, 2, 3], [1])}, ValueError, r"got \(3, 1\) for \(3,\)"),
+        ({"lengths": [1, 2, 3, 4]}, ValueError, r"got \(4,\) for \(3,\)"),
+        ({"lengths": [1, 2, -3]}, ValueError, "lengths must be in 0.*got lengths=-3"),
+        ({"lengths": [[1, 2, 3], [1]]}, TypeError, "or a tuple of such for several sources"),
+        ({"order": "abc"}, TypeError, "order must have num_samples, num_sources and index_at, got 'abc'"),
+        ({"lengths": [1.5, 2, 3]}, TypeError, "lengths must be one-dimensional integers"),
+        ({"lengths": [[1, 2, 3]]}, TypeError, "lengths must be one-dimensional integers"),
+        ({"window_size": 0}, ValueError, "window_size must be in 1.*got window_size=0"),
+        ({"batch_size": -1}, ValueError, "batch_size must be in 1.*got batch_size=-1"),
+        ({"seed": -1}, ValueError, "seed must be in 0"),
+    ],
+)
+def test_fields_that_do_not_fit_are_named(fields: dict, error: type[Exception], message: str) -> None:
+    given = {"order": EpochOrder(length=3, seed=1), "lengths": [1, 2, 3], "window_size": 2, "batch_size": 2, "seed": 1}
+    with pytest.raises(error, match=message):
+        LengthGroupedOrder(**given | fields)
+
+
+def test_a_lookup_that_is_traced_or_out_of_range_is_refused() -> None:
+    with pytest.raises(TypeError, match="position must not be traced"):
+        torch.vmap(lambda position: index_at(ORDER, position))(torch.arange(3))
+    with pytest.raises(IndexError, match="position"):
+        index_at(
+            LengthGroupedOrder(
+                order=EpochOrder(length=3, seed=1, num_samples=3),
+                lengths=[1, 2, 3],
+                window_size=2,
+                batch_size=2,
+                seed=1,
+            ),
+            3,
+        )

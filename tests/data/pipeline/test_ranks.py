@@ -1,0 +1,74 @@
+"""Real ranks: killed in the middle of an epoch, resumed with other numbers of ranks, workers and samples a batch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bionemo.data import index_at
+from tests.data.pipeline.ranks_run import ORDER
+
+
+def start(folder: Path, job: str, *, ranks: int, batch_size: int, num_workers: int) -> subprocess.Popen:
+    script = Path(__file__).with_name("ranks_run.py")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command = [*torchrun, str(script), str(folder), job, str(batch_size), str(num_workers)]
+    with (folder / f"{job}.err").open("w") as errors:
+        return subprocess.Popen(
+            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=errors
+        )
+
+
+def logs(folder: Path, job: str) -> list[list[dict]]:
+    """Return what each rank of a job noted, without a line that was cut."""
+    found = []
+    for path in sorted(folder.glob(f"{job}-*.jsonl")):
+        lines = path.read_text().splitlines(keepends=True)
+        found.append([json.loads(line) for line in lines if line.endswith("\n")])
+    return found
+
+
+def kill_after(folder: Path, job: str, process: subprocess.Popen, *, ranks: int, steps: int) -> None:
+    """Kill all ranks at once, and what started them, as soon as each has gone so many steps."""
+    end = time.monotonic() + 120
+    while len(logs(folder, job)) < ranks or min(map(len, logs(folder, job))) <= steps:
+        assert process.poll() is None, (folder / f"{job}.err").read_text()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    for pid in [*(rank[0]["pid"] for rank in logs(folder, job)), process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    process.wait(timeout=60)
+
+
+def delivered(folder: Path, job: str, until: int | None) -> list[int]:
+    """Return the ids that a job's ranks read together, up to a position."""
+    ids = []
+    for parts in zip(*(rank[1:] for rank in logs(folder, job)), strict=False):
+        stops = {part["stop"] for part in parts}
+        assert len(stops) == 1
+        if until is None or stops.pop() <= until:
+            ids += [sample for part in parts for sample in part["ids"]]
+    return ids
+
+
+def test_jobs_that_are_killed_and_resumed_read_the_order(tmp_path: Path) -> None:
+    jobs = {
+        "first": {"ranks": 2, "batch_size": 12, "num_workers": 1},
+        "second": {"ranks": 3, "batch_size": 7, "num_workers": 1},
+        "last": {"ranks": 2, "batch_size": 32, "num_workers": 2},
+    }
+    for job, steps in (("first", 23), ("second", 12)):
+        kill_after(tmp_path, job, start(tmp_path, job, **jobs[job]), ranks=jobs[job]["ranks"], steps=steps)
+    last = start(tmp_path, "last", **jobs["last"])
+    assert last.wait(timeout=120) == 0, (tmp_path / "last.err").read_text()
+    starts = {job: {rank[0]["start"] for rank in logs(tmp_path, job)} for job in jobs}
+    assert all(len(places) == 1 for places in starts.values())
+    resumed = [places.pop() for places in starts.values()]
+    assert 0 == resumed[0] < resumed[1] < resumed[2] < 1000
+    history = delivered(tmp_path, "first", resumed[1]) + delivered(tmp_path, "second", resumed[2])
+    history += delivered(tmp_path, "last", None)
+    indices = [index_at(ORDER, position) for position in range(1000)]
+    assert history == [index.idx + 1000 * index.source for index in indices]

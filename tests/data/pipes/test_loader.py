@@ -1,0 +1,313 @@
+"""The loader of a pipeline."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset
+
+from bionemo.data import EpochOrder, Pipeline, Source, batch_at, fingerprint
+from bionemo.data.pipes import loader
+
+
+def make(num_samples: int | None = 10, **fields) -> Pipeline:
+    fields = {"order": EpochOrder(length=10, seed=42, num_samples=num_samples), "sources": list(range(10)), **fields}
+    return Pipeline(**{"batch_size": 4, "seed": 7, "collate": list, **fields})
+
+
+def tagged(sample, *, generator: torch.Generator, tag: str = ""):
+    return sample, tag
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_it_yields_the_batches_of_the_pipeline(drop_last: bool, world_size: int) -> None:
+    pipeline = make(27, drop_last=drop_last)
+    for rank in range(world_size):
+        batches = loader(pipeline, rank, world_size)
+        assert len(batches) == (6 if drop_last else 7)
+        assert list(batches) == [batch_at(pipeline, step, rank, world_size) for step in range(len(batches))]
+
+
+def test_a_finite_order_ends_for_good() -> None:
+    batches = loader(make())
+    assert len(list(batches)) == 3
+    assert list(batches) == []
+    assert batches.state_dict()["consumed_samples"] == 10
+
+
+def test_an_empty_order_has_no_batch() -> None:
+    assert len(loader(make(0))) == 0
+    assert list(loader(make(0))) == list(loader(make(0), batches_per_epoch=3)) == []
+
+
+def test_it_pauses_and_goes_on() -> None:
+    pipeline = make(None)
+    batches = loader(pipeline, batches_per_epoch=3)
+    assert len(batches) == 3
+    epochs = [list(batches) for _ in range(4)]
+    assert [len(epoch) for epoch in epochs] == [3, 3, 3, 3]
+    assert sum(epochs, []) == [batch_at(pipeline, step) for step in range(12)]
+    assert batches.consumed_samples == 48
+
+
+def test_an_interrupted_epoch_goes_on_to_its_pause() -> None:
+    batches = loader(make(None), batches_per_epoch=5)
+    begun = iter(batches)
+    first = [next(begun), next(begun)]
+    assert len(first) + len(list(batches)) == 5
+    assert len(list(batches)) == 5
+
+
+def test_restart_starts_over_with_the_same_batches() -> None:
+    batches = loader(make(), restart=True)
+    first = list(batches)
+    next(iter(batches))
+    assert list(batches) == first
+
+
+def test_an_order_without_end_and_pause_has_no_length_but_is_true() -> None:
+    batches = loader(make(None))
+    with pytest.raises(TypeError, match="no length. Give batches_per_epoch"):
+        len(batches)
+    assert batches
+
+
+def test_the_state_is_plain_small_and_the_same_on_every_rank() -> None:
+    pipeline = make()
+    states = []
+    for rank in range(3):
+        batches = loader(pipeline, rank, 3)
+        next(iter(batches))
+        states.append(batches.state_dict())
+    assert states[0] == states[1] == states[2] == json.loads(json.dumps(states[0]))
+    assert states[0]["consumed_samples"] == 4
+    assert states[0]["order_id"] == fingerprint(pipeline.order)
+
+
+@pytest.mark.parametrize("steps", range(7))
+def test_another_loader_goes_on_from_the_state(steps: int) -> None:
+    pipeline = make(27)
+    first = loader(pipeline)
+    begun = iter(first)
+    for _ in range(steps):
+        next(begun)
+    second = loader(pipeline)
+    second.load_state_dict(first.state_dict())
+    assert list(second) == list(begun)
+
+
+def test_a_resume_far_ahead_takes_no_replay() -> None:
+    pipeline = make(None)
+    batches = loader(pipeline)
+    batches.load_state_dict(loader(pipeline, start=4 * 10**15).state_dict())
+    assert next(iter(batches)) == batch_at(pipeline, 10**15)
+
+
+def test_off_the_new_grid_the_first_batch_is_the_short_one_that_returns_to_it() -> None:
+    first = loader(make(27))
+    begun = iter(first)
+    delivered = [*next(begun), *next(begun)]
+    second = loader(make(27, batch_size=5), 0, 1)
+    second.load_state_dict(first.state_dict())
+    rest = list(second)
+    assert [len(batch) for batch in rest] == [2, 5, 5, 5, 2]
+    assert delivered + sum(rest, []) == sum(loader(make(27)), [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"order": EpochOrder(length=10, seed=43, num_samples=10)}, r"order.seed \(was 42, is 43\)"),
+        ({"order": EpochOrder(length=10, seed=42, num_samples=20)}, r"order.num_samples \(was 10, is 20\)"),
+        (
+            {"order": EpochOrder(length=11, seed=42, num_samples=10), "sources": list(range(11))},
+            r"lengths.0 \(was 10, is 11\)",
+        ),
+        ({"seed": 8}, r"differs in seed \(was 7, is 8\)"),
+    ],
+)
+def test_the_state_of_another_order_is_refused_with_the_fields_that_differ(fields: dict, message: str) -> None:
+    state = loader(make()).state_dict()
+    batches = loader(make(**fields))
+    with pytest.raises(ValueError, match=message):
+        batches.load_state_dict(state)
+    assert batches.consumed_samples == 0
+
+
+def test_the_state_of_another_version_of_the_algorithms_is_refused() -> None:
+    state = loader(make()).state_dict() | {"order_id": "0" * 64}
+    with pytest.raises(ValueError, match="the version of the algorithms"):
+        loader(make()).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sources": Source(list(range(10)), transform=partial(tagged, tag="b"))},
+        {"collate": tuple},
+        {"batch_transform": tagged},
+    ],
+)
+def test_other_functions_warn(fields: dict) -> None:
+    state = loader(make(sources=Source(list(range(10)), transform=partial(tagged, tag="a")))).state_dict()
+    with pytest.warns(UserWarning, match="goes on with other functions: (transforms|collate|batch_transform)"):
+        loader(make(**fields)).load_state_dict(state)
+
+
+def test_batch_size_tail_and_world_may_change() -> None:
+    state = loader(make(), start=8).state_dict()
+    batches = loader(make(batch_size=3, drop_last=True), 1, 2)
+    batches.load_state_dict(state)
+    assert batches.consumed_samples == 8
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    "state",
+    [None, 3, {}, {"consumed_samples": 4}, {"consumed_samples": "4", "pipeline": {}, "order_id": ""}, {"position": 3}],
+)
+def test_garbage_is_refused(state: object) -> None:
+    with pytest.raises(ValueError, match=r"state must be what a loader's state_dict\(\) gave"):
+        loader(make()).load_state_dict(state)
+
+
+@pytest.mark.parametrize("consumed", [-1, 11])
+def test_a_position_outside_of_the_order_is_refused(consumed: int) -> None:
+    state = loader(make()).state_dict() | {"consumed_samples": consumed}
+    with pytest.raises(ValueError, match=f"got consumed_samples={consumed}"):
+        loader(make()).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 2, "world_size": 2}, "got rank=2"),
+        ({"batches_per_epoch": 0}, "got batches_per_epoch=0"),
+        ({"start": 11}, "got start=11"),
+    ],
+)
+def test_bad_options_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loader(make(), **options)
+
+
+def test_ranks_without_a_share_have_as_many_batches() -> None:
+    pipeline = make(9, batch_size=2)
+    counts = {len(list(loader(pipeline, rank, 5))) for rank in range(5)}
+    assert counts == {5}
+
+
+def stop(sample, **_: object):
+    next(iter([]))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sources": Source(list(range(10)), transform=stop)},
+        {"collate": stop},
+        {"batch_transform": stop},
+    ],
+)
+def test_a_stop_iteration_in_a_users_function_is_no_end(fields: dict) -> None:
+    with pytest.raises(RuntimeError, match="raised StopIteration: an iterator in it has ended"):
+        list(loader(make(**fields)))
+
+
+def test_numpy_numbers_are_taken() -> None:
+    batches = loader(make(27), np.int64(0), np.int32(2), batches_per_epoch=np.int64(2), start=np.int64(8))
+    state = batches.state_dict()
+    assert type(state["consumed_samples"]) is int
+    loader(make(27)).load_state_dict(state)
+    assert len(list(batches)) == 2
+
+
+def test_an_older_iteration_is_over_when_a_newer_one_begins_or_a_state_is_loaded() -> None:
+    batches = loader(make(27))
+    older = iter(batches)
+    next(older)
+    newer = iter(batches)
+    assert next(newer) == batch_at(make(27), 1)
+    with pytest.raises(RuntimeError, match="this iteration is over"):
+        next(older)
+    batches.load_state_dict(loader(make(27), start=20).state_dict())
+    with pytest.raises(RuntimeError, match="this iteration is over"):
+        next(newer)
+    assert next(iter(batches)) == batch_at(make(27), 5)
+
+
+def test_a_loader_knows_when_it_is_exhausted() -> None:
+    batches = loader(make(10, drop_last=True))
+    assert not batches.is_exhausted
+    list(batches)
+    assert batches.is_exhausted
+    assert batches.consumed_samples == 8
+
+
+def test_a_default_device_changes_nothing() -> None:
+    pipeline = make(64, sources=Source(list(range(10)), transform=tagged), batch_size=40, batch_transform=with_seeds)
+    expected = batch_at(pipeline, 0)
+    with torch.device("meta"):
+        assert batch_at(pipeline, 0) == expected == next(iter(loader(pipeline)))
+
+
+def with_seeds(batch: list, *, seeds: torch.Tensor) -> list:
+    return list(zip(batch, seeds.tolist(), strict=True))
+
+
+class Named(list):
+    """A data set that names its data."""
+
+    fingerprint = "v1"
+
+
+def test_what_decides_what_is_read_is_in_the_state() -> None:
+    rows = list(range(30))
+    order = EpochOrder(length=30, seed=1)
+
+    def make_loader(source):
+        return loader(Pipeline(order=order, sources=source, batch_size=4, seed=2))
+
+    class ByEpoch(list):
+        def __getitem__(self, index):
+            return super().__getitem__(index.idx)
+
+    with pytest.raises(ValueError, match=r"differs in index.0 \(was 'idx', is 'epoch'\)"):
+        make_loader(Source(ByEpoch(rows), index="epoch")).load_state_dict(make_loader(rows).state_dict())
+
+    named, other = Named(rows), Named(rows[::-1])
+    other.fingerprint = "v2"
+    with pytest.raises(ValueError, match=r"fingerprints.0 \(was 'v1', is 'v2'\).*name it yourself by Source\(dataset"):
+        make_loader(other).load_state_dict(make_loader(named).state_dict())
+    same = Source(other, fingerprint="v1")
+    make_loader(same).load_state_dict(make_loader(named).state_dict())
+    make_loader(rows).load_state_dict(make_loader(named).state_dict())  # nothing names these rows
+    old = make_loader(rows).state_dict()
+    old["pipeline"] = {name: value for name, value in old["pipeline"].items() if name not in {"index", "fingerprints"}}
+    make_loader(named).load_state_dict(old)
+
+
+@pytest.mark.filterwarnings("ignore:Specifying null_placement")
+def test_a_data_set_of_hugging_face_names_its_data() -> None:
+    one, other = (Dataset.from_dict({"x": rows}) for rows in ([1, 2, 3], [3, 2, 1]))
+    pipelines = [
+        Pipeline(order=EpochOrder(length=3, seed=1), sources=dataset, batch_size=2, seed=1) for dataset in (one, other)
+    ]
+    state = loader(pipelines[0]).state_dict()
+    assert isinstance(state["pipeline"]["fingerprints"][0], str)
+    loader(pipelines[0]).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"differs in fingerprints.0"):
+        loader(pipelines[1]).load_state_dict(state)
+    sorted_again = Pipeline(order=EpochOrder(length=3, seed=1), sources=one.sort("x"), batch_size=2, seed=1)
+    with pytest.raises(ValueError, match=r"differs in fingerprints.0"):
+        loader(sorted_again).load_state_dict(state)
+
+
+def test_a_fingerprint_is_a_text() -> None:
+    with pytest.raises(TypeError, match="fingerprint"):
+        Source([1], fingerprint=3)
+    assert Source(pd.Series(["a"], index=["fingerprint"])).fingerprint is None

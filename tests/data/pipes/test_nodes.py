@@ -1,0 +1,124 @@
+"""Datapipes composed by hand."""
+
+import pytest
+import torch
+from torchdata.nodes import Loader
+
+from bionemo.data import EpochOrder, Pipeline, Source, batch_at, index_at
+from bionemo.data.pipes import loader
+from bionemo.data.pipes.nodes import batch, collate, pin_memory, prefetch, read, sample_indices, transform
+
+
+def with_number(sample, *, generator: torch.Generator):
+    return sample, int(torch.randint(10**9, (), generator=generator))
+
+
+def with_seeds(rows: list, *, seeds: torch.Tensor) -> list:
+    return list(zip(rows, seeds.tolist(), strict=True))
+
+
+def by_hand(order: EpochOrder, dataset: list, *, drop_last: bool = False, start: int = 0):
+    node = sample_indices(order, start=start)
+    node = read(node, dataset)
+    node = transform(node, with_number, seed=7)
+    node = batch(node, 4, drop_last=drop_last)
+    return collate(node, list, batch_transform=with_seeds, seed=7)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_chain_by_hand_yields_what_the_pipeline_is(drop_last: bool) -> None:
+    order = EpochOrder(length=10, seed=42, num_samples=27)
+    pipeline = Pipeline(
+        order=order,
+        sources=Source(list(range(10)), transform=with_number),
+        batch_size=4,
+        seed=7,
+        collate=list,
+        batch_transform=with_seeds,
+        drop_last=drop_last,
+    )
+    batches = list(by_hand(order, list(range(10)), drop_last=drop_last))
+    assert batches == [batch_at(pipeline, step) for step in range(len(batches))] == list(loader(pipeline))
+    assert len(batches) == (6 if drop_last else 7)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_chain_by_hand_resumes_from_its_state(steps: int) -> None:
+    order = EpochOrder(length=10, seed=42, num_samples=27)
+    whole = list(by_hand(order, list(range(10))))
+    first = Loader(by_hand(order, list(range(10))), restart_on_stop_iteration=False)
+    begun = iter(first)
+    head = [next(begun) for _ in range(min(steps, len(whole)))]
+    second = Loader(by_hand(order, list(range(10))), restart_on_stop_iteration=False)
+    second.load_state_dict(first.state_dict())
+    assert head + list(second) == whole
+
+
+def test_a_node_of_positions_restarts_and_starts_anywhere() -> None:
+    order = EpochOrder(length=10, seed=42)
+    node = sample_indices(order, start=10**12)
+    expected = [(10**12 + offset, index_at(order, 10**12 + offset)) for offset in range(5000)]
+    assert [next(node) for _ in range(5000)] == expected
+    assert node.state_dict() == {"position": 10**12 + 5000}
+    node.reset()
+    assert next(node) == expected[0]
+    node.reset({"position": 10**12 + 3})
+    assert next(node) == expected[3]
+
+
+def test_a_finite_order_ends() -> None:
+    assert list(sample_indices(EpochOrder(length=3, seed=1, num_samples=0))) == []
+    assert len(list(sample_indices(EpochOrder(length=3, seed=1, num_samples=5)))) == 5
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    node = read(sample_indices(EpochOrder(length=3, seed=1, num_samples=3)), "abc")
+    with pytest.raises(ValueError, match="batch_size must be in 1.*got batch_size=0"):
+        batch(node, 0)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_prefetched_chain_resumes_after_what_was_handed_on(steps: int) -> None:
+    order = EpochOrder(length=10, seed=42, num_samples=27)
+    whole = list(by_hand(order, list(range(10))))
+    first = Loader(prefetch(by_hand(order, list(range(10))), 3), restart_on_stop_iteration=False)
+    begun = iter(first)
+    head = [next(begun) for _ in range(min(steps, len(whole)))]
+    second = Loader(prefetch(by_hand(order, list(range(10)))), restart_on_stop_iteration=False)
+    second.load_state_dict(first.state_dict())
+    assert head + list(second) == whole
+
+
+def fail(sample, **_):
+    raise LookupError("no such residue")
+
+
+class Broken(list):
+    def __getitem__(self, index: int):
+        raise LookupError("disk on fire")
+
+
+def test_an_error_in_a_chain_names_where_it_came_from() -> None:
+    order = EpochOrder(length=10, seed=42, num_samples=27)
+    where = f"while reading position 0: {index_at(order, 0)}"
+    chains = [
+        (read(sample_indices(order), Broken(range(10))), where),
+        (transform(read(sample_indices(order), list(range(10))), fail, seed=7), where),
+        (collate(batch(read(sample_indices(order), list(range(10))), 1), fail), where.replace("reading", "collating")),
+    ]
+    for node, note in chains:
+        with pytest.raises(LookupError, match="no such residue|disk on fire") as caught:
+            next(node)
+        assert caught.value.__notes__ == [note]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a CUDA device")
+def test_memory_is_pinned() -> None:
+    node = read(sample_indices(EpochOrder(length=10, seed=42)), torch.arange(10))
+    assert next(pin_memory(collate(batch(node, 4), torch.stack))).is_pinned()
+
+
+def test_nothing_ahead_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_batches must be in 1.*got num_batches=0"):
+        prefetch(sample_indices(EpochOrder(length=10, seed=42)), 0)

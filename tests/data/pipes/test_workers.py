@@ -1,0 +1,403 @@
+"""Worker processes: the same batches, errors that are clear, and nothing left behind."""
+
+import gc
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bionemo.data import EpochOrder, MixtureOrder, Pipeline, Source, batch_at, mask_tokens
+from bionemo.data.pipes import loader
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+
+
+def with_number(sample, *, generator: torch.Generator):
+    return sample, int(torch.randint(10**9, (), generator=generator)), os.getpid()
+
+
+def without_pid(batch: list) -> list:
+    return [sample[:2] for sample in batch]
+
+
+def seeded(batch: list, *, seeds: torch.Tensor) -> list:
+    return list(zip(batch, seeds.tolist(), strict=True))
+
+
+def masked(ids: torch.Tensor, *, seeds: torch.Tensor):
+    return mask_tokens(ids, ids % 5 > 0, seeds=seeds, mask_id=1, replacement_ids=range(360))
+
+
+def fail_at(sample: int, *, generator: torch.Generator, bad: int):
+    if sample == bad:
+        raise LookupError("no such residue")
+    return sample
+
+
+def die_at(sample: int, *, generator: torch.Generator, bad: int):
+    if sample == bad:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sample
+
+
+def stop(sample: int, *, generator: torch.Generator):
+    next(iter([]))
+
+
+def make(num_samples: int | None = 100, transform=with_number, **fields) -> Pipeline:
+    order = EpochOrder(length=30, seed=42, num_samples=num_samples)
+    sources = Source(list(range(30)), transform=transform)
+    return Pipeline(**{"order": order, "sources": sources, "batch_size": 8, "seed": 7, "collate": list} | fields)
+
+
+def no_children() -> bool:
+    """Return whether all worker processes end within some seconds."""
+    end = time.monotonic() + 20
+    while multiprocessing.active_children() and time.monotonic() < end:
+        time.sleep(0.01)
+    return not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(("num_workers", "context"), [(1, "fork"), (2, "fork"), (2, "spawn")])
+def test_workers_read_what_the_process_itself_reads(num_workers: int, context: str) -> None:
+    pipeline = make(collate=without_pid, batch_transform=seeded)
+    for rank in range(2):
+        batches = loader(pipeline, rank, 2, num_workers=num_workers, multiprocessing_context=context)
+        assert list(batches) == [batch_at(pipeline, step, rank, 2) for step in range(13)]
+        assert list(batches) == []
+        batches.close()
+    assert no_children()
+
+
+def test_workers_are_other_processes_and_stay_from_pause_to_pause() -> None:
+    batches = loader(make(None), batches_per_epoch=4, num_workers=2, multiprocessing_context="fork")
+    epochs = [list(batches) for _ in range(3)]
+    readers = {sample[2] for epoch in epochs for batch in epoch for sample in batch}
+    assert len(readers) == 2
+    assert os.getpid() not in readers
+    found = [without_pid(batch) for epoch in epochs for batch in epoch]
+    assert found == [without_pid(batch_at(make(None), step)) for step in range(12)]
+
+
+def test_the_state_counts_what_was_delivered_and_goes_on_with_any_number_of_workers() -> None:
+    pipeline = make(collate=without_pid)
+    first = loader(pipeline, num_workers=2, multiprocessing_context="fork", prefetch_factor=4)
+    begun = iter(first)
+    delivered = [next(begun) for _ in range(3)]
+    state = first.state_dict()
+    assert state["consumed_samples"] == 24
+    assert state == loader(pipeline, start=24).state_dict()
+    for num_workers in (0, 1, 2):
+        second = loader(pipeline, num_workers=num_workers, multiprocessing_context="fork" if num_workers else None)
+        second.load_state_dict(state)
+        assert delivered + list(second) == list(loader(pipeline))
+    assert delivered + list(first) == list(loader(pipeline))
+
+
+def test_an_iteration_that_is_left_early_is_forgotten() -> None:
+    batches = loader(make(None, collate=without_pid), num_workers=2, multiprocessing_context="fork", restart=True)
+    expected = [batch_at(make(None, collate=without_pid), step) for step in range(3)]
+    for _ in range(3):
+        assert [batch for batch, _ in zip(batches, range(3), strict=False)] == expected
+
+
+def test_a_mixture_and_arrays_are_read_as_they_are() -> None:
+    order = MixtureOrder(
+        orders=(EpochOrder(length=9, seed=1), EpochOrder(length=7, seed=2)), weights=(2, 1), num_samples=40
+    )
+    sources = (np.arange(9), torch.arange(100, 107))
+    pipeline = make(order=order, sources=sources, collate=np.array)
+    for step, batch in enumerate(loader(pipeline, num_workers=2, multiprocessing_context="fork")):
+        assert isinstance(batch, np.ndarray)
+        assert batch.tolist() == batch_at(pipeline, step).tolist()
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_an_error_in_a_worker_names_the_sample_and_leaves_no_process(context: str) -> None:
+    batches = loader(make(transform=partial(fail_at, bad=3)), num_workers=2, multiprocessing_context=context)
+    with pytest.raises(
+        LookupError, match=r"(?s)no such residue.*while reading position \d+: SampleIndex\(source=0, epoch=0, idx=3\)"
+    ):
+        list(batches)
+    assert no_children()
+    assert batches.consumed_samples % 8 == 0
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_worker_that_dies_ends_the_iteration(context: str) -> None:
+    batches = loader(make(transform=partial(die_at, bad=3)), num_workers=2, multiprocessing_context=context)
+    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)"):
+        list(batches)
+    assert no_children()
+
+
+def test_a_stop_iteration_in_a_worker_is_no_end() -> None:
+    with pytest.raises(RuntimeError, match="raised StopIteration: an iterator in it has ended"):
+        list(loader(make(transform=stop), num_workers=1, multiprocessing_context="fork"))
+
+
+def test_a_loader_that_is_dropped_leaves_no_process_thread_or_file() -> None:
+    threads, files = set(threading.enumerate()), set(Path("/proc/self/fd").iterdir())
+    batches = loader(make(), num_workers=2, multiprocessing_context="fork")
+    next(iter(batches))
+    del batches
+    assert no_children()
+    end = time.monotonic() + 20
+    while set(threading.enumerate()) - threads and time.monotonic() < end:  # a queue's thread ends after its process
+        time.sleep(0.01)
+    assert not set(threading.enumerate()) - threads
+    assert len(set(Path("/proc/self/fd").iterdir()) - files) == 0
+
+
+@pytest.mark.usefixtures("no_type_checks")  # the type checker draws which element of a list it looks at
+def test_no_global_random_state_is_moved() -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    list(loader(make(), num_workers=1, multiprocessing_context="fork"))
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("whom", ["main", "all"])
+def test_ctrl_c_leaves_no_process(whom: str, context: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import time
+            from bionemo.data import EpochOrder, Pipeline, Source
+            from bionemo.data.pipes import loader
+
+            def slow(sample, *, generator):
+                time.sleep(0.01)
+                return sample
+
+            if __name__ == "__main__":
+                sources = Source(list(range(100)), transform=slow)
+                pipeline = Pipeline(order=EpochOrder(length=100, seed=1), sources=sources, batch_size=4, seed=1)
+                for batch in loader(pipeline, num_workers=2, multiprocessing_context="{context}"):
+                    print("batch", flush=True)
+            """
+        )
+    )
+    process = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "batch\n"
+    os.kill(process.pid, signal.SIGINT) if whom == "main" else os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in {1, -signal.SIGINT}
+    assert "KeyboardInterrupt" in errors
+    for _ in range(500):
+        if subprocess.run(["pgrep", "-g", str(process.pid)], stdout=subprocess.DEVNULL).returncode:
+            return
+        time.sleep(0.01)
+    pytest.fail("a worker process is left")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"num_workers": -1}, "got num_workers=-1"), ({"prefetch_factor": 0}, "got prefetch_factor=0")],
+)
+def test_bad_options_are_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loader(make(), **options)
+
+
+def test_a_batch_that_cannot_leave_its_process_is_an_error() -> None:
+    batches = loader(make(collate=lambda _: threading.Lock()), num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(TypeError, match="a batch must pickle to leave a worker process, got lock"):
+        next(iter(batches))
+
+
+class Trouble:
+    """A data set in which one sample makes trouble, and each other is its index."""
+
+    def __init__(self, make) -> None:
+        self.make = make
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, idx: int):
+        return self.make() if idx == 13 else idx
+
+
+def local_error():
+    class OddError(Exception):
+        pass
+
+    raise OddError("odd")
+
+
+class TwoArgumentsError(Exception):
+    def __init__(self, one, two) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+class NotHereError(BaseException):
+    """No `Exception`."""
+
+
+def two_arguments():
+    raise TwoArgumentsError("one", "two")
+
+
+def no_exception():
+    raise NotHereError("gone")
+
+
+def out_of_memory():
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
+    return np.ones(2**40)
+
+
+def hang():
+    time.sleep(1000)
+
+
+def hang_for_good():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(1000)
+
+
+class Unpicklable:
+    """Goes into a message, and doesn't come out."""
+
+    def __reduce__(self):
+        return local_error, ()
+
+
+TROUBLES = {
+    "a lambda": (lambda: lambda: 0, TypeError, "a batch must pickle to leave a worker process, got list"),
+    "an error of a local class": (local_error, RuntimeError, "OddError: odd"),
+    "an error of two arguments": (two_arguments, RuntimeError, "one and two"),
+    "no exception": (no_exception, RuntimeError, "exited unexpectedly"),
+    "an exit": (lambda: sys.exit(3), RuntimeError, "exited unexpectedly"),
+    "an exit at once": (lambda: os._exit(3), RuntimeError, "exited unexpectedly"),
+    "a kill": (
+        lambda: os.kill(os.getpid(), signal.SIGKILL),
+        RuntimeError,
+        "killed by signal: Killed|exited unexpectedly",
+    ),
+    "no memory": (out_of_memory, (MemoryError, RuntimeError), "Unable to allocate"),
+    "what arrives broken": (Unpicklable, Exception, "odd"),
+    "a hang": (hang, RuntimeError, "timed out after 1.5 seconds"),
+    "a hang for good": (hang_for_good, RuntimeError, "timed out after 1.5 seconds"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("step", [0, 5])
+def test_trouble_at_any_step_is_an_error_in_bounded_time_and_leaves_no_process(trouble: str, step: int) -> None:
+    make_trouble, kind, text = TROUBLES[trouble]
+    order = EpochOrder(length=64, seed=1, shuffle=False)
+    shift = {0: 8, 5: 32}[step]  # sample 13 comes in batch 1; from sample 32 on, in batch 5
+    pipeline = Pipeline(order=order, sources=Trouble(make_trouble), batch_size=8, seed=1)
+    files = set(Path("/proc/self/fd").iterdir())
+    batches = loader(pipeline, num_workers=2, multiprocessing_context="fork", timeout=1.5, start=shift)
+    start, seen = time.monotonic(), []
+    with pytest.raises(kind, match=f"(?s){text}") as raised:
+        seen.extend(batches)
+    assert time.monotonic() - start < 60
+    is_told_at_once = {"no exception", "an exit", "an exit at once", "a kill"}  # perhaps before what it had read ahead
+    assert len(seen) == step or (trouble in is_told_at_once and len(seen) < step)
+    first = shift + 8 * len(seen)
+    assert f"while waiting for the batch of positions {first}..{first + 7}" in "".join(raised.value.__notes__)
+    if "hang" in trouble:
+        assert "a worker that reads it, or one before, hangs. Raise timeout" in raised.value.__notes__[-1]
+    if trouble == "a kill":
+        assert "the system kills a process when memory runs out. Lower num_workers" in raised.value.__notes__[-1]
+    assert no_children()
+    del raised, batches
+    for _ in range(200):  # a queue's thread ends after its process
+        gc.collect()
+        if not set(Path("/proc/self/fd").iterdir()) - files:
+            break
+        time.sleep(0.05)
+    assert not set(Path("/proc/self/fd").iterdir()) - files
+
+
+def test_a_batch_of_many_tensors_needs_few_files() -> None:
+    """With 1,024 open files, as most systems allow, in a process of its own."""
+    script = """
+import resource, torch
+from bionemo.data import EpochOrder, Pipeline
+from bionemo.data.pipes import loader
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+rows = [torch.arange(length % 30 + 1) for length in range(4000)]
+pipeline = Pipeline(order=EpochOrder(length=4000, seed=1), sources=rows, batch_size=512, seed=1)
+kept = [batch for _, batch in zip(range(12), loader(pipeline, num_workers=2, prefetch_factor=4))]
+print(sum(len(batch) for batch in kept))
+"""
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=100)
+    assert found.stdout == "6144\n", found.stderr
+
+
+def test_an_answer_that_cannot_be_sent_ends_its_worker(monkeypatch) -> None:
+    """A queue's thread that fails would drop the answer, and the main process wait for it."""
+    from bionemo.data.pipes import workers
+
+    monkeypatch.setattr(workers, "pack", lambda batch: threading.Lock())
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        list(loader(make(collate=without_pid), num_workers=1, multiprocessing_context="fork"))
+    assert no_children()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"timeout": -1, "num_workers": 1}, ValueError, "timeout must be 0 or more seconds.*got timeout=-1"),
+        ({"timeout": 5}, ValueError, "0 without worker processes, got timeout=5 and num_workers=0"),
+        ({"timeout": "5", "num_workers": 1}, TypeError, "timeout must be a number of seconds, got timeout='5'"),
+    ],
+)
+@pytest.mark.usefixtures("no_type_checks")
+def test_bad_timeouts_are_named(options: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        loader(make(), **options)
+
+
+def test_an_iteration_is_over_when_the_loader_is_closed() -> None:
+    for num_workers in (0, 1):
+        batches = loader(make(), num_workers=num_workers, multiprocessing_context="fork" if num_workers else None)
+        begun = iter(batches)
+        next(begun)
+        batches.close()
+        with pytest.raises(RuntimeError, match="this iteration is over"):
+            next(begun)
+        assert without_pid(next(iter(batches))) == without_pid(batch_at(make(), 1))
+        batches.close()
+
+
+def test_masked_batches_far_ahead_are_those_of_the_pipeline() -> None:
+    pipeline = make(None, sources=torch.arange(30 * 12).reshape(30, 12), collate=torch.stack, batch_transform=masked)
+    for num_workers in (0, 1):
+        batches = loader(
+            pipeline,
+            start=8 * 10**9,
+            batches_per_epoch=10,
+            num_workers=num_workers,
+            multiprocessing_context="fork" if num_workers else None,
+        )
+        for step, batch in enumerate(batches, start=10**9):
+            expected = batch_at(pipeline, step)
+            assert all(torch.equal(part, other) for part, other in zip(batch, expected, strict=True))
+        assert batches.consumed_samples == 8 * (10**9 + 10)
+        batches.close()
