@@ -1,9 +1,9 @@
-# `make demo` and `make test` need Python 3.11, make and a package index; each makes the environment first, where it is not there yet.
+# Every target but `clean` first creates the environment if it does not exist, with Python 3.11 from a package index.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow laws histories resume bench-index bench-loader bench-batch env lint types unit format clean
+.PHONY: demo test slow laws histories resume bench-index bench-loader bench-batch bench-earlier env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -25,27 +25,27 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-# Two processes at a time, each with one thread: torch's own threads would wait for one another.
+# Two processes with one thread each: more threads would compete for the cores.
 unit: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
 
-# Larger samples of the permutation's statistics, and machine code of every map: a quarter to half an hour.
+# Larger samples for the permutation's statistics, and machine code of the compiled functions: 15 to 30 minutes.
 slow: env
 	$(BIN)/python -m pytest --durations=20 -m slow
 
-# A thousand examples of every law: about an hour.
+# A thousand examples per law: about an hour.
 laws: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 property_tests --hypothesis-profile=more
 
-# Ten thousand histories of stops and resumes, three at a time.
+# Ten thousand histories of stops and resumes.
 histories: env
 	$(BIN)/python -m pytest property_tests/test_pipeline_laws.py --hypothesis-profile=many -k history_of_worlds
 
-# Thousands of Lightning runs that are stopped, saved and resumed, each compared with the run that was not stopped.
+# Thousands of Lightning runs that are stopped, saved and resumed, each compared with an uninterrupted run.
 resume: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest property_tests/test_lightning_resume_laws.py tests/adapters/test_lightning_resume.py -m "slow or not slow" --hypothesis-profile=many --hypothesis-show-statistics
 
-# Index maps against other libraries, which are installed into .cache/peers, each in a folder of its own.
+# Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own.
 bench-index: env
 	$(BIN)/python -m benchmarks.index
 
@@ -54,6 +54,10 @@ bench-loader: env
 
 bench-batch: env
 	$(BIN)/python -m benchmarks.batch
+
+# This version against an earlier commit, both in one run: make bench-earlier COMMIT=ceec26a
+bench-earlier: env
+	$(BIN)/python -m benchmarks.earlier $(COMMIT)
 
 format: env
 	$(BIN)/ruff format .

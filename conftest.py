@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 collect_ignore = [
-    "tests/dependent_package",  # another distribution, which is not installed here
-    "tests/compiled_cases.py",  # a program, which takes arguments
+    "tests/dependent_package",  # another distribution, which isn't installed
+    "tests/compiled_cases.py",  # a program that needs arguments
 ]
 
-# A machine's speed decides no test. In CI the examples are the same each time; at a developer's they are new ones.
+# No deadlines: no test may fail because a machine is slow. In CI the examples are always the same, elsewhere random.
 settings.register_profile("dev", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("many", settings.get_profile("dev"), max_examples=3334)
 settings.register_profile("more", settings.get_profile("dev"), max_examples=1000)
@@ -22,7 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 @pytest.fixture
 def no_type_checks() -> Iterator[None]:
-    """Switch the type checker of the test run off: a user has none, and meets our own errors."""
+    """Switch off the type checker of the test run: users don't have it, and see our own errors."""
     jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003 - the library's signature
     yield
     jaxtyping.config.update("jaxtyping_disable", False)  # noqa: FBT003

@@ -1,4 +1,4 @@
-"""Index maps against their peers: `make bench-index`. One thread, one process; ratios count, not nanoseconds."""
+"""Benchmarks of index maps against other libraries: `make bench-index`. One thread, one process."""
 
 import os
 import pickle
@@ -32,12 +32,12 @@ SCALARS = [int(index) for index in RNG.integers(LENGTH, size=5000)]
 
 
 def bulk(function: Callable[[torch.Tensor], Any], indices: torch.Tensor = BULK) -> float:
-    """Return nanoseconds an index, of a million at once."""
+    """Return the nanoseconds per index if all indices are mapped at once."""
     return seconds(lambda: function(indices)) / len(indices) * 1e9
 
 
 def scalar(function: Callable[[int], Any], indices: list[int] = SCALARS) -> float:
-    """Return nanoseconds an index, one by one."""
+    """Return the nanoseconds per index if the indices are mapped one by one."""
 
     def each() -> None:
         for index in indices:
@@ -47,7 +47,7 @@ def scalar(function: Callable[[int], Any], indices: list[int] = SCALARS) -> floa
 
 
 def permutations() -> list[Row]:
-    """Compare the permutation with torch's, bionemo-core's and grain's."""
+    """Compare the permutation with torch's, bionemo-core 2.4.5's and grain's."""
     compiled = torch.compile(permute, fullgraph=True, dynamic=True)
     small = BULK % 10**6
     eager = {length: bulk(partial(permute, length=length, seed=42), small) for length in (10**6, 2**40 + 15)}
@@ -59,15 +59,15 @@ def permutations() -> list[Row]:
     rows = [
         faster("permute, 10**6 at once, compiled", fast_bulk, randperm, 4, "torch.randperm(10**8)"),
         faster("permute, 10**6 at once, eager", eager_bulk, randperm, 1, "torch.randperm(10**8)"),
-        at_most("length 2**40+15, compiled", fast[2**40 + 15], fast[10**6], 1.3, "length 10**6"),
-        at_most("length 2**40+15, eager", eager[2**40 + 15], eager[10**6], 1.3, "length 10**6"),
+        at_most("permute, length 2**40+15, compiled", fast[2**40 + 15], fast[10**6], 1.3, "length 10**6"),
+        at_most("permute, length 2**40+15, eager", eager[2**40 + 15], eager[10**6], 1.3, "length 10**6"),
     ]
     upstream, grain = peers.bionemo_permute(), peers.grain_shuffle()
     if upstream.function:
         theirs = scalar(lambda index: upstream.function(index, LENGTH, 42))
         ours = scalar(lambda index: permute(index, LENGTH, 42))
         rows += [
-            at_most("permute, one int", ours, theirs, 1.2, upstream.name),
+            at_most("permute, one int at a time", ours, theirs, 1.2, upstream.name),
             faster("permute, 10**6 at once, eager", eager_bulk, theirs, 50, upstream.name),
             faster("permute, 10**6 at once, compiled", fast_bulk, theirs, 50, upstream.name),
         ]
@@ -85,11 +85,10 @@ def permutations() -> list[Row]:
 
 
 def resampling() -> list[Row]:
-    """Compare draws with replacement with bionemo-core's."""
+    """Compare draws with replacement with bionemo-core 2.4.5's."""
     order = ResampleOrder(length=10**6, seed=42)
-    compiled = torch.compile(index_at, fullgraph=True, dynamic=True)
-    near, far = (scalar(partial(index_at, order), [start + place for place in range(5000)]) for start in (0, 10**12))
-    rows = [at_most("ResampleOrder at 10**12", far, near, 1.2, "at 0")]
+    near, far = (scalar(partial(index_at, order), list(range(start, start + 5000))) for start in (0, 10**12))
+    rows = [at_most("ResampleOrder, position 10**12", far, near, 1.2, "position 0")]
     upstream = peers.bionemo_resampler()
     if not upstream.function:
         return [*rows, missing("ResampleOrder", upstream)]
@@ -99,20 +98,21 @@ def resampling() -> list[Row]:
         upstream.function(range(10**6), 42, 10**6)[999_999]
 
     def sequential() -> None:
-        for place in range(100_000):
-            dataset[place]
+        for index in range(100_000):
+            dataset[index]
 
     theirs = seconds(sequential, 3) / 100_000 * 1e9
     return [
         *rows,
-        faster("ResampleOrder, first access at 10**6", near, seconds(first_access, 3) * 1e9, 1, upstream.name),
-        faster("ResampleOrder, 10**6 at once, eager", bulk(partial(index_at, order)), theirs, 15, upstream.name),
-        faster("ResampleOrder, 10**6 at once, compiled", bulk(partial(compiled, order)), theirs, 200, upstream.name),
+        faster(
+            "ResampleOrder, first access, at position 10**6", near, seconds(first_access, 3) * 1e9, 1, upstream.name
+        ),
+        faster("ResampleOrder, 10**6 at once", bulk(partial(index_at, order)), theirs, 15, upstream.name),
     ]
 
 
 def orders_of_a_trillion() -> dict[str, Callable[[], Order]]:
-    """Return a maker of each order, of 10**12 samples."""
+    """Return, for each kind of order, a function that makes one of 10**12 samples."""
     num_samples = 10**12
     parts = [EpochOrder(length=LENGTH + seed, seed=seed) for seed in range(8)]
     weights = np.ones(1)
@@ -130,21 +130,21 @@ def orders_of_a_trillion() -> dict[str, Callable[[], Order]]:
 
 
 def orders() -> list[Row]:
-    """Measure what each order costs to make, to send, and to ask."""
+    """Measure the construction, the pickle and the lookups of each order."""
     rows = []
     for name, make in orders_of_a_trillion().items():
         rows += [
-            below(f"{name} of 10**12, made in", seconds(make, 50) * 1e6, 1000, "us"),
-            below(f"{name} of 10**12, pickled", len(pickle.dumps(make())), 1000, "bytes"),
-            below(f"{name} of 10**12, 10**6 at once, eager", bulk(partial(index_at, make())), 200, "ns"),
+            below(f"{name} of 10**12, construction", seconds(make, 50) * 1e6, 1000, "us"),
+            below(f"{name} of 10**12, size of its pickle", len(pickle.dumps(make())), 1000, "bytes"),
+            below(f"{name} of 10**12, 10**6 at once", bulk(partial(index_at, make())), 200, "ns"),
         ]
     return rows
 
 
 def mixtures() -> list[Row]:
-    """Compare a mixture of eight sources with Megatron's stored index."""
+    """Compare a mixture of eight sources with the index that Megatron stores."""
     make = orders_of_a_trillion()["MixtureOrder of 8"]
-    make()
+    make()  # allocates what NumPy keeps after its first use
     tracemalloc.start()
     order = make()
     allocated = tracemalloc.get_traced_memory()[1]
@@ -152,17 +152,17 @@ def mixtures() -> list[Row]:
     peer = peers.megatron_blend()
     of = f"{peer.name}: {peer.reason}"
     if peer.function:
-        sources, places, weights = np.zeros(10**6, np.int16), np.zeros(10**6, np.int64), np.ones(8) / 8
-        took = seconds(lambda: peer.function(sources, places, weights, 8, 10**6, False))  # noqa: FBT003 - its signature
-        of = f"10 bytes and {took * 1e3:,.1f} ns a sample ({peer.name})"
+        sources, indices, weights = np.zeros(10**6, np.int16), np.zeros(10**6, np.int64), np.ones(8) / 8
+        took = seconds(lambda: peer.function(sources, indices, weights, 8, 10**6, False))  # noqa: FBT003 - its signature
+        of = f"10 bytes and {took * 1e3:,.1f} ns per sample ({peer.name})"
     return [
-        below(f"{type(order).__name__} of 8, building allocates", allocated / 1e3, 100, "kB", of),
-        below(f"{type(order).__name__} of 8, built in", seconds(make, 50) * 1e6, 10_000, "us"),
+        below(f"{type(order).__name__} of 8, memory allocated", allocated / 1e3, 100, "kB", of),
+        below(f"{type(order).__name__} of 8, construction", seconds(make, 50) * 1e6, 10_000, "us"),
     ]
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure everything and print the table."""
     torch.set_num_threads(1)
     show(row for part in (permutations, resampling, mixtures, orders) for row in part())
 

@@ -1,4 +1,4 @@
-"""Loaders against their peers: `make bench-loader`. One thread, batches of 32, shuffled, a data set in memory."""
+"""Benchmarks of the loader against others: `make bench-loader`. One thread; shuffled batches of 32 from memory."""
 
 import os
 import resource
@@ -22,39 +22,39 @@ from bionemo.data.pipes import loader
 LENGTH = 200_000
 
 
-class AtOnce:
-    """Numbers that are given many at once; kept close together, as both sides would wait for scattered objects."""
+class WithGetitems:
+    """A data set with `__getitems__`. Its numbers are contiguous: cache misses would slow down both sides alike."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self.numbers = array("q", numbers)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of samples."""
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> int:
-        """Return the sample at a place."""
+        """Return one sample."""
         return self.numbers[index]
 
     def __getitems__(self, indices: list[int]) -> list[int]:
-        """Return the samples at some places."""
+        """Return several samples."""
         return [self.numbers[index] for index in indices]
 
 
 def slow(sample: int, *, generator: torch.Generator) -> int:  # noqa: ARG001 - the signature of a transform
-    """Return a sample after a millisecond."""
+    """Return the sample after a millisecond."""
     time.sleep(0.001)
     return sample
 
 
 def make(dataset: Any, length: int = LENGTH, **fields: Any) -> Pipeline[Any]:
-    """Return the pipeline of one shuffled epoch."""
+    """Return a pipeline over one shuffled epoch."""
     order = EpochOrder(length=length, seed=42, num_samples=length)
     return Pipeline(order=order, sources=dataset, batch_size=32, seed=42, **fields)
 
 
-def a_sample(make_batches: Callable[[], Iterable[Any]], length: int = LENGTH) -> float:
-    """Return nanoseconds a sample, of going through all batches."""
+def per_sample(make_batches: Callable[[], Iterable[Any]], length: int = LENGTH) -> float:
+    """Return the nanoseconds per sample of iterating over all batches."""
 
     def drain() -> None:
         for _ in make_batches():
@@ -64,32 +64,32 @@ def a_sample(make_batches: Callable[[], Iterable[Any]], length: int = LENGTH) ->
 
 
 def kinds() -> list[Row]:
-    """Compare data sets of each kind with torch's DataLoader."""
+    """Compare each kind of data set with torch's DataLoader, and a range with grain."""
     tensor = torch.arange(LENGTH * 8).reshape(LENGTH, 8)
     rows = []
-    for name, dataset, collate, wanted in (
+    for name, dataset, collate, target in (
         ("a list", list(range(LENGTH)), list, 1.2),
-        ("a data set with __getitems__", AtOnce(range(LENGTH)), list, 1.5),
+        ("a data set with __getitems__", WithGetitems(range(LENGTH)), list, 1.5),
         ("a tensor", tensor, None, 4),
     ):
-        ours = a_sample(lambda dataset=dataset, collate=collate: loader(make(dataset, collate=collate)))
-        theirs = a_sample(
+        ours = per_sample(lambda dataset=dataset, collate=collate: loader(make(dataset, collate=collate)))
+        theirs = per_sample(
             lambda dataset=dataset, collate=collate: DataLoader(
                 dataset, batch_size=32, shuffle=True, collate_fn=collate, generator=torch.Generator()
             )
         )
-        rows.append(faster(f"one sample of {name}", ours, theirs, wanted, "DataLoader(shuffle=True)"))
+        rows.append(faster(f"time per sample, {name}", ours, theirs, target, "DataLoader(shuffle=True)"))
     grain = peers.grain_dataset()
     if not grain.function:
-        return [*rows, missing("one sample of a range", grain)]
+        return [*rows, missing("time per sample, a range", grain)]
     few = 20_000
-    theirs = a_sample(lambda: grain.function.range(few).shuffle(seed=42), few)
-    ours = a_sample(lambda: loader(make(range(LENGTH))))
-    return [*rows, faster("one sample of a range", ours, theirs, 5, f"{grain.name}.range(n).shuffle, iterated")]
+    theirs = per_sample(lambda: grain.function.range(few).shuffle(seed=42), few)
+    ours = per_sample(lambda: loader(make(range(LENGTH))))
+    return [*rows, faster("time per sample, a range", ours, theirs, 5, f"iterating {grain.name}.range(n).shuffle")]
 
 
 def far() -> list[Row]:
-    """Measure the first batch of a long data set, and a resume in the middle of it."""
+    """Measure the time to the first batch of a long data set, from its start and after a resume in its middle."""
     long = make(range(10**9), 10**9)
     state = loader(long, start=5 * 10**8).state_dict()
 
@@ -104,27 +104,27 @@ def far() -> list[Row]:
     took = seconds(theirs, 1)
     return [
         below(
-            "first batch of 10**9 samples",
+            "time to the first batch, 10**9 samples",
             seconds(lambda: next(iter(loader(long)))) * 1e3,
             50,
             "ms",
-            f"{took:.1f} s at 10**7, a hundred times that at 10**9 (DataLoader(shuffle=True))",
+            f"{took:.1f} s for 10**7 samples, and linear in their number (DataLoader(shuffle=True))",
         ),
-        below("resume at sample 5 * 10**8", seconds(resume) * 1e3, 5, "ms"),
+        below("time to the first batch, resumed at sample 5 * 10**8", seconds(resume) * 1e3, 5, "ms"),
     ]
 
 
 def memory() -> list[Row]:
-    """Compare the resident memory of a short and of a long data set, each in a process of its own."""
+    """Compare the resident memory for a short and a long data set, each in a process of its own."""
     peaks = []
     for length in (10**4, 10**9):
         command = [sys.executable, "-m", "benchmarks.loader", str(length)]
         peaks.append(int(subprocess.run(command, capture_output=True, check=True, text=True).stdout))  # noqa: S603
-    return [below("more resident memory for 10**9 samples than for 10**4", (peaks[1] - peaks[0]) / 1024, 10, "MB")]
+    return [below("extra resident memory, 10**9 samples against 10**4", (peaks[1] - peaks[0]) / 1024, 10, "MB")]
 
 
 def peak_of(length: int) -> int:
-    """Return the peak of resident memory, in kB, of going through a thousand batches."""
+    """Return the peak resident memory, in kB, of iterating over a thousand batches."""
     batches = iter(loader(make(range(length), length)))
     for _ in range(min(1000, length // 32)):
         next(batches)
@@ -132,18 +132,18 @@ def peak_of(length: int) -> int:
 
 
 def workers() -> list[Row]:
-    """Compare two worker processes with one, on a transform that takes a millisecond."""
+    """Compare two worker processes with one, for a transform that takes a millisecond."""
     took = []
     for num_workers in (1, 2):
         pipeline = make(Source(range(2000), transform=slow), 2000)
         batches = loader(pipeline, restart=True, num_workers=num_workers)
-        took.append(a_sample(lambda batches=batches: batches, 2000))
+        took.append(per_sample(lambda batches=batches: batches, 2000))
         batches.close()
-    return [faster("one sample of a transform of 1 ms, two workers", took[1], took[0], 1.6, "one worker")]
+    return [faster("time per sample, a transform of 1 ms, two workers", took[1], took[0], 1.6, "one worker")]
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure everything and print the table."""
     torch.set_num_threads(1)
     show(row for part in (kinds, far, memory, workers) for row in part())
 

@@ -1,6 +1,6 @@
-"""Other libraries to measure against, each in a folder of its own, so that none hides this one.
+"""Libraries to compare with, each installed into a folder of its own, so that none shadows this one.
 
-bionemo-core 2.4.5 has our distribution's name. Its files, and the extensions of the others, are loaded by their path.
+bionemo-core 2.4.5 has the name of our distribution, so its files are loaded by path; so are the others' extensions.
 """
 
 import importlib
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[1] / ".cache" / "peers"
 
 
 class Peer(NamedTuple):
-    """Something to measure, or the reason why it can't be."""
+    """A function to compare with, or the reason why it isn't available."""
 
     name: str
     function: Any
@@ -42,7 +42,7 @@ def _install(folder_name: str, *requirements: str) -> Path:
 
 
 def _load(path: Path) -> ModuleType:
-    name = path.name.split(".")[0]  # an extension knows itself by this name
+    name = path.name.split(".")[0]  # an extension module must be loaded under its own name
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         message = f"path must be that of a Python file or extension, got {path}."
@@ -62,7 +62,7 @@ def _peer(name: str, make: Callable[[], Any]) -> Peer:
 
 
 def _module(requirement: str, pattern: str) -> ModuleType:
-    """Return the one file of a distribution that fits a pattern, loaded without what lies beside it."""
+    """Load the one file of a distribution that matches a pattern, without its package."""
     (path,) = _install(requirement, requirement).glob(pattern)
     return _load(path)
 
@@ -100,10 +100,10 @@ def megatron_blend() -> Peer:
 
 def grain_dataset() -> Peer:
     """Return grain's `MapDataset`."""
-    needs = ("absl-py", "array-record", "cloudpickle", "etils", "portpicker", "protobuf")
+    dependencies = ("absl-py", "array-record", "cloudpickle", "etils", "portpicker", "protobuf")
 
     def make() -> Any:
-        sys.path.append(str(_install("grain==0.2.18 with what it needs", "grain==0.2.18", *needs)))
+        sys.path.append(str(_install("grain==0.2.18 with dependencies", "grain==0.2.18", *dependencies)))
         return importlib.import_module("grain").MapDataset
 
     return _peer("grain 0.2.18 MapDataset", make)

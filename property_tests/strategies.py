@@ -1,4 +1,4 @@
-"""Orders of every kind for hypothesis."""
+"""Hypothesis strategies for orders of every kind."""
 
 import attrs
 import numpy as np
@@ -51,7 +51,7 @@ def weighted_orders() -> st.SearchStrategy[WeightedOrder]:
 
 @st.composite
 def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureOrder:
-    """Return mixtures of some orders, with and without changes of the weights."""
+    """Draw a mixture of orders, with or without changes of the weights."""
     orders = draw(st.lists(parts, min_size=1, max_size=5, unique=True).filter(has_no_equal_leaves))
     weight = st.one_of(st.integers(1, 9), st.integers(1, 2**28))
     weights = st.lists(weight, min_size=len(orders), max_size=len(orders))
@@ -68,7 +68,7 @@ def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureO
 
 
 def leaves(order: Order) -> list[Order]:
-    """Return the orders of the sources, one for each."""
+    """Return the order of each source."""
     if isinstance(order, LengthGroupedOrder):
         return leaves(order.order)
     return [leaf for part in order.orders for leaf in leaves(part)] if isinstance(order, MixtureOrder) else [order]
@@ -81,7 +81,7 @@ def has_no_equal_leaves(orders: list[Order]) -> bool:
 
 @st.composite
 def length_orders(draw: st.DrawFn, bases: st.SearchStrategy[Order]) -> LengthGroupedOrder:
-    """Return orders sorted by length, over bases of short data sets."""
+    """Draw an order grouped by length, over a base with short data sets."""
     base = draw(bases)
     dtype = draw(st.sampled_from([np.int64, np.uint8]))
     lengths = tuple(
@@ -94,7 +94,7 @@ def length_orders(draw: st.DrawFn, bases: st.SearchStrategy[Order]) -> LengthGro
 
 
 def short_orders() -> st.SearchStrategy[Order]:
-    """Return invertible orders of short data sets."""
+    """Generate invertible orders of short data sets."""
     lengths, sizes = st.integers(1, 30), st.integers(1, 9)
     return st.one_of(
         st.builds(EpochOrder, length=lengths, seed=SEEDS, num_samples=NUM_SAMPLES),
@@ -112,33 +112,33 @@ def short_orders() -> st.SearchStrategy[Order]:
 def invertible_orders() -> st.SearchStrategy[Order]:
     short = short_orders()
     return st.one_of(
-        unsorted_invertible_orders(),
+        ungrouped_invertible_orders(),
         length_orders(st.one_of(short, mixture_orders(short), length_orders(short))),
         mixture_orders(length_orders(short)),
     )
 
 
 def orders() -> st.SearchStrategy[Order]:
-    """Return orders of every kind."""
+    """Generate orders of every kind."""
     resampled = st.builds(ResampleOrder, length=st.integers(1, 30), seed=SEEDS, num_samples=NUM_SAMPLES)
-    return st.one_of(unsorted_orders(), invertible_orders(), length_orders(resampled))
+    return st.one_of(ungrouped_orders(), invertible_orders(), length_orders(resampled))
 
 
-def unsorted_invertible_orders() -> st.SearchStrategy[Order]:
-    """Return invertible orders without windows that are sorted."""
+def ungrouped_invertible_orders() -> st.SearchStrategy[Order]:
+    """Generate invertible orders without grouping by length."""
     singles = st.one_of(epoch_orders(), block_orders())
     return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
 
 
-def unsorted_orders() -> st.SearchStrategy[Order]:
-    """Return orders without windows that are sorted."""
+def ungrouped_orders() -> st.SearchStrategy[Order]:
+    """Generate orders without grouping by length."""
     singles = st.one_of(epoch_orders(), block_orders(), resample_orders(), weighted_orders())
     return st.one_of(singles, st.recursive(singles, mixture_orders, max_leaves=6))
 
 
 @st.composite
 def positions_in(draw: st.DrawFn, order: Order) -> list[int]:
-    """Return positions of an order, those where something may change among them; none if it is empty."""
+    """Draw positions of an order, often near its start and its end; none if it is empty."""
     last = 2**63 - 1 if order.num_samples is None else order.num_samples - 1
     if last < 0:
         return []

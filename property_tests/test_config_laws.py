@@ -1,4 +1,4 @@
-"""Laws of configurations as text."""
+"""Laws of records written as JSON and YAML."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ WHOLES = st.builds(
 
 
 @given(config=WHOLES, other=WHOLES)
-def test_configurations_come_back_from_text_and_have_equal_fingerprints_if_and_only_if_they_are_equal(
+def test_configurations_round_trip_and_fingerprints_are_equal_if_and_only_if_configurations_are(
     config: Whole, other: Whole
 ) -> None:
     assert from_json(to_json(config), kinds=[Whole, Part]) == config
@@ -69,7 +69,7 @@ ANYTHING = st.builds(Anything, value=VALUES, number=st.sampled_from([None, 0, -0
 
 
 @given(record=ANYTHING, other=ANYTHING)
-def test_values_of_any_type_come_back_and_have_equal_text_if_and_only_if_they_are_equal(
+def test_values_of_any_type_round_trip_and_their_json_is_equal_if_and_only_if_they_are(
     record: Anything, other: Anything
 ) -> None:
     assert from_json(to_json(record), kinds=[Anything]) == record

@@ -1,4 +1,4 @@
-"""Laws that every order obeys, and those of each kind."""
+"""Laws of all orders, and of each kind of order."""
 
 import json
 import pickle
@@ -32,7 +32,9 @@ def as_indices(index: SampleIndex) -> list[SampleIndex]:
 
 
 @given(order=strategies.orders(), data=st.data())
-def test_tensors_and_sequences_give_what_integers_give_and_stay_unchanged(order: Order, data: st.DataObject) -> None:
+def test_many_positions_at_once_give_the_same_as_one_by_one_and_are_not_modified(
+    order: Order, data: st.DataObject
+) -> None:
     positions = data.draw(strategies.positions_in(order))
     indices = [index_at(order, position) for position in positions]
     tensor = torch.tensor(positions, dtype=torch.int64)
@@ -46,7 +48,7 @@ def test_tensors_and_sequences_give_what_integers_give_and_stay_unchanged(order:
 
 
 @given(order=strategies.orders(), data=st.data())
-def test_every_index_is_in_range_of_its_source(order: Order, data: st.DataObject) -> None:
+def test_every_index_is_in_the_range_of_its_source(order: Order, data: st.DataObject) -> None:
     lengths = order.source_lengths
     assert len(lengths) == order.num_sources
     for position in data.draw(strategies.positions_in(order)):
@@ -66,7 +68,7 @@ def test_position_of_inverts_index_at(order: Order, data: st.DataObject) -> None
 
 
 @given(order=strategies.orders(), other=strategies.orders(), data=st.data())
-def test_records_go_to_json_and_through_pickle_and_back(order: Order, other: Order, data: st.DataObject) -> None:
+def test_orders_round_trip_through_json_and_pickle(order: Order, other: Order, data: st.DataObject) -> None:
     restored = from_json(to_json(order), arrays=external_arrays(order))
     for copy in (pickle.loads(pickle.dumps(order)), restored, attrs.evolve(order)):
         assert copy == order
@@ -80,7 +82,7 @@ def test_records_go_to_json_and_through_pickle_and_back(order: Order, other: Ord
 
 
 @given(length=st.integers(1, 200), seed=strategies.SEEDS, epoch=st.integers(0, 10**9), data=st.data())
-def test_each_epoch_holds_every_sample_once(length: int, seed: int, epoch: int, data: st.DataObject) -> None:
+def test_each_epoch_has_every_sample_once(length: int, seed: int, epoch: int, data: st.DataObject) -> None:
     sizes = st.integers(1, length + 5)
     order = data.draw(
         st.one_of(
@@ -107,21 +109,21 @@ def test_each_epoch_holds_every_sample_once(length: int, seed: int, epoch: int, 
     blocks_per_window=st.integers(1, 12),
     seed=strategies.SEEDS,
 )
-def test_a_window_holds_whole_blocks_and_each_block_is_in_one_window(
+def test_each_window_consists_of_whole_blocks_and_each_block_is_in_one_window(
     length: int, block_size: int, blocks_per_window: int, seed: int
 ) -> None:
     order = BlockShuffleOrder(length=length, block_size=block_size, blocks_per_window=blocks_per_window, seed=seed)
     blocks = (index_at(order, torch.arange(length)).idx // block_size).tolist()
     num_blocks = -(-length // block_size)
     small, large_windows = divmod(num_blocks, -(-num_blocks // blocks_per_window))
-    cells = {block: min(block_size, length - block * block_size) for block in range(num_blocks)}
+    sizes = {block: min(block_size, length - block * block_size) for block in range(num_blocks)}
     start = 0
     for window in range(-(-num_blocks // blocks_per_window)):
         stop = start
-        while stop < length and sum(cells[block] for block in set(blocks[start : stop + 1])) > stop - start:
-            stop += 1  # until the blocks read from are read whole
+        while stop < length and sum(sizes[block] for block in set(blocks[start : stop + 1])) > stop - start:
+            stop += 1  # until all blocks of the window are complete
             if len(set(blocks[start:stop])) == small + (window < large_windows) and stop - start == sum(
-                cells[block] for block in set(blocks[start:stop])
+                sizes[block] for block in set(blocks[start:stop])
             ):
                 break
         assert len(set(blocks[start:stop])) == small + (window < large_windows) <= blocks_per_window
@@ -131,7 +133,7 @@ def test_a_window_holds_whole_blocks_and_each_block_is_in_one_window(
 
 
 @given(base=st.one_of(strategies.short_orders(), strategies.mixture_orders(strategies.short_orders())), data=st.data())
-def test_windows_hold_the_samples_of_their_base_in_batches_of_neighbours_by_length(base, data) -> None:
+def test_length_grouped_windows_hold_the_samples_of_the_base_in_batches_of_similar_length(base, data) -> None:
     order = data.draw(strategies.length_orders(st.just(base)))
     stop = 100 if base.num_samples is None else min(base.num_samples, 100)
     found, expected = (as_indices(index_at(some, torch.arange(stop))) for some in (order, base))
@@ -145,17 +147,17 @@ def test_windows_hold_the_samples_of_their_base_in_batches_of_neighbours_by_leng
         assert sorted(found[start:end]) == sorted(expected[start:end])
         lengths = [int(order.lengths[index.source].array[index.idx]) for index in found[start:end]]
         pieces, first = [], 0
-        while first < len(lengths):  # cut where a batch of the whole order starts
-            after = min(first + size - (start + first) % size, len(lengths))
-            pieces.append(lengths[first:after])
-            first = after
+        while first < len(lengths):  # cut at the multiples of the batch size
+            end_of_piece = min(first + size - (start + first) % size, len(lengths))
+            pieces.append(lengths[first:end_of_piece])
+            first = end_of_piece
         assert all(piece == sorted(piece) for piece in pieces)
-        assert sum(sorted(pieces), []) == sorted(lengths)  # no piece reaches into another's lengths
+        assert sum(sorted(pieces), []) == sorted(lengths)  # the ranges of the pieces don't overlap
         start = end
 
 
-@given(mixture=strategies.mixture_orders(strategies.unsorted_orders()), data=st.data())
-def test_each_source_of_a_mixture_comes_in_its_own_order(mixture: MixtureOrder, data: st.DataObject) -> None:
+@given(mixture=strategies.mixture_orders(strategies.ungrouped_orders()), data=st.data())
+def test_each_source_of_a_mixture_keeps_its_own_order(mixture: MixtureOrder, data: st.DataObject) -> None:
     stop = 200 if mixture.num_samples is None else min(mixture.num_samples, 200)
     found = as_indices(index_at(mixture, torch.arange(stop)))
     for source, leaf in enumerate(strategies.leaves(mixture)):
@@ -165,7 +167,7 @@ def test_each_source_of_a_mixture_comes_in_its_own_order(mixture: MixtureOrder, 
 
 
 @given(weights=st.lists(st.integers(1, 2**28), min_size=1, max_size=7), num_items=st.integers(0, 2**62))
-def test_the_error_of_a_mixture_is_within_its_bound_and_the_bound_below_the_promise(
+def test_the_error_of_a_mixture_is_within_its_bound_and_the_bound_below_the_documented_one(
     weights: list[int], num_items: int
 ) -> None:
     counts, total = counts_among(num_items, weights), sum(weights)

@@ -1,4 +1,4 @@
-"""Laws of the permutation."""
+"""Laws of permute and unpermute."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ SEEDS = st.integers(0, 2**63 - 1)
 
 
 @given(length=st.integers(1, 3000), seed=SEEDS)
-def test_it_is_a_bijection(length: int, seed: int) -> None:
+def test_permute_is_a_bijection(length: int, seed: int) -> None:
     assert torch.equal(permute(torch.arange(length), length, seed).sort().values, torch.arange(length))
 
 
@@ -27,7 +27,9 @@ def lengths_and_indices(draw: st.DrawFn) -> tuple[int, list[int]]:
 
 
 @given(case=lengths_and_indices(), seed=SEEDS)
-def test_the_inverse_undoes_it_and_tensors_give_what_integers_give(case: tuple[int, list[int]], seed: int) -> None:
+def test_unpermute_inverts_permute_and_tensors_give_the_same_as_integers(
+    case: tuple[int, list[int]], seed: int
+) -> None:
     length, indices = case
     shuffled = [permute(index, length, seed) for index in indices]
     assert all(0 <= index < length for index in shuffled)

@@ -1,4 +1,4 @@
-"""Laws of pipelines and loaders: whatever the history, no sample is lost and none is read twice."""
+"""Laws of pipelines and loaders: after any history of stops and resumes, no sample is lost and none is read twice."""
 
 import attrs
 import pytest
@@ -33,11 +33,11 @@ def seeded(batch: list, *, seeds: torch.Tensor) -> list:
 
 @st.composite
 def pipelines(draw: st.DrawFn) -> Pipeline:
-    """Return pipelines over one data set or a mixture of two, of several epochs, with both tails."""
+    """Draw a pipeline of up to several epochs over one data set or a mixture of two, with and without `drop_last`."""
     lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=2))
     seed = draw(st.integers(0, 2**62))
     shuffle, num_samples = draw(st.booleans()), draw(st.integers(0, 3 * sum(lengths)))
-    parts = [EpochOrder(length=length, seed=seed + place, shuffle=shuffle) for place, length in enumerate(lengths)]
+    parts = [EpochOrder(length=length, seed=seed + source, shuffle=shuffle) for source, length in enumerate(lengths)]
     order = attrs.evolve(parts[0], num_samples=num_samples)
     if len(parts) > 1:
         weights = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
@@ -45,7 +45,8 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
     return Pipeline(
         order=order,
         sources=tuple(
-            Source(range(100 * place, 100 * place + size), transform=numbered) for place, size in enumerate(lengths)
+            Source(range(100 * source, 100 * source + length), transform=numbered)
+            for source, length in enumerate(lengths)
         ),
         batch_size=draw(st.integers(1, 12)),
         seed=draw(st.integers(0, 2**63 - 1)),
@@ -56,7 +57,10 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
 
 
 WORLDS = st.integers(1, 7)
-STRETCHES = st.lists(st.tuples(WORLDS, st.integers(1, 12), st.integers(0, 6)), max_size=6)
+JOBS = st.tuples(WORLDS, st.integers(1, 12), st.integers(0, 6))
+"""World size, batch size, number of steps."""
+JOBS_WITH_WORKERS = st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(0, 6), st.integers(0, 2))
+"""World size, batch size, number of steps, number of worker processes."""
 
 
 def union(pipeline: Pipeline, step: int, world_size: int) -> list:
@@ -64,7 +68,7 @@ def union(pipeline: Pipeline, step: int, world_size: int) -> list:
 
 
 @given(pipeline=pipelines(), worlds=st.tuples(WORLDS, WORLDS))
-def test_the_batch_at_a_step_is_the_same_whatever_the_world(pipeline: Pipeline, worlds: tuple[int, int]) -> None:
+def test_a_step_holds_the_same_samples_for_every_world_size(pipeline: Pipeline, worlds: tuple[int, int]) -> None:
     for step in range(num_batches(pipeline)):
         assert union(pipeline, step, worlds[0]) == union(pipeline, step, worlds[1])
         sizes = [len(batch_at(pipeline, step, rank, worlds[0])) for rank in range(worlds[0])]
@@ -72,25 +76,25 @@ def test_the_batch_at_a_step_is_the_same_whatever_the_world(pipeline: Pipeline, 
 
 
 @given(pipeline=pipelines(), rank_of=st.tuples(WORLDS, st.integers(0, 6)))
-def test_a_loader_yields_what_batch_at_gives(pipeline: Pipeline, rank_of: tuple[int, int]) -> None:
+def test_a_loader_yields_the_batches_of_batch_at(pipeline: Pipeline, rank_of: tuple[int, int]) -> None:
     world_size, rank = rank_of[0], rank_of[1] % rank_of[0]
     expected = [batch_at(pipeline, step, rank, world_size) for step in range(num_batches(pipeline))]
     assert list(loader(pipeline, rank, world_size)) == expected
 
 
 @given(pipeline=pipelines())
-def test_batches_from_any_position_on_return_to_the_grid(pipeline: Pipeline) -> None:
+def test_a_batch_from_any_position_ends_at_the_next_multiple_of_the_batch_size(pipeline: Pipeline) -> None:
     for start in range(num_batches(pipeline) * pipeline.batch_size):
-        step, behind = divmod(start, pipeline.batch_size)
+        step, offset = divmod(start, pipeline.batch_size)
         if start < pipeline.order.num_samples:
-            assert batch_from(pipeline, start) == batch_at(pipeline, step)[behind:]
+            assert batch_from(pipeline, start) == batch_at(pipeline, step)[offset:]
 
 
 def check_history(pipeline: Pipeline, history: list) -> None:
-    """Go through jobs that each load the last one's state, run some steps, and are dropped.
+    """Run a series of jobs, each of which loads the state of the previous one, runs some steps and is discarded.
 
-    What they deliver together is a prefix of the order: every sample once an epoch, none lost, none read twice. Run to
-    its end, the last job leaves nothing but what `drop_last` drops.
+    Together they deliver a prefix of the order: every sample once per epoch, none lost, none read twice. The last job
+    runs to the end, so only the samples that `drop_last` drops are missing.
     """
     whole = [row for batch in loader(attrs.evolve(pipeline, batch_size=1, drop_last=False)) for row in batch]
     indices = [index_at(pipeline.order, position) for position in range(len(whole))]
@@ -114,18 +118,20 @@ def check_history(pipeline: Pipeline, history: list) -> None:
         for rank in ranks:
             rank.close()
     assert delivered == whole[: len(delivered)]
-    left = len(whole) - len(delivered)
-    assert left < pipeline.batch_size if pipeline.drop_last else left == 0
+    missing = len(whole) - len(delivered)
+    assert missing < pipeline.batch_size if pipeline.drop_last else missing == 0
 
 
 @settings(max_examples=3 * settings().max_examples)  # `make histories` runs ten thousand
-@given(pipeline=pipelines(), history=STRETCHES)
+@given(pipeline=pipelines(), history=st.lists(JOBS, max_size=6))
 def test_any_history_of_worlds_and_batch_sizes_delivers_the_order(pipeline: Pipeline, history: list) -> None:
-    check_history(pipeline, [(*stretch, 0) for stretch in history])
+    check_history(pipeline, [(*job, 0) for job in history])
 
 
 @given(pipeline=pipelines(), world_size=WORLDS)
-def test_where_inverts_explain_and_explain_says_what_a_batch_reads(pipeline: Pipeline, world_size: int) -> None:
+def test_find_sample_inverts_describe_batch_which_lists_the_samples_of_a_batch(
+    pipeline: Pipeline, world_size: int
+) -> None:
     for step in range(num_batches(pipeline)):
         for rank in range(world_size):
             rows = describe_batch(pipeline, step, rank, world_size)
@@ -142,13 +148,11 @@ def test_where_inverts_explain_and_explain_says_what_a_batch_reads(pipeline: Pip
 
 
 @given(pipeline=pipelines(), data=st.data())
-def test_the_state_after_some_batches_is_that_of_a_loader_that_stopped_there(
-    pipeline: Pipeline, data: st.DataObject
-) -> None:
+def test_state_after_equals_the_state_of_a_loader_that_stopped_there(pipeline: Pipeline, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, pipeline.order.num_samples))
     sampler, stopped = batch_sampler(pipeline, start=start), loader(pipeline, start=start)
-    begun = iter(stopped)
-    states = [stopped.state_dict(), *(stopped.state_dict() for _ in begun)]
+    batches = iter(stopped)
+    states = [stopped.state_dict(), *(stopped.state_dict() for _ in batches)]
     assert len(list(sampler)) == len(states) - 1
     assert [sampler.state_after(number) for number in range(len(states))] == states
     with pytest.raises(ValueError, match=f"got num_batches={len(states)}"):
@@ -156,7 +160,7 @@ def test_the_state_after_some_batches_is_that_of_a_loader_that_stopped_there(
 
 
 @given(pipeline=pipelines(), data=st.data())
-def test_a_loader_knows_the_positions_of_each_batch(pipeline: Pipeline, data: st.DataObject) -> None:
+def test_last_positions_are_the_positions_of_the_last_batch(pipeline: Pipeline, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, pipeline.order.num_samples))
     batches = loader(pipeline, start=start)
     assert len(batches.last_positions) == 0
@@ -167,11 +171,8 @@ def test_a_loader_knows_the_positions_of_each_batch(pipeline: Pipeline, data: st
     assert found == list(range(start, batches.consumed_samples))
 
 
-JOBS = st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(0, 6), st.integers(0, 2))
-
-
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch warns on machines with one core
 @settings(max_examples=max(1, settings().max_examples // 4))
-@given(pipeline=pipelines(), history=st.lists(JOBS, max_size=3))
-def test_so_does_any_history_that_worker_processes_are_part_of(pipeline: Pipeline, history: list) -> None:
+@given(pipeline=pipelines(), history=st.lists(JOBS_WITH_WORKERS, max_size=3))
+def test_any_history_with_worker_processes_delivers_the_order(pipeline: Pipeline, history: list) -> None:
     check_history(pipeline, history)

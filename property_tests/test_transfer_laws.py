@@ -1,4 +1,4 @@
-"""What leaves a worker process arrives as it was, and what draws from global states draws by the seed alone."""
+"""Laws of the transfer from worker processes, and of draws from global random states in a seeded context."""
 
 import random
 
@@ -44,7 +44,7 @@ def same(one, other) -> bool:
 
 
 @given(batch=BATCHES)
-def test_a_batch_arrives_as_it_was(batch) -> None:
+def test_unpack_returns_a_batch_equal_to_the_packed_one(batch) -> None:
     assert same(batch, unpack(pack(batch)))
 
 
@@ -61,14 +61,16 @@ DRAWS = [
 ]
 
 
-@pytest.mark.usefixtures("no_type_checks")  # the type checker draws which element of a list it looks at
+@pytest.mark.usefixtures("no_type_checks")  # beartype draws which element of a list it checks
 @given(
     seed=st.integers(0, 2**63 - 1),
     before=st.lists(st.sampled_from(range(len(DRAWS))), max_size=5),
     within=st.lists(st.sampled_from(range(len(DRAWS))), max_size=8),
     after=st.lists(st.sampled_from(range(len(DRAWS))), max_size=5),
 )
-def test_a_block_draws_by_its_seed_and_moves_nothing(seed: int, before: list, within: list, after: list) -> None:
+def test_draws_in_a_context_depend_only_on_its_seed_and_the_global_states_are_restored(
+    seed: int, before: list, within: list, after: list
+) -> None:
     def draw(which: list) -> list:
         return [DRAWS[number]() for number in which]
 

@@ -1,8 +1,8 @@
-"""Run by test_compile.py: each case compares functions, compiled whole, with themselves, and prints its name.
+"""Program for test_compile.py: each case compares compiled functions with the eager ones, and prints its name.
 
-Lengths, seeds and sizes vary without recompiling: one graph for each number of rounds of a permutation. The arguments
-are a backend and cases: `aot_eager` makes the same graphs as `inductor`, which takes up to minutes to turn one into
-machine code.
+Functions are compiled with `fullgraph=True`. Lengths, seeds and sizes vary without recompilation; only each number of
+rounds of a permutation has a graph of its own. The arguments are a backend and the names of cases. `aot_eager` makes
+the same graphs as `inductor`, which needs up to several minutes to turn one into machine code.
 """
 
 import sys
@@ -18,7 +18,7 @@ from bionemo.data.permute import permute, unpermute
 
 compiled = torch.compile(fullgraph=True, dynamic=True, backend=sys.argv[1])
 ROUNDS = [(2, 3, 15), (16, 100, 1023), (1024, 1025, 5000, 10**6, 2**31 + 11, 2**40 + 15, 2**61 - 1, 2**62)]
-"""Lengths, by the number of rounds that they take."""
+"""Lengths, grouped by the number of rounds that they need."""
 
 
 def agree(found: Any, expected: Any) -> None:
@@ -27,7 +27,7 @@ def agree(found: Any, expected: Any) -> None:
 
 
 def one_graph(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> None:
-    """Check that all calls give what the function gives, by one graph."""
+    """Check that one graph gives the results of the function for all calls."""
     torch._dynamo.reset()
     compiled_once = compiled(function)
     for number, arguments in enumerate(calls):
@@ -58,7 +58,7 @@ def draws() -> None:
 def permutation() -> None:
     for lengths in ROUNDS:
         for function in (permute, unpermute):
-            # The longest first: a tensor of two elements is a case of its own.
+            # The longest range comes first: traced first, a tensor of two elements would get a graph of its own.
             one_graph(function, [(torch.arange(min(length, 1000)), length, length % 97) for length in lengths[::-1]])
 
 

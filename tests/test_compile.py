@@ -1,4 +1,4 @@
-"""Functions on tensors under torch.compile, in a process without the type checker, which can't be compiled."""
+"""Tests of tensor functions under torch.compile, in processes without the type checker, which can't be compiled."""
 
 import shutil
 import subprocess
@@ -10,9 +10,7 @@ import pytest
 FEW = ["hashing", "draws"]
 MANY = ["permutation", "masking", "targets"]
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-needs_compiler = pytest.mark.skipif(
-    COMPILER is None, reason="torch.compile needs a C++ compiler, and there is none on the path"
-)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler on the PATH")
 
 
 def run_cases(backend: str, *cases: str) -> None:
@@ -23,12 +21,12 @@ def run_cases(backend: str, *cases: str) -> None:
 
 
 @pytest.mark.parametrize("cases", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])
-def test_one_graph_serves_all_lengths_seeds_and_sizes(cases: list[str]) -> None:
+def test_one_graph_is_reused_for_all_lengths_seeds_and_sizes(cases: list[str]) -> None:
     run_cases("aot_eager", *cases)
 
 
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["hashing", "draws", "permutation", "masking", "targets"])
-def test_machine_code_gives_equal_results(case: str) -> None:
+def test_machine_code_gives_the_same_results_as_eager_mode(case: str) -> None:
     run_cases("inductor", case)

@@ -1,4 +1,4 @@
-"""Equal results on a GPU."""
+"""Tests that results on a GPU equal those on the CPU."""
 
 import pytest
 import torch
@@ -36,16 +36,18 @@ ORDERS = [
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_an_order_gives_tensors_on_the_device_of_the_positions(order) -> None:
+def test_an_order_returns_tensors_on_the_device_of_the_positions(order) -> None:
     index = index_at(order, POSITIONS.cuda())
     for found, expected in zip(index, index_at(order, POSITIONS), strict=True):
         assert found.is_cuda
         assert torch.equal(found.cpu(), expected)
-    if hasattr(order, "position_of") and not isinstance(order, MixtureOrder):  # one of its orders has no inverse
+    if hasattr(order, "position_of") and not isinstance(
+        order, MixtureOrder
+    ):  # one of the mixture's orders has no inverse
         assert torch.equal(position_of(order, index).cpu(), POSITIONS)
 
 
-def test_draws_and_permutations() -> None:
+def test_draws_and_permutations_are_equal_on_cpu_and_gpu() -> None:
     for function in (
         lambda counters: bits_at(42, counters),
         lambda counters: uniforms_at(42, counters),
@@ -55,7 +57,7 @@ def test_draws_and_permutations() -> None:
         assert torch.equal(function(POSITIONS.cuda()).cpu(), function(POSITIONS))
 
 
-def test_masks_and_targets() -> None:
+def test_masks_and_targets_are_equal_on_cpu_and_gpu() -> None:
     ids, mask = pad_token_ids([list(range(10, 10 + length)) for length in (50, 3, 200, 0, 1)])
     seeds = torch.arange(5)
     for function in (

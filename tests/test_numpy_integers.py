@@ -1,7 +1,8 @@
-"""NumPy's integers and floats are taken for Python's by every public function and record.
+"""Tests that every public function and record accepts NumPy's integers and floats like Python's.
 
-The table holds calls with Python's numbers. Each is repeated with the numbers in every NumPy type that holds them, one
-at a time and all together, and must answer the same: equal values of equal types, or the same error.
+The table holds calls with Python's numbers. Each call is repeated with its numbers converted to every NumPy type that
+can represent them, one at a time and all together. The results must be the same: equal values of equal types, or the
+same error.
 """
 
 import importlib
@@ -75,18 +76,18 @@ from bionemo.data.testing.content import content_digests
 
 INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 SIZES = [100, 127, 255, 20_000, 32_767, 65_535, 2**31 - 1, 2**32 - 1, 2**62, 2**63 - 1]
-"""Numbers near the ends of the types, where a sum or product in them is another number."""
+"""Numbers near the limits of NumPy's types, in which a sum or a product would overflow."""
 
 
 class Call(NamedTuple):
     args: tuple
     fields: dict
     use: Callable[[Any], Any]
-    """What makes data of the answer."""
+    """Turns the result into data that can be compared."""
 
 
-def call(*args, use: Callable[[Any], Any] = lambda answer: answer, **fields) -> Call:
-    """Return a call. A list of numbers in it may also come as an array or Series, a tuple may not."""
+def call(*args, use: Callable[[Any], Any] = lambda result: result, **fields) -> Call:
+    """Return a call. A list of numbers may also be replaced by an array or a Series, a tuple may not."""
     return Call(args, fields, use)
 
 
@@ -95,9 +96,9 @@ def over(make: Callable[[int], Call], high: int = 2**62) -> list[Call]:
 
 
 def first(order, *, count: int = 6) -> Any:
-    """Return what an order says of itself and of its first positions."""
-    places = range(min(count, count if order.num_samples is None else order.num_samples))
-    return order, fingerprint(order), [index_at(order, place) for place in places]
+    """Return an order, its fingerprint and its first samples."""
+    positions = range(min(count, count if order.num_samples is None else order.num_samples))
+    return order, fingerprint(order), [index_at(order, position) for position in positions]
 
 
 def drawn(context, *, draw: Callable[[], float]) -> Any:
@@ -141,7 +142,7 @@ PLAN = permutation.Plan(permutation.geometry(2**40), permutation.make_keys(8, 42
 TOKENS = torch.arange(3, 123, dtype=torch.int64).reshape(4, 30)
 SEEDS = torch.tensor([7, 8, 9, 10])
 STATE = state.loader_state(PIPELINE, 200)
-LENGTHS = [(37 * place) % 101 + 5 for place in range(312)]
+LENGTHS = [(37 * idx) % 101 + 5 for idx in range(312)]
 
 
 def rng() -> torch.Generator:
@@ -149,7 +150,7 @@ def rng() -> torch.Generator:
 
 
 def with_new_generator(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that is given a new generator with each call, as it moves on."""
+    """Return a function that passes a new generator to each call: the calls must not share its state."""
     return lambda *args, **fields: function(*args, **fields, generator=rng())
 
 
@@ -308,8 +309,8 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "index_at of records": (
         lambda order, position: (order.index_at(position), position_after(order, position)),
         [
-            call(order, place)
-            for place in (100, 255, 20_000)
+            call(order, position)
+            for position in (100, 255, 20_000)
             for order in (
                 EPOCHS,
                 BlockShuffleOrder(length=312, block_size=10, blocks_per_window=3, seed=7),
@@ -322,7 +323,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         index_at,
         [call(EPOCHS, [100, 127, 5]), call(EPOCHS, [100, 127, 5] * 9), call(EPOCHS, [5, 200])],
     ),
-    "as_int64": (checks.as_int64, [call([100, 127, 5], name="n"), call([2**62, 2**63 - 1], name="n")]),
+    "check_integer": (checks.check_integer, over(lambda n: call(n, name="n"), 2**63)),
     "frozen_lengths": (lengths.frozen_lengths, [call(LENGTHS)]),
     "check_timeout": (workers.check_timeout, [call(2.5, 1), call(100, 100), call(1.5, 0)]),
     "position_of": (position_of, [call(EPOCHS, SampleIndex(0, 100, 127)), call(EPOCHS, SampleIndex(0, 127, 255))]),
@@ -450,12 +451,13 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "function_name": (function_name, [call(partial(jitter, 100)), call(partial(jitter, width=127))]),
     "write": (record_writing.write, [call((100, 127, 0.5, {"a": 3}))]),
 }
-"""By name: the function, and calls of it."""
+"""By name: the function and calls of it."""
 
 WITHOUT_NUMBERS = {
     # Results of functions.
     *(
         "AliasTable",
+        "read_batches",
         "Interleaving",
         "CorruptedSpans",
         "IntegerWeights",
@@ -466,17 +468,17 @@ WITHOUT_NUMBERS = {
         "PositionedIndex",
     ),
     *("PositionedSample", "Rows", "Throughput"),
-    # What holds what it is given, and does no arithmetic.
+    # Records that store their arguments, and functions without arithmetic.
     *("EpochIndex", "read"),
-    # Tensors, arrays and generators, or what other functions here hand over.
+    # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),
     "token_cross_entropy",
 }
-"""Public names whose annotations speak of numbers, and that take none of a user's."""
+"""Public names with numbers in their annotations that don't take numbers from users."""
 
 
 def rebuild(value: Any, leaf: Callable[[Any], Any]) -> Any:
-    """Return a value with each number and each list of numbers in it exchanged for what a function answers."""
+    """Return a value with each number and each list of numbers in it replaced by `leaf` of it."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float) or (type(value) is list and value and all(type(part) is int for part in value)):
@@ -491,7 +493,7 @@ def rebuild(value: Any, leaf: Callable[[Any], Any]) -> Any:
 
 
 def outcome(function: Callable[..., Any], made: Call) -> Any:
-    """Return a digest of each part of an answer, which also tells NumPy's numbers from Python's; or the error."""
+    """Return a digest of each part of the result, which depends on the types of numbers too; or the error."""
     try:
         return content_digests(made.use(function(*made.args, **made.fields)))
     except (TypeError, ValueError, IndexError) as error:
@@ -499,29 +501,29 @@ def outcome(function: Callable[..., Any], made: Call) -> Any:
 
 
 def variants(made: Call, convert: Callable[[Any], Any]) -> list[Call]:
-    """Return a call with each number converted, one at a time and all together; without those that stay the same."""
+    """Return the call with all numbers converted, and with each one alone; without those that stay the same."""
     found: list[Call] = []
     changed: list[int] = []
 
     def with_leaf(chosen: int | None) -> Call:
-        places = itertools.count()
+        leaf_numbers = itertools.count()
 
         def leaf(value: Any) -> Any:
-            place = next(places)
-            new = convert(value) if chosen in {None, place} else value
+            number = next(leaf_numbers)
+            new = convert(value) if chosen in {None, number} else value
             if new is not value:
-                changed.append(place)
+                changed.append(number)
             return new
 
         return Call(*rebuild((made.args, made.fields), leaf), made.use)
 
     found.append(with_leaf(None))
     leaves = sorted(set(changed))
-    return found[: bool(leaves)] + [with_leaf(place) for place in leaves if len(leaves) > 1]
+    return found[: bool(leaves)] + [with_leaf(number) for number in leaves if len(leaves) > 1]
 
 
 def to_integer(value: Any, *, kind: type, holder: Callable[[list], Any] | None) -> Any:
-    """Return an int, or with a holder a list of them, in a NumPy type; as it is if the type doesn't hold it."""
+    """Return an int, or with a holder a list of ints, in a NumPy type; unchanged if the type can't represent it."""
     numbers = value if isinstance(value, list) else [value]
     limits = np.iinfo(kind)
     if isinstance(value, list) != (holder is not None) or not all(
@@ -537,7 +539,7 @@ def to_series(numbers: list) -> pd.Series:
 
 
 def holds(name: str, kind: type) -> bool:
-    """Return whether a call of the table has a value of a type."""
+    """Return whether a call in the table has a value of a type."""
     found: list[type] = []
     for made in TABLE[name][1]:
         rebuild((made.args, made.fields), lambda value: found.append(type(value)))
@@ -555,20 +557,20 @@ def check(name: str, convert: Callable[[Any], Any], reference: Callable[[Any], A
 
 @pytest.mark.parametrize("kind", INTEGERS)
 @pytest.mark.parametrize("name", TABLE)
-def test_an_integer_of_any_type_is_the_integer(name: str, kind: type) -> None:
+def test_integers_of_every_numpy_type_give_the_result_of_ints(name: str, kind: type) -> None:
     check(name, partial(to_integer, kind=kind, holder=None))
 
 
 @pytest.mark.parametrize("holder", [list, np.array, to_series])
 @pytest.mark.parametrize("kind", INTEGERS)
 @pytest.mark.parametrize("name", [name for name in TABLE if holds(name, list)])
-def test_integers_of_any_type_are_the_integers_whatever_holds_them(name: str, kind: type, holder) -> None:
+def test_lists_arrays_and_series_of_integers_give_the_result_of_lists_of_ints(name: str, kind: type, holder) -> None:
     check(name, partial(to_integer, kind=kind, holder=holder))
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("name", [name for name in TABLE if holds(name, float)])
-def test_a_float_of_any_type_is_the_float(name: str, kind: type) -> None:
+def test_floats_of_every_numpy_type_give_the_result_of_floats(name: str, kind: type) -> None:
     check(
         name,
         lambda value: kind(value) if type(value) is float else value,
@@ -577,7 +579,7 @@ def test_a_float_of_any_type_is_the_float(name: str, kind: type) -> None:
 
 
 def public_names() -> dict[str, Any]:
-    """Return the functions and classes that the modules of the lower floors call public, by name."""
+    """Return the public functions and classes of `bionemo.core` and `bionemo.data`, by name."""
     found = {}
     for package in (bionemo.core, bionemo.data):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -601,7 +603,7 @@ def test_every_public_function_that_takes_numbers_is_in_the_table() -> None:
 
 @attrs.frozen
 class Counted:
-    """A user's own order, with a NumPy integer as its end."""
+    """A user-defined order whose `num_samples` is a NumPy integer."""
 
     base: EpochOrder
     num_samples: np.int16
@@ -611,7 +613,7 @@ class Counted:
         return self.base.index_at(position)
 
 
-def test_the_end_of_a_users_order_may_be_numpys() -> None:
+def test_num_samples_of_a_user_defined_order_may_be_a_numpy_integer() -> None:
     order = Counted(EpochOrder(length=30_000, seed=7), np.int16(30_000))
     pipeline = Pipeline(order=order, sources=range(30_000), batch_size=1_000, seed=3)
     loaded = loader(pipeline)

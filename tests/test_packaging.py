@@ -1,4 +1,4 @@
-"""The wheel, installed into an empty environment, beside a package of another distribution in the same namespace."""
+"""Tests of the wheel, installed together with another distribution that has a package in the same namespace."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def wheels(tmp_path_factory) -> list[Path]:
     return sorted(folder.glob("*.whl"))
 
 
-def test_the_wheel_holds_the_packages_and_nothing_else(wheels: list[Path]) -> None:
+def test_the_wheel_contains_only_the_packages_and_their_data(wheels: list[Path]) -> None:
     names = zipfile.ZipFile(wheels[0]).namelist()
     assert wheels[0].name == "bionemo_core-3.0.0a1-py3-none-any.whl"
     assert {name.split("/")[0] for name in names} == {"bionemo", "bionemo_core-3.0.0a1.dist-info"}
@@ -38,10 +38,10 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheels: list[Path]) -> No
     assert {"bionemo/examples/data/swissprot_2k.fasta.gz", "bionemo/examples/data/SOURCES.md"} <= set(names)
 
 
-def test_both_install_into_an_empty_environment_and_import(wheels: list[Path], tmp_path: Path) -> None:
+def test_both_wheels_install_into_an_empty_environment_and_import(wheels: list[Path], tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
     python = tmp_path / "env" / "bin" / "python"
-    # The dependent package is all that is asked for: what it needs, it gets by bionemo-core.
+    # Only the dependent package is named: bionemo-core and its dependencies come with it.
     options = ("--quiet", "--constraint", ROOT / "constraints.txt", "--find-links", wheels[0].parent)
     run(python, "-m", "pip", "install", *options, wheels[1], cwd=tmp_path)
     script = """

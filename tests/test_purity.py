@@ -1,4 +1,4 @@
-"""What is promised of every function: no global random state is read or moved."""
+"""Tests that no function reads or changes a global random state."""
 
 import random
 from functools import partial
@@ -19,7 +19,7 @@ def states() -> tuple:
 
 
 def everything() -> list:
-    """Return what each function that has to do with randomness answers."""
+    """Return the results of the functions that have to do with randomness."""
     first, second = split(make_generator(42))
     proteins = [Protein(str(n), "ACDEFGHIKLMNPQRSTVWY"[: n + 1]) for n in range(20)]
     pipelines = make_pipelines(proteins, batch_size=4, max_length=9, generator=first)
@@ -38,8 +38,8 @@ def everything() -> list:
     return [[batch[name].tolist() for name in sorted(batch)] for batch in batches] + [masked.ids.tolist(), *drawn]
 
 
-@pytest.mark.usefixtures("no_type_checks")  # the type checker draws which element of a list it looks at
-def test_no_global_random_state_is_moved_or_read() -> None:
+@pytest.mark.usefixtures("no_type_checks")  # beartype draws which element of a list it checks
+def test_no_global_random_state_is_changed_or_read() -> None:
     before = states()
     first = everything()
     assert states() == before
@@ -47,7 +47,7 @@ def test_no_global_random_state_is_moved_or_read() -> None:
     assert everything() == first
 
 
-def test_answers_do_not_depend_on_what_was_asked_before() -> None:
+def test_batches_do_not_depend_on_the_batches_read_before() -> None:
     backwards = [batch_at(PIPELINE, step) for step in reversed(range(5))]
     assert backwards[::-1] == [batch_at(PIPELINE, step) for step in range(5)] == list(loader(PIPELINE))
 

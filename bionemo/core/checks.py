@@ -1,6 +1,6 @@
 """Checks of integers and integer tensors, raised at the public boundary once."""
 
-from collections.abc import Callable  # noqa: TC003 - likewise
+from collections.abc import Callable  # noqa: TC003 - beartype reads the annotations
 from typing import Any, Final, TypeAlias, overload
 
 import attrs  # noqa: TC002 - beartype reads the annotations
@@ -15,12 +15,12 @@ __all__ = [
     "AnyInt",
     "IntArray",
     "as_int",
-    "as_int64",
     "check_bool",
     "check_choice",
     "check_index",
     "check_int",
     "check_int64",
+    "check_integer",
     "check_seed",
     "in_graph",
     "is_concrete",
@@ -44,9 +44,9 @@ def as_int(word: AnyInt, /) -> int: ...
 @overload
 def as_int(word: Any, /) -> Any: ...
 def as_int(word: Any, /) -> Any:
-    """Return a NumPy integer as a Python int, and anything else as it is.
+    """Return a NumPy integer as a Python int, and anything else unchanged.
 
-    For kernels that check nothing: a NumPy integer overflows where a Python int grows.
+    For kernels, which check nothing: NumPy integers overflow, Python ints grow.
 
     Example:
         >>> as_int(np.int8(100)) * 2, as_int("x")
@@ -56,10 +56,10 @@ def as_int(word: Any, /) -> Any:
 
 
 def is_concrete(tensor: Tensor, /) -> bool:
-    """Return whether the values of a tensor lie in the memory of the CPU and may be looked at.
+    """Return whether the values of a tensor are in CPU memory and may be looked at.
 
-    They may not inside `torch.compile` and `vmap`, where a branch on a value can't be followed, nor on an accelerator,
-    which would have to be waited for. There the public functions leave their checks of values out.
+    Not under `torch.compile` and `vmap`, which can't follow a branch on a value, and not on an accelerator, because
+    reading a value waits for it. Public functions don't check the values of such tensors.
 
     Example:
         >>> import torch
@@ -68,15 +68,16 @@ def is_concrete(tensor: Tensor, /) -> bool:
     """
     if torch.compiler.is_compiling():
         return False
-    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - torch has no public question
+    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - not public
     return type(tensor) is Tensor and tensor.device.type == "cpu" and not is_wrapped
 
 
 def in_graph(number: AnyInt, /, like: Tensor) -> Tensor:
-    """Return an int as an int64 tensor without axes, for the graph that another int64 tensor goes through.
+    """Return an int as a 0-d int64 tensor, in the graph that `like`, another int64 tensor, is part of.
 
-    A compiled graph must not reckon with ints that vary: the compiler takes what bitwise operations make of them for
-    floats, and writes out what it need not read anew at each use, whole hashes of them. So this reads an element.
+    Keep varying ints out of compiled graphs: dynamo types the results of bitwise operations on them as floats, and
+    inlines their expressions, even whole hashes, at every use. Adding the int to an element of `like` (times 0) makes
+    it a value of the graph.
 
     Example:
         >>> import torch
@@ -86,7 +87,17 @@ def in_graph(number: AnyInt, /, like: Tensor) -> Tensor:
     return (like.reshape(-1)[:1].sum() & 0) + as_int(number)
 
 
-def _as_int(value: AnyInt, name: str) -> int:
+def check_integer(value: Any, /, *, name: str) -> int:
+    """Return an integer of any size as a Python int.
+
+    Raises:
+        TypeError: if it is not an integer; a bool is not.
+
+    Example:
+        >>> check_integer(True, name="token")
+        Traceback (most recent call last):
+        TypeError: token must be an integer, got token=True of type bool.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         message = f"{name} must be an integer, got {name}={value!r} of type {type(value).__name__}."
         raise TypeError(message)
@@ -103,14 +114,14 @@ def check_int(value: AnyInt, /, *, name: str, low: AnyInt = 0, high: AnyInt = MA
     """Return an integer of any kind as a Python int.
 
     Raises:
-        TypeError: if it is no integer (bools count as none).
-        ValueError: outside `low..high`, both included.
+        TypeError: if it is not an integer; a bool is not.
+        ValueError: if it is outside `low..high`, both included.
 
     Example:
         >>> check_int(3, name="seed")
         3
     """
-    number = value if type(value) is int else _as_int(value, name)
+    number = value if type(value) is int else check_integer(value, name=name)
     if not low <= number <= high:
         message = f"{name} must be in {low}..{high}, got {name}={number}."
         raise ValueError(message)
@@ -121,7 +132,7 @@ def check_seed(seed: AnyInt, /) -> int:
     """Return a seed as a Python int.
 
     Raises:
-        TypeError: if it is no integer.
+        TypeError: if it is not an integer.
         ValueError: if it is negative or above 2**63-1.
 
     Example:
@@ -132,11 +143,11 @@ def check_seed(seed: AnyInt, /) -> int:
 
 
 def check_int64(tensor: Tensor, /, *, name: str) -> Tensor:
-    """Return a tensor of non-negative int64 as it is.
+    """Return a tensor of non-negative int64 unchanged.
 
     Raises:
-        TypeError: for another dtype.
-        ValueError: for a negative value, where values can be seen (see `is_concrete`).
+        TypeError: if it has another dtype.
+        ValueError: if a value is negative; only checked if `is_concrete`.
 
     Example:
         >>> import torch
@@ -159,8 +170,8 @@ def check_index(index: Any, /, *, stop: AnyInt | None, name: str) -> Any:
         name: name of the index in the error.
 
     Raises:
-        TypeError: if it is no integer and no int64 tensor.
-        IndexError: if it is out of range. Tensors whose values can't be seen are not checked (see `is_concrete`).
+        TypeError: if it is neither an integer nor an int64 array or tensor.
+        IndexError: if it is out of range; for a tensor only checked if `is_concrete`.
 
     Example:
         >>> check_index(4, stop=5, name="position")
@@ -179,38 +190,13 @@ def check_index(index: Any, /, *, stop: AnyInt | None, name: str) -> Any:
             return index
         low, high = int(index.min()), int(index.max())
     else:
-        low = high = checked = _as_int(index, name)
+        low = high = checked = check_integer(index, name=name)
     last = MAX_INT if stop is None else as_int(stop) - 1
     if low < 0 or high > last:
         allowed = f"in 0..{last}" if last >= 0 else "in an empty range"
         message = f"{name} must be {allowed}, got {name}={low if low < 0 else high}."
         raise IndexError(message)
     return checked
-
-
-def as_int64(values: Any, /, *, name: str) -> IntArray:
-    """Return the integers of a range, sequence or array as an int64 array of the same shape.
-
-    Raises:
-        TypeError: if an element is no integer.
-        IndexError: if one doesn't fit int64.
-
-    Example:
-        >>> as_int64(range(2, 5), name="positions")
-        array([2, 3, 4])
-    """
-    if isinstance(values, range):
-        for end in (values[0], values[-1]) if values else ():
-            check_index(end, stop=None, name=name)
-        return np.arange(len(values), dtype=np.int64) * values.step + (values.start if values else 0)
-    array: NDArray[Any] = np.asarray(values)
-    if array.dtype.kind not in "iu":  # an empty list, too large integers, or no integers: one by one, to name the first
-        elements = np.array(values, dtype=np.object_)
-        checked = [check_index(element, stop=None, name=name) for element in elements.ravel()]
-        return np.array(checked, dtype=np.int64).reshape(elements.shape)
-    if array.dtype == np.uint64 and array.size:
-        check_index(int(array.max()), stop=None, name=name)
-    return array.astype(np.int64, copy=False)
 
 
 def check_bool(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -232,7 +218,7 @@ def check_bool(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
 
 
 def check_choice(*choices: str) -> "Callable[[object, attrs.Attribute[Any], Any], None]":
-    """Return an attrs validator that a field is one of some choices; it raises a ValueError.
+    """Return an attrs validator that raises a ValueError if a field is none of some choices.
 
     Example:
         >>> import attrs

@@ -9,7 +9,7 @@ import attrs
 from numpy.typing import NDArray
 
 from bionemo.core.frozen_array import FrozenArray
-from bionemo.core.record_reading import UnreadableError, kinds_by_name, read, shown
+from bionemo.core.record_reading import kinds_by_name, read, shown
 from bionemo.core.record_writing import TYPE, given_fields, is_written_out, parts_of, type_name, write
 
 __all__ = [
@@ -32,15 +32,15 @@ def to_json(record: Any, /) -> str:
     give equal text, unequal ones different text, in any process and on any machine.
 
     Args:
-        record: an attrs record, or a mapping with text as keys, of numbers, text, dtypes, enumerations, arrays, tuples,
-            mappings and other records.
+        record: an attrs record, or a mapping with strings as keys, of numbers, strings, dtypes, enumerations, arrays,
+            tuples, mappings and other records.
 
     Returns:
-        The text. Each record has its `type` beside its fields. An array of more than 64 elements is represented by its
-        digest: keep `external_arrays(record)` beside it.
+        The text. Each record has a `type` in addition to its fields. An array of more than 64 elements is represented
+        by its digest: keep `external_arrays(record)` with the text.
 
     Raises:
-        TypeError: if the record holds something that would not come back as it is.
+        TypeError: if the record holds something that would not come back unchanged.
         ValueError: if a number is not finite, or the record is nested too deeply.
 
     Example:
@@ -60,13 +60,13 @@ def from_json(text: str, *, kinds: Sequence[type], arrays: Mapping[str, Any] | N
 
     Args:
         text: what `to_json` returned, or JSON written by hand. With one class in `kinds`, the text needn't name it.
-        kinds: the attrs classes that may occur in the text. No other class is ever looked up by name, but the classes
-            that their fields are annotated with.
+        kinds: the attrs classes that may occur in the text, besides those that their fields are annotated with. No
+            other class is ever looked up by name.
         arrays: arrays by digest, as `external_arrays` returned them.
 
     Raises:
-        ValueError: if the text is no JSON, has a key twice, is too large or nested too deeply, names an unknown class,
-            lacks a field or has one too many, or holds a value that doesn't fit its field.
+        ValueError: if the text is not JSON, has a duplicate key, is too large or nested too deeply, names an unknown
+            class, lacks a field or has one too many, or holds a value that doesn't fit its field.
 
     Example:
         >>> @attrs.frozen
@@ -85,12 +85,12 @@ def parse_json(text: str, /) -> Any:
     """Return the plain values of a JSON text.
 
     Raises:
-        ValueError: if it is no JSON, has a key twice, or is nested too deeply.
+        ValueError: if it is not JSON, has a duplicate key, or is nested too deeply.
 
     Example:
         >>> parse_json('{"width": 3, "width": 5}')
         Traceback (most recent call last):
-        ValueError: text must be JSON, got '{"width": 3, "width": 5}': the key 'width' is there twice.
+        ValueError: text must be JSON, got '{"width": 3, "width": 5}': the key 'width' occurs twice.
     """
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
@@ -104,7 +104,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        message = f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice"
+        message = f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice"
         raise ValueError(message)
     return found
 
@@ -115,7 +115,7 @@ def to_plain(record: Any, /) -> Any:
     Laws: `from_plain(to_plain(record), kinds=[type(record)])` equals the record; equal records have equal plain values.
 
     Args:
-        record: an attrs record, or a mapping from text to records and plain values.
+        record: an attrs record, or a mapping from strings to records and plain values.
 
     Raises:
         TypeError: if the record holds something that would not come back unchanged.
@@ -131,22 +131,25 @@ def to_plain(record: Any, /) -> Any:
         raise TypeError(message)
     try:
         plain = write(record)
-        parts = list(parts_of(record))
-        kinds = {type_name(type(part)): type(part) for part in parts if attrs.has(type(part))}
-        arrays = {part.digest: part for part in parts if isinstance(part, FrozenArray)}
-        comes_back = read(plain, kinds, arrays) == record
+        reason = _what_is_lost(record, plain)
     except RecursionError as error:
         message = f"record must be nested less deeply, got a {type(record).__name__}."
         raise ValueError(message) from error
-    except UnreadableError as error:
-        message = f"record must hold plain values of the types of its fields, got {shown(record)}: {error}"
-        raise TypeError(message) from error
-    if not comes_back:
-        message = (
-            f"record must come back from its text unchanged, got {shown(record)}: a field holds more than its type."
-        )
+    if reason:
+        message = f"record must hold plain values of the types of its fields, got {shown(record)}: {reason}"
         raise TypeError(message)
     return plain
+
+
+def _what_is_lost(record: Any, plain: Any) -> str:
+    """Return why reading plain values doesn't restore a record; empty if it does."""
+    parts = list(parts_of(record))
+    kinds = {type_name(type(part)): type(part) for part in parts if attrs.has(type(part))}
+    arrays = {part.digest: part for part in parts if isinstance(part, FrozenArray)}
+    try:
+        return "" if read(plain, kinds, arrays) == record else "they come back as another record."
+    except ValueError as error:
+        return str(error)
 
 
 def from_plain(plain: Any, /, *, kinds: Sequence[type], arrays: Mapping[str, Any] | None = None) -> Any:
@@ -168,8 +171,9 @@ def from_plain(plain: Any, /, *, kinds: Sequence[type], arrays: Mapping[str, Any
             message = f"text must hold the fields of {kinds[0].__name__} by name, got {shown(plain)}."
             raise ValueError(message)
         return read(plain, known, arrays or {})
-    except UnreadableError as error:
-        raise ValueError(str(error)) from error.__cause__
+    except (KeyError, TypeError) as error:  # of a mapping whose items are no pairs
+        message = f"text must hold plain values of records, got {shown(plain)}: {error!r}."
+        raise ValueError(message) from error
     except RecursionError as error:
         message = f"text must be nested less deeply, got {shown(plain)}."
         raise ValueError(message) from error

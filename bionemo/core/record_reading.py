@@ -1,8 +1,9 @@
-"""Records from plain values: cattrs, which takes each value only as what it is."""
+"""Records from plain values, by cattrs, without conversions between types."""
 
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
@@ -17,16 +18,12 @@ from cattrs.preconf.json import make_converter
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.record_writing import MAPPING, TYPE, field_types, type_name
 
-__all__ = ["UnreadableError", "kinds_by_name", "read", "shown"]
+__all__ = ["kinds_by_name", "read", "shown"]
 
 _MAX_VALUES: Final = 10**6
-"""Largest number of values that a text may hold, aliases expanded."""
+"""Largest number of values that a text may hold, with its YAML aliases expanded."""
 _SHORT: Final = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
-
-
-class UnreadableError(ValueError):
-    """Plain values are not those of a record."""
 
 
 def shown(value: object, /) -> str:
@@ -51,7 +48,7 @@ def kinds_by_name(kinds: Iterable[type], /) -> dict[str, type]:
     """
     found: dict[str, type] = {}
     hints: list[Any] = list(kinds)
-    for hint in hints:  # grows on the way
+    for hint in hints:  # the list grows meanwhile
         if attrs.has(hint) and found.setdefault(type_name(hint), hint) is hint:
             hints.extend(known for known in field_types(hint).values() if known not in hints)
         hints.extend(known for known in get_args(hint) if known not in hints)
@@ -67,7 +64,7 @@ def read(plain: Any, /, kinds: Mapping[str, type], arrays: Mapping[str, Any]) ->
         arrays: arrays by digest.
 
     Raises:
-        UnreadableError: if a value doesn't fit.
+        ValueError: if a value doesn't fit.
 
     Example:
         >>> read([1, {"type": "mapping", "items": [[2, 3]]}], {}, {})
@@ -75,12 +72,12 @@ def read(plain: Any, /, kinds: Mapping[str, type], arrays: Mapping[str, Any]) ->
     """
     if _num_values(plain, {}) > _MAX_VALUES:
         message = f"text must hold at most {_MAX_VALUES} values, got more: {shown(plain)}."
-        raise UnreadableError(message)
+        raise ValueError(message)
     return _read(plain, kinds, arrays)
 
 
 def _num_values(plain: Any, known: dict[int, int]) -> int:
-    """Return how many values there are; each that is shared (by aliases of YAML) is counted as often as it occurs."""
+    """Return the number of values; one that several YAML aliases share is counted each time, without being visited."""
     if not isinstance(plain, Mapping | list | tuple):
         return 1
     if id(plain) not in known:
@@ -90,10 +87,10 @@ def _num_values(plain: Any, known: dict[int, int]) -> int:
 
 
 def _read(plain: Any, kinds: Mapping[str, type], arrays: Mapping[str, Any]) -> Any:
-    """Return plain values with each record in them made, innermost first, and lists as tuples."""
+    """Return plain values with the records in them restored, innermost first, and lists as tuples."""
     if isinstance(plain, float) and not math.isfinite(plain):
         message = f"a number in a record must be finite, got {plain!r}."
-        raise UnreadableError(message)
+        raise ValueError(message)
     if isinstance(plain, list):
         return tuple([_read(part, kinds, arrays) for part in plain])
     if not isinstance(plain, Mapping):
@@ -110,7 +107,7 @@ def _read(plain: Any, kinds: Mapping[str, type], arrays: Mapping[str, Any]) -> A
         message = (
             f"type must be one of {', '.join(sorted(kinds))}, got type={shown(name)}. Pass your own class in kinds."
         )
-        raise UnreadableError(message)
+        raise ValueError(message)
     return _structure(fields, kinds[name])
 
 
@@ -121,36 +118,36 @@ def _read_array(record: Mapping[str, Any], arrays: Mapping[str, Any]) -> FrozenA
             found: Any = np.array(record["values"], dtype=record["dtype"]).reshape(record["shape"])
         except (KeyError, TypeError, ValueError) as error:
             message = f"array must have values, dtype and shape that fit, got {shown(record)}: {error!r}."
-            raise UnreadableError(message) from error
+            raise ValueError(message) from error
     elif digest in arrays:
         found = arrays[digest]
     else:
         message = f"arrays must hold the array of sha256={digest}, got {len(arrays)} others. See external_arrays."
-        raise UnreadableError(message)
+        raise ValueError(message)
     array = found if isinstance(found, FrozenArray) else FrozenArray(np.asarray(found))
     if array.digest != digest:
         message = f"array must be the one that was written, of sha256={digest}, got {array!r}."
-        raise UnreadableError(message)
+        raise ValueError(message)
     return array
 
 
 def _structure(fields: Mapping[Any, Any], kind: type) -> Any:
-    """Return the record of a class with some fields.
+    """Return a record of a class from its fields.
 
     Raises:
-        UnreadableError: if the fields are not those of the class, or a value doesn't fit.
+        ValueError: if the fields are not those of the class, or a value doesn't fit.
     """
     try:
         return _converter().structure(fields, kind)
     except StructureHandlerNotFoundError as error:
         message = f"{kind.__name__} must have fields of plain types and records, got {_cut(error)}."
-        raise UnreadableError(message) from error
+        raise ValueError(message) from error
     except (BaseValidationError, TypeError, ValueError) as error:
         names = ", ".join(field.alias or field.name for field in attrs.fields(kind))
         is_list = isinstance(error, BaseValidationError)
         said = "; ".join(transform_error(error, format_exception=_describe) if is_list else [_cut(error)])
         message = f"text must hold a valid {kind.__name__}, with the fields {names}, got: {_cut(said)}."
-        raise UnreadableError(message) from error
+        raise ValueError(message) from error
 
 
 def _describe(error: BaseException, _: Any) -> str:
@@ -168,9 +165,9 @@ def _converter() -> Converter:
     for kind, kinds in ((int, (int,)), (float, (int, float)), (str, (str,)), (bool, (bool,))):
         converter.register_structure_hook(kind, _take(*kinds))
     converter.register_structure_hook(torch.dtype, _take_dtype)
-    for numpy_kind, kind, kinds in ((np.integer, int, (int,)), (np.floating, float, (int, float))):
-        hook = partial(lambda take, kind, value, _: take(value, kind), _take(*kinds), kind)
-        converter.register_structure_hook_func(partial(_is_a, numpy_kind), hook)
+    converter.register_structure_hook_func(
+        lambda hint: isinstance(hint, type) and issubclass(hint, np.generic), lambda value, _: value
+    )
     converter.register_structure_hook_factory(attrs.has, partial(_make_record_hook, converter))
     converter.register_structure_hook_func(lambda hint: getattr(hint, "_is_protocol", False), _take_instance)
     converter.register_structure_hook_func(
@@ -179,12 +176,8 @@ def _converter() -> Converter:
     return converter
 
 
-def _is_a(kind: type, hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, kind)
-
-
 def _take(*kinds: type) -> Callable[[Any, Any], Any]:
-    """Return a hook that takes a number or text only as what it is: "3" is no int, and neither is 1.5."""
+    """Return a hook that takes only values of some types, and converts none: neither "3" nor 1.5 is an int."""
 
     def take(value: Any, kind: Any) -> Any:
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
@@ -211,20 +204,14 @@ def _take_instance(value: Any, kind: Any) -> Any:
 
 
 def _take_member(converter: Converter, value: Any, hint: Any) -> Any:
-    """Return a value as the first member of a union that takes it; an int stays an int if there is a choice."""
-    members = sorted(get_args(hint), key=lambda member: member is not type(value))
-    reasons: list[str] = []
-    for member in members:
-        if member is type(None):
-            if value is None:
-                return None
-            continue
-        try:
-            return converter.structure(value, member)
-        except (BaseValidationError, StructureHandlerNotFoundError, TypeError, ValueError) as error:
-            is_list = isinstance(error, BaseValidationError)
-            reasons += transform_error(error, format_exception=_describe) if is_list else [_cut(error)]
-    raise TypeError(" or ".join(reasons) or f"must be None, got {shown(value)}")
+    """Return a value as the first member of a union that takes it; its own type comes first."""
+    for member in sorted(get_args(hint), key=lambda member: member is not type(value)):
+        with suppress(BaseValidationError, StructureHandlerNotFoundError, TypeError, ValueError):
+            return value if member is type(value) is type(None) else converter.structure(value, member)
+    message = (
+        f"must be of type {' or '.join(getattr(m, '__name__', str(m)) for m in get_args(hint))}, got {shown(value)}"
+    )
+    raise TypeError(message)
 
 
 def _make_record_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:

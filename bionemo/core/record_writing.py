@@ -3,12 +3,11 @@
 import json
 import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_type_hints
 
 import attrs
 import numpy as np
@@ -20,9 +19,9 @@ from bionemo.core.frozen_array import FrozenArray
 __all__ = ["MAPPING", "TYPE", "field_types", "given_fields", "is_written_out", "parts_of", "type_name", "write"]
 
 TYPE: Final = "type"
-"""Key of a record's class name, beside its fields."""
+"""Key of a record's class name, next to its fields."""
 MAPPING: Final = "mapping"
-"""Type of a mapping that can't be a JSON object: a key is no text, or is "type"."""
+"""Type of a mapping that can't be a JSON object: a key is not a string, or is "type"."""
 _SMALL_ARRAY: Final = 64
 """Largest number of elements of an array that is written out."""
 _CONVERTER: Final = make_converter()
@@ -32,11 +31,11 @@ def write(value: Any, /, hint: Any = Any) -> Any:  # noqa: PLR0911 - one line pe
     """Return a value as plain values: dicts, lists, numbers and strings.
 
     Args:
-        value: of a record's field, or a record.
-        hint: the field's annotation: 1 in a field of floats is written as 1.0.
+        value: a record, or the value of a record's field.
+        hint: the field's annotation; e.g. 1 in a field of floats is written as 1.0.
 
     Raises:
-        TypeError: if it is no value of a record.
+        TypeError: if a record can't hold such a value.
         ValueError: if a number is not finite.
 
     Example:
@@ -54,13 +53,11 @@ def write(value: Any, /, hint: Any = Any) -> Any:  # noqa: PLR0911 - one line pe
     if attrs.has(type(value)):
         return _write_record(value)
     if isinstance(value, Mapping):
-        return _write_mapping(value, *_arguments(hint, Mapping, 2))
+        return _write_mapping(value, hint)
     if isinstance(value, AbstractSet):
-        (element,) = _arguments(hint, AbstractSet, 1)
-        return sorted((write(part, element) for part in value), key=json.dumps)
+        return sorted((write(part, hint) for part in value), key=json.dumps)
     if isinstance(value, tuple | list):
-        elements = _arguments(hint, Sequence, len(value))
-        return [write(part, element) for part, element in zip(value, elements, strict=True)]
+        return [write(part, hint) for part in value]
     plain = _CONVERTER.unstructure(value)  # an enumeration, a date, a path
     if not isinstance(plain, str | int | float):
         message = f"a record must hold plain values, tuples and attrs records, got {type(value).__name__}."
@@ -69,14 +66,14 @@ def write(value: Any, /, hint: Any = Any) -> Any:  # noqa: PLR0911 - one line pe
 
 
 def _write_number(value: Any, hint: Any) -> Any:
-    """Return the number that stands for all equal ones in a field: 1, 1.0 and True, or 0.0 and -0.0."""
+    """Return one number for all equal ones in a field, such as 1, 1.0 and True, or 0.0 and -0.0."""
     number = value.item() if isinstance(value, np.generic) else value
     if not math.isfinite(number):
         message = f"a number in a record must be finite, got {number!r}."
         raise ValueError(message)
-    kinds = {kind for kind in _members(hint) if kind in {bool, int, float}}
+    kinds = _types_in(hint) & {bool, int, float}
     if kinds == {float}:
-        return float(number) + 0.0
+        return float(number) + 0.0  # -0.0 becomes 0.0
     if kinds == {bool} and number in {0, 1}:
         return bool(number)
     return int(number) if number == int(number) else float(number)
@@ -102,15 +99,15 @@ def _write_record(value: Any) -> dict[str, Any]:
     kind: Any = type(value)
     fields, hints = given_fields(value), field_types(kind)
     if TYPE in fields:
-        message = f"a record must have no field called type, got {kind.__name__}: the class is named there."
+        message = f"a record must have no field called type, got {kind.__name__}: its class is named there."
         raise TypeError(message)
     return {TYPE: type_name(kind)} | {name: write(part, hints.get(name, Any)) for name, part in fields.items()}
 
 
-def _write_mapping(value: Mapping[Any, Any], key_hint: Any, value_hint: Any) -> dict[str, Any]:
+def _write_mapping(value: Mapping[Any, Any], hint: Any) -> dict[str, Any]:
     if all(isinstance(key, str) for key in value) and TYPE not in value:
-        return {key: write(part, value_hint) for key, part in value.items()}
-    items = [[write(key, key_hint), write(part, value_hint)] for key, part in value.items()]
+        return {key: write(part, hint) for key, part in value.items()}
+    items = [[write(key, hint), write(part, hint)] for key, part in value.items()]
     return {TYPE: MAPPING, "items": sorted(items, key=json.dumps)}
 
 
@@ -125,27 +122,14 @@ def field_types(kind: type, /) -> dict[str, Any]:
     """
     try:
         hints = get_type_hints(kind)
-    except NameError:  # a name that exists for type checkers alone
+    except NameError:  # a name that is imported for type checkers only
         hints = {}
     return {field.alias or field.name: hints.get(field.name, Any) for field in attrs.fields(kind)}
 
 
-def _members(hint: Any) -> Collection[Any]:
-    """Return the types of a union, or the one type."""
-    return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
-
-
-def _arguments(hint: Any, kind: type, count: int) -> Sequence[Any]:
-    """Return the annotations of a container's parts: those of the first member of a union that is such a container."""
-    for member in _members(hint):
-        origin, arguments = get_origin(member), get_args(member)
-        if isinstance(origin, type) and issubclass(origin, kind) and arguments:
-            if kind is not Sequence:
-                return arguments
-            if len(arguments) == count and Ellipsis not in arguments and origin is tuple:
-                return arguments
-            return (arguments[0],) * count
-    return (Any,) * count
+def _types_in(hint: Any) -> set[Any]:
+    """Return all types in an annotation: of unions their members, of containers the types of their elements."""
+    return {hint}.union(*map(_types_in, get_args(hint))) if get_args(hint) else {hint}
 
 
 def given_fields(record: Any, /) -> dict[str, Any]:
@@ -179,7 +163,7 @@ def type_name(kind: type, /) -> str:
 
 
 def parts_of(record: object, /) -> Iterable[Any]:
-    """Yield a record and all that it holds, at any depth.
+    """Yield a record and everything in it, at any depth.
 
     Example:
         >>> list(parts_of((1, {"a": 2})))

@@ -1,4 +1,4 @@
-"""The first floor: which sample comes at a position, and the batch at a step. No torchdata, no Lightning."""
+"""Orders, pipelines and batches: the sample at any position, the batch at any step. No torchdata, no Lightning."""
 
 from bionemo.core.record import external_arrays as external_arrays
 from bionemo.data.batches.collate import RaggedField as RaggedField
@@ -48,54 +48,3 @@ from bionemo.data.pipeline.record import pipeline_spec as pipeline_spec
 from bionemo.data.pipeline.record import record_differences as record_differences
 from bionemo.data.pipeline.record import to_json as to_json
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
-
-__all__ = [
-    "BlockShuffleOrder",
-    "CorruptedSpans",
-    "EpochIndex",
-    "EpochOrder",
-    "IdentityMultiEpochDatasetWrapper",
-    "IntegerWeights",
-    "LengthGroupedOrder",
-    "MaskedTokens",
-    "MixtureOrder",
-    "MultiEpochDataset",
-    "MultiEpochDatasetResampler",
-    "MultiEpochDatasetWrapper",
-    "Order",
-    "PRNGResampleDataset",
-    "Pipeline",
-    "RaggedField",
-    "ResampleOrder",
-    "SampleIndex",
-    "ScalarField",
-    "SizedDataset",
-    "Source",
-    "Throughput",
-    "WeightedOrder",
-    "batch_at",
-    "batch_from",
-    "collate_fields",
-    "corrupt_spans",
-    "describe_batch",
-    "external_arrays",
-    "find_sample",
-    "fingerprint",
-    "first_divergence",
-    "from_json",
-    "index_at",
-    "integer_weights",
-    "mask_tokens",
-    "next_token_labels",
-    "num_batches",
-    "padding_fraction",
-    "pipeline_spec",
-    "position_of",
-    "random_crop",
-    "random_reverse_complement",
-    "record_differences",
-    "reverse_complement",
-    "sample_at",
-    "throughput",
-    "to_json",
-]

@@ -1,4 +1,4 @@
-"""Look into the order of a run: `python -m bionemo.data --help`."""
+"""The command line to look into the order of a run: `python -m bionemo.data --help`."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from bionemo.core.checks import check_int
+from bionemo.core.record import parse_json
 from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.lookup import describe_batch, find_sample, first_divergence
 from bionemo.data.pipeline.pipeline import Pipeline
@@ -19,11 +20,13 @@ from bionemo.data.pipeline.record import order_from_spec, record_differences
 
 __all__ = ["main"]
 
-_FILE = "JSON of pipeline_spec(pipeline), or of a loader's state_dict()"
+_FILE = "JSON file of pipeline_spec(pipeline) or of a loader's state_dict()"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bionemo.data", description="Look into the order of a run.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bionemo.data", description="Show which samples a training run reads; needs no data."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -31,37 +34,34 @@ def _parser() -> argparse.ArgumentParser:
         "--arrays",
         type=Path,
         metavar="FILE.npz",
-        help="for more than 64 weights: what external_arrays gave, saved by numpy.savez",
+        help="arrays of more than 64 elements: external_arrays(order), saved by numpy.savez",
     )
 
-    command = commands.add_parser("explain", parents=[shared], help="what the batch of a step reads")
+    command = commands.add_parser("explain", parents=[shared], help="list the samples that a step reads")
     command.add_argument("file", type=Path, help=_FILE)
-    command.add_argument("--step", type=int, required=True)
-    command.add_argument("--rank", type=int, default=0)
-    command.add_argument("--world-size", type=int, default=1)
+    command.add_argument("--step", type=int, required=True, help="number of the batch, from 0")
+    command.add_argument("--rank", type=int, default=0, help="data-parallel rank (default: 0)")
+    command.add_argument("--world-size", type=int, default=1, help="number of ranks (default: 1)")
 
-    command = commands.add_parser("where", parents=[shared], help="at which step a sample is read")
+    command = commands.add_parser("where", parents=[shared], help="print where a sample is read")
     command.add_argument("file", type=Path, help=_FILE)
-    command.add_argument("--sample", type=int, required=True, help="its place in the data set")
-    command.add_argument("--source", type=int, default=0, help="which data set (0)")
-    command.add_argument("--epoch", type=int, default=0, help="which pass through it (0)")
-    command.add_argument("--world-size", type=int, default=1)
+    command.add_argument("--sample", type=int, required=True, help="index in the data set")
+    command.add_argument("--source", type=int, default=0, help="number of the data set (default: 0)")
+    command.add_argument("--epoch", type=int, default=0, help="pass over the data set (default: 0)")
+    command.add_argument("--world-size", type=int, default=1, help="number of ranks (default: 1)")
 
-    command = commands.add_parser("diff", parents=[shared], help="what differs, and from which position on")
+    command = commands.add_parser("diff", parents=[shared], help="print what differs between two runs")
     command.add_argument("file", type=Path, help=_FILE)
-    command.add_argument("other", type=Path, help="another")
-    command.add_argument("--limit", type=int, default=10**7, help="positions to compare (10**7)")
+    command.add_argument("other", type=Path, help="another such file")
+    command.add_argument("--limit", type=int, default=10**7, help="number of positions to compare (default: 10**7)")
     return parser
 
 
 def _read_record(path: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        message = f"can't read {path}: {error.strerror}."
-        raise ValueError(message) from error
-    except (ValueError, RecursionError) as error:
-        message = f"{path} is no JSON: {error}."
+        record = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"can't read {path}: {getattr(error, 'strerror', None) or error}"
         raise ValueError(message) from error
     if isinstance(record, dict):
         record = record.get("pipeline", record)
@@ -73,7 +73,7 @@ def _read_record(path: Path) -> Mapping[str, Any]:
 
 
 def _restore(record: Mapping[str, Any], arrays: Path | None) -> Pipeline[Any]:
-    """Return a pipeline with the record's order, over ranges in place of data sets."""
+    """Return a pipeline with the record's order, over ranges instead of data sets."""
     loaded: dict[str, Any] = {}
     if arrays is not None:
         try:
@@ -107,8 +107,8 @@ def _explain(options: argparse.Namespace) -> tuple[Any, str]:
 def _where(options: argparse.Namespace) -> tuple[Any, str]:
     pipeline = _restore(_read_record(options.file), options.arrays)
     index = SampleIndex(options.source, options.epoch, options.sample)
-    place = find_sample(pipeline, index, world_size=options.world_size)._asdict()
-    return place, "\n".join(f"{name:8}  {value}" for name, value in place.items())
+    location = find_sample(pipeline, index, world_size=options.world_size)._asdict()
+    return location, "\n".join(f"{name:8}  {value}" for name, value in location.items())
 
 
 def _diff(options: argparse.Namespace) -> tuple[Any, str]:
@@ -116,19 +116,16 @@ def _diff(options: argparse.Namespace) -> tuple[Any, str]:
     differences = record_differences(*records)
     one, two = (_restore(record, options.arrays).order for record in records)
     position = first_divergence(one, two, limit=options.limit)
-    lines = [f"{name}: {before!r} -> {after!r}" for name, (before, after) in differences.items()] or [
-        "no field differs"
-    ]
-    part = (
-        f"below {options.limit:,} the orders agree"
-        if position is None
-        else f"the orders differ from position {position:,} on"
-    )
-    return {"differences": differences, "position": position, "limit": options.limit}, "\n".join([*lines, part])
+    fields = [f"{name}: {before!r} -> {after!r}" for name, (before, after) in differences.items()]
+    orders = f"agree at all positions below {options.limit:,}"
+    if position is not None:
+        orders = f"differ from position {position:,} on"
+    text = "\n".join([*(fields or ["no field differs"]), f"the orders {orders}"])
+    return {"differences": differences, "position": position, "limit": options.limit}, text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, and return its exit code: 2 for bad input, with one line that says what is wrong.
+    """Return the exit code of the command line: 2 for bad input, with one line on stderr that says what is wrong.
 
     Example:
         >>> main(["explain", "missing.json", "--step", "3"])
@@ -136,9 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        answer, text = {"explain": _explain, "where": _where, "diff": _diff}[options.command](options)
-        print(json.dumps(answer) if options.json else text, flush=True)  # noqa: T201 - a command line
-    except BrokenPipeError:  # whoever read has read enough
+        result, text = {"explain": _explain, "where": _where, "diff": _diff}[options.command](options)
+        print(json.dumps(result) if options.json else text, flush=True)  # noqa: T201 - a command line
+    except BrokenPipeError:  # the reader stopped early, e.g. `| head`; without devnull the flush at exit would fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130

@@ -15,7 +15,7 @@ from tests.adapters.trainers import TRAIN, run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
-    pytest.mark.filterwarnings("ignore:the loader goes on with other functions"),  # a script calls its own __main__
+    pytest.mark.filterwarnings("ignore:the loader continues with other functions"),  # a script calls its own __main__
 ]
 
 RUNS = {

@@ -1,4 +1,4 @@
-"""Arithmetic block by block."""
+"""Arithmetic by blocks, runs and groups."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def remainders(word, size):
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (), (3, 4), (BLOCK,), (BLOCK + 1,), (2, BLOCK)])
-def test_blocks_give_what_the_whole_tensor_or_array_gives(shape: tuple[int, ...]) -> None:
+def test_blocks_return_what_the_whole_tensor_or_array_returns(shape: tuple[int, ...]) -> None:
     word = torch.arange(torch.Size(shape).numel()).reshape(shape)
     in_array = in_blocks(remainders, word.numpy(), 7)
     for found, array, expected in zip(in_blocks(remainders, word, 7), in_array, remainders(word, 7), strict=True):
@@ -27,13 +27,13 @@ def test_arguments_broadcast_and_ints_stay_ints() -> None:
     assert in_blocks(remainders, 30, 7) == (4, 2)
 
 
-def test_the_answer_shares_no_memory_with_the_argument() -> None:
+def test_the_result_shares_no_memory_with_the_argument() -> None:
     word = torch.arange(5)
     in_blocks(lambda word: word, word)[0] = 99
     assert word.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_what_is_no_plain_cpu_tensor_goes_to_the_kernel_as_it_is() -> None:
+def test_tensors_that_are_not_concrete_reach_the_kernel_unchanged() -> None:
     kinds = []
     torch.vmap(lambda row: in_blocks(lambda word: kinds.append(type(word)) or word, row))(torch.zeros(2, 3))
     in_blocks(lambda word: kinds.append(type(word)) or word, torch.zeros(3, device="meta"))
@@ -42,7 +42,7 @@ def test_what_is_no_plain_cpu_tensor_goes_to_the_kernel_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [4], [4, 4, 4], [4, 4, 4, 5, 5, 5, 5], [1, 2, 3, 4], [7, 7, 7, 7, 1, 7, 7, 7]])
-def test_runs_give_what_each_element_gives(values: list[int]) -> None:
+def test_runs_return_what_each_element_returns(values: list[int]) -> None:
     word, other = np.array(values, dtype=np.int64), np.arange(len(values)) // 2
     calls = []
 
@@ -73,7 +73,7 @@ def test_an_int_in_a_result_stands_for_an_array_of_equal_elements() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [5], [2**40, 0, 3, 0, 2**40], list(range(300)) * 2, [65535, 65536, 0]])
-def test_groups_partition_the_indices_in_rising_order(values: list[int]) -> None:
+def test_groups_partition_the_indices_in_ascending_order(values: list[int]) -> None:
     found = dict(groups(np.array(values, dtype=np.int64)))
     assert list(found) == sorted(set(values))
     assert all(members.tolist() == [i for i, v in enumerate(values) if v == value] for value, members in found.items())

@@ -1,4 +1,4 @@
-"""Known answers: what is seeded changes with the algorithm's version, and only with it."""
+"""Known-answer tests: seeded results change if and only if `ALGORITHM_VERSION` does."""
 
 import hashlib
 import json
@@ -32,11 +32,15 @@ from bionemo.data import (
 from bionemo.data.orders.order import ALGORITHM_VERSION
 from bionemo.data.permute import permute
 
-ANSWERS = {2: "37f7228ed54a7e7b120ebbaf94ccc7be74fd3ab389c8e989d986118a8c0530fb"}
-"""By version: the sha256 of all answers below. An order whose indices change needs another version and a line here."""
+DIGESTS = {2: "37f7228ed54a7e7b120ebbaf94ccc7be74fd3ab389c8e989d986118a8c0530fb"}
+"""By version: the sha256 of `seeded_results()`.
+
+Training runs resume and replay by these results. If an order's indices must change, increase `ALGORITHM_VERSION` and
+add a line here.
+"""
 
 SEEDS = (0, 42, 2**63 - 1)
-PLACES = torch.tensor([*range(40), 10**6, 10**12, 2**62 - 1])
+POSITIONS = torch.tensor([*range(40), 10**6, 10**12, 2**62 - 1])
 
 
 def orders(seed: int) -> list:
@@ -49,21 +53,24 @@ def orders(seed: int) -> list:
     by_length = LengthGroupedOrder(
         order=epoch, lengths=[3, 1, 3, 3, 7, 1, 5, 3, 3, 1, 7, 7, 2], window_size=8, batch_size=2, seed=seed
     )
-    in_sequence = EpochOrder(length=13, seed=seed, shuffle=False)
-    return [epoch, in_sequence, block, small, resample, weighted, mixture, by_length]
+    unshuffled = EpochOrder(length=13, seed=seed, shuffle=False)
+    return [epoch, unshuffled, block, small, resample, weighted, mixture, by_length]
 
 
-def answers() -> list:
-    """Return what everything seeded answers, as plain values."""
+def seeded_results() -> list:
+    """Return the results of all seeded functions, as plain values."""
     found: list = []
     for seed in SEEDS:
-        found += [[part.tolist() for part in index_at(order, PLACES)] for order in orders(seed)]
+        found += [[part.tolist() for part in index_at(order, POSITIONS)] for order in orders(seed)]
         found += [
             permute(torch.arange(min(length, 100)), length, seed).tolist()
             for length in (1, 2, 63, 64, 1023, 1024, 2**62)
         ]
-        found += [fold_in(seed, "tag", 7), bits_at(seed, PLACES).tolist(), uniforms_at(seed, PLACES).tolist()]
-        found += [uniforms_at(seed, PLACES, dtype=torch.float32).tolist(), integers_at(seed, PLACES, 10**9).tolist()]
+        found += [fold_in(seed, "tag", 7), bits_at(seed, POSITIONS).tolist(), uniforms_at(seed, POSITIONS).tolist()]
+        found += [
+            uniforms_at(seed, POSITIONS, dtype=torch.float32).tolist(),
+            integers_at(seed, POSITIONS, 10**9).tolist(),
+        ]
         generator = make_generator(seed)
         found.append(sample_with_replacement(10**9, 5, generator=generator).tolist())
         found.append(sample_without_replacement(10**9, 5, generator=generator).tolist())
@@ -85,13 +92,14 @@ def answers() -> list:
     return found
 
 
-def test_the_answers_change_with_the_version_of_the_algorithms_and_only_with_it() -> None:
-    assert hashlib.sha256(json.dumps(answers()).encode()).hexdigest() == ANSWERS[ALGORITHM_VERSION]
-    assert max(ANSWERS) == ALGORITHM_VERSION
-    assert len(set(ANSWERS.values())) == len(ANSWERS)
+def test_seeded_results_change_if_and_only_if_the_algorithm_version_does() -> None:
+    assert hashlib.sha256(json.dumps(seeded_results()).encode()).hexdigest() == DIGESTS[ALGORITHM_VERSION]
+    assert max(DIGESTS) == ALGORITHM_VERSION
+    assert len(set(DIGESTS.values())) == len(DIGESTS)
 
 
-def test_the_version_is_part_of_every_fingerprint_of_an_order() -> None:
+def test_known_fingerprints_of_orders_do_not_change() -> None:
+    """They include `ALGORITHM_VERSION`."""
     assert [fingerprint(order)[:8] for order in orders(42)] == [
         "bedb2f11",
         "13d11040",

@@ -1,4 +1,4 @@
-"""Data sets over orders: epochs, transforms by epoch, and draws with replacement."""
+"""Tests of data sets over orders: epochs, transforms that depend on the epoch, and draws with replacement."""
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +24,11 @@ from bionemo.data import (
 )
 from bionemo.data.pipeline.read import fetch
 
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch warns on machines with one core
 
 
 class Letters:
-    """A data set that reads many samples at once, and records the calls."""
+    """A data set with `__getitems__` that records its calls."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -46,26 +46,26 @@ class Letters:
 
 
 class Jittered(MultiEpochDatasetWrapper[float]):
-    """A transform that draws from a generator made from epoch and index."""
+    """A transform that draws from a generator seeded by the epoch and the index."""
 
     def apply_transform(self, sample, index):
         return sample + float(torch.rand((), generator=make_generator(7, index.epoch, index.idx)))
 
 
 def both(text: Any = "abcde", **fields) -> list:
-    """Return one data set of each class over the same letters."""
+    """Return a data set of each class over the same letters."""
     return [
         MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper(text), **fields),
         PRNGResampleDataset(text, **fields),
     ]
 
 
-def test_pinned_values() -> None:
+def test_known_values_do_not_change() -> None:
     epochs = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), num_epochs=3)
     assert "".join(epochs) == "ebcdabdeacbadce"
 
 
-def test_each_epoch_has_every_sample_once_in_the_order_of_its_record() -> None:
+def test_each_epoch_has_every_sample_once_in_the_order_of_an_epoch_order() -> None:
     dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), num_epochs=3, seed=9)
     samples = list(dataset)
     assert [sorted(samples[start : start + 5]) for start in (0, 5, 10)] == [list("abcde")] * 3
@@ -77,13 +77,15 @@ def test_each_epoch_has_every_sample_once_in_the_order_of_its_record() -> None:
     ("fields", "num_epochs", "num_samples"),
     [({}, 1, 5), ({"num_epochs": 3}, 3, 15), ({"num_samples": 12}, 3, 12), ({"num_samples": 15}, 3, 15)],
 )
-def test_num_epochs_and_num_samples_are_both_attributes(fields: dict, num_epochs: int, num_samples: int) -> None:
+def test_num_epochs_and_num_samples_are_both_available_as_attributes(
+    fields: dict, num_epochs: int, num_samples: int
+) -> None:
     dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abcde"), **fields)
     assert (dataset.num_epochs, dataset.num_samples, len(dataset)) == (num_epochs, num_samples, num_samples)
     assert len(PRNGResampleDataset("abcde")) == 5
 
 
-def test_a_transform_gets_the_epoch() -> None:
+def test_a_transform_receives_the_epoch() -> None:
     dataset = MultiEpochDatasetResampler(Jittered([0.0, 10.0, 20.0]), num_epochs=2, shuffle=False)
     samples = list(dataset)
     assert [int(sample) // 10 for sample in samples] == [0, 1, 2] * 2
@@ -94,7 +96,7 @@ def test_a_transform_gets_the_epoch() -> None:
 
 
 @pytest.mark.parametrize("dataset", both(num_samples=12))
-def test_iteration_ends_and_indices_out_of_range_are_refused(dataset) -> None:
+def test_iteration_ends_and_out_of_range_indices_are_refused(dataset) -> None:
     assert len(list(dataset)) == 12
     for index in (12, -1, 10**30, np.int64(12)):
         with pytest.raises(IndexError, match=rf"position must be in 0\.\.11, got position={index}"):
@@ -114,7 +116,7 @@ def test_an_index_error_of_the_inner_data_set_does_not_end_iteration() -> None:
             list(dataset)
 
 
-def test_many_samples_are_read_by_one_call_if_the_data_set_can() -> None:
+def test_many_samples_are_read_by_one_call_if_the_data_set_has_getitems() -> None:
     letters = Letters("abcde")
     plain = both("abcde", num_samples=50)
     fetching = [
@@ -129,21 +131,21 @@ def test_many_samples_are_read_by_one_call_if_the_data_set_can() -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("dataset", both(num_samples=23))
-def test_a_data_loader_reads_the_same_with_any_number_of_workers(dataset, num_workers: int) -> None:
+def test_a_data_loader_reads_the_same_samples_with_any_number_of_workers(dataset, num_workers: int) -> None:
     batches = DataLoader(
         dataset, batch_size=4, num_workers=num_workers, multiprocessing_context="fork" if num_workers else None
     )
     assert [letter for batch in batches for letter in batch] == list(dataset)
 
 
-def test_threads_read_the_same_in_any_order() -> None:
+def test_threads_read_the_same_samples_in_any_order() -> None:
     for dataset in both("abcdefghij", num_samples=200):
         expected = list(dataset)
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(dataset.__getitem__, reversed(range(200)))) == expected[::-1]
 
 
-def test_they_are_frozen_records_and_torch_data_sets() -> None:
+def test_the_data_sets_are_frozen_records_and_torch_data_sets() -> None:
     for dataset in both("abcde", seed=3):
         assert isinstance(dataset, Dataset)
         assert isinstance(dataset, SizedDataset)
@@ -184,7 +186,7 @@ def test_an_epoch_index_is_a_pair() -> None:
     assert EpochIndex(epoch=1, idx=2) == (1, 2)
 
 
-def test_an_evolved_record_counts_its_own_samples() -> None:
+def test_attrs_evolve_recomputes_the_number_of_samples() -> None:
     dataset = MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), num_epochs=2)
     longer = attrs.evolve(dataset, dataset=IdentityMultiEpochDatasetWrapper("abcde"), seed=3)
     assert (longer.num_epochs, longer.num_samples) == (2, 10)
@@ -197,8 +199,8 @@ def test_records_are_equal_only_if_they_hold_the_same_data_set_object() -> None:
         assert make(one[0]) == make(one[0]) != make(other[0])
 
 
-class Alone:
-    """A mixin that overrides `[...]` alone."""
+class HundredfoldMixin:
+    """A mixin that overrides only `__getitem__`."""
 
     def __getitem__(self, index):
         return super().__getitem__(index) * 100
@@ -209,7 +211,7 @@ class Resampled(MultiEpochDatasetResampler):
         return super().__getitem__(index) * 100
 
 
-class Mixed(Alone, MultiEpochDatasetResampler):
+class Mixed(HundredfoldMixin, MultiEpochDatasetResampler):
     pass
 
 
@@ -222,14 +224,14 @@ class WithField(MultiEpochDatasetResampler):
 
 
 class Further(Resampled):
-    """Overrides the method for many, by that of its base, which overrides `[...]`."""
+    """Overrides `__getitems__` by calling that of its base, which overrides `__getitem__`."""
 
     def __getitems__(self, indices):
         return super().__getitems__(indices)
 
 
 class ManyAtOnce(MultiEpochDatasetResampler):
-    """Overrides both methods; the one for many calls the base's."""
+    """Overrides both methods; `__getitems__` calls that of the base."""
 
     def __getitem__(self, index):
         return super().__getitem__(index) * 100
@@ -254,7 +256,7 @@ class Transformed(IdentityMultiEpochDatasetWrapper):
 
 
 def overriding() -> dict[str, Dataset]:
-    """Return data sets of subclasses whose samples are a hundred times those of their base."""
+    """Return data sets of subclasses whose samples are those of their base, times a hundred."""
     numbers = list(range(10))
     identity = IdentityMultiEpochDatasetWrapper(numbers)
     kinds = (Resampled, Mixed, WithField, Further, ManyAtOnce)
@@ -268,7 +270,7 @@ def overriding() -> dict[str, Dataset]:
 
 @pytest.mark.parametrize("name", overriding())
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_every_way_of_reading_uses_what_a_subclass_overrides(name: str, num_workers: int) -> None:
+def test_every_way_of_reading_uses_the_overrides_of_a_subclass(name: str, num_workers: int) -> None:
     dataset = overriding()[name]
     plain = Drawn.__mro__[1] if name == "Drawn" else MultiEpochDatasetResampler
     inner = list(range(10)) if name == "Drawn" else IdentityMultiEpochDatasetWrapper(list(range(10)))

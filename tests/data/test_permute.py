@@ -1,4 +1,4 @@
-"""The permutation: named cases."""
+"""Tests of permute and unpermute."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ LENGTHS = [1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1000, 1024]
 LONG = [2**31 - 1, 2**32, 2**32 + 1, 2**40 + 1, 2**61 + 12345, 2**62 - 1, 2**62]
 
 
-def test_pinned_values() -> None:
+def test_known_values_do_not_change() -> None:
     assert [permute(index, 10, 0) for index in range(10)] == [3, 1, 4, 6, 7, 5, 0, 2, 8, 9]
     assert [permute(index, 10, 42) for index in range(10)] == [8, 2, 0, 5, 1, 9, 3, 4, 7, 6]
     assert [permute(0, length, 42) for length in (100, 2**32 + 1, 2**62)] == [87, 3973051289, 2667440422162348037]
@@ -18,7 +18,7 @@ def test_pinned_values() -> None:
 
 @pytest.mark.parametrize("seed", [0, 42, 2**63 - 1])
 @pytest.mark.parametrize("length", LENGTHS)
-def test_it_is_a_bijection_with_an_inverse_for_ints_and_tensors_alike(length: int, seed: int) -> None:
+def test_permute_is_a_bijection_and_unpermute_its_inverse_for_ints_and_tensors(length: int, seed: int) -> None:
     shuffled = [permute(index, length, seed) for index in range(length)]
     assert sorted(shuffled) == list(range(length))
     assert permute(torch.arange(length), length, seed).tolist() == shuffled
@@ -27,7 +27,7 @@ def test_it_is_a_bijection_with_an_inverse_for_ints_and_tensors_alike(length: in
 
 
 @pytest.mark.parametrize("length", LONG)
-def test_long_ranges_are_covered_at_both_ends(length: int) -> None:
+def test_permute_and_unpermute_are_exact_at_both_ends_of_long_ranges(length: int) -> None:
     indices = [*range(50), *range(length - 50, length), length // 2, length // 3]
     shuffled = [permute(index, length, 7) for index in indices]
     assert len(set(shuffled)) == len(indices)
@@ -37,7 +37,7 @@ def test_long_ranges_are_covered_at_both_ends(length: int) -> None:
     assert unpermute(torch.tensor(shuffled), length, 7).tolist() == indices
 
 
-def test_numpy_integers_and_any_shape() -> None:
+def test_numpy_integers_and_tensors_of_any_shape_are_accepted() -> None:
     assert permute(np.int64(3), np.int32(10), np.uint8(42)) == permute(3, 10, 42)
     assert type(permute(np.int64(3), 10, 42)) is int
     indices = torch.arange(12).reshape(3, 4)
@@ -47,13 +47,13 @@ def test_numpy_integers_and_any_shape() -> None:
     assert indices.tolist() == torch.arange(12).reshape(3, 4).tolist()
 
 
-def test_it_runs_under_vmap() -> None:
+def test_permute_runs_under_vmap() -> None:
     indices = torch.arange(12).reshape(3, 4)
     assert torch.equal(torch.vmap(lambda row: permute(row, 12, 42))(indices), permute(indices, 12, 42))
 
 
 @pytest.mark.usefixtures("no_type_checks")
-def test_what_was_asked_before_lets_no_wrong_type_pass() -> None:
+def test_a_wrong_type_is_refused_even_if_an_equal_value_is_cached() -> None:
     assert permute(1, 5, 1) == permute(1, 5, 1)
     for arguments in ((1, 5.0, 1), (1, 5, 1.0), (1, 5, True), (True, 5, 1), (1, [5], 1), (1, np.array(5), 1)):
         with pytest.raises(TypeError, match="(index|length|seed) must be an integer"):
@@ -78,6 +78,6 @@ def test_what_was_asked_before_lets_no_wrong_type_pass() -> None:
         ((torch.tensor([1], dtype=torch.int32), 5, 1), TypeError, "got dtype=torch.int32"),
     ],
 )
-def test_bad_input_is_named(function, arguments: tuple, error: type[Exception], message: str) -> None:
+def test_invalid_arguments_are_named(function, arguments: tuple, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         function(*arguments)

@@ -1,4 +1,4 @@
-"""The permutation's statistics: ours and true random ones pass the battery, two that only look random fail it."""
+"""Statistics of the permutation: it passes the battery, as random permutations do; two weaker ones fail."""
 
 import math
 
@@ -32,23 +32,23 @@ def linear_congruential(indices: np.ndarray, length: int, seeds: np.ndarray) -> 
     return ((a.astype(object) * indices + c) % length).astype(np.int64)
 
 
-def test_plans_of_many_seeds_stand_side_by_side() -> None:
+def test_one_plan_may_hold_the_keys_of_many_seeds() -> None:
     indices = np.arange(10)
     expected = [[permute(index, 10, seed) for index in range(10)] for seed in range(3)]
     assert ours(indices, 10, np.arange(3)).tolist() == expected
 
 
-def test_every_order_of_two_is_as_frequent_as_the_other() -> None:
+def test_both_orders_of_two_elements_are_equally_frequent() -> None:
     assert orders(ours, 2, mean=10_000)["orders"] > FALSE_ALARM
 
 
 @pytest.mark.parametrize("family", [ours, random_permutations])
-def test_it_passes_the_battery(family) -> None:
+def test_our_and_random_permutations_pass_the_battery(family) -> None:
     assert not alarms(battery(family))
 
 
 @pytest.mark.parametrize("length", [3, 5, 6, 8, 9, 16, 33, 64, 257, 1024, 2**16 + 1, 2**20 + 7, 2**40 + 15])
-def test_four_rounds_fail_the_battery(length: int) -> None:
+def test_a_network_of_four_rounds_fails_the_battery(length: int) -> None:
     assert min(battery(of_four_rounds, [length]).values()) < 1e-12
 
 
@@ -57,18 +57,18 @@ def test_a_linear_congruential_permutation_fails_the_battery(length: int) -> Non
     assert min(battery(linear_congruential, [length], size=2**18).values()) < 1e-12
 
 
-# Larger samples of what a network of few rounds gets wrong first: eleven tests. ---------------------------------------
+# Larger samples for the tests that a network with too few rounds fails first: eleven tests. --------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [7, 8])
-def test_every_order_is_as_frequent_as_the_others(length: int) -> None:
+def test_all_orders_of_a_short_range_are_equally_frequent(length: int) -> None:
     assert orders(ours, length, mean=50)["orders"] > FALSE_ALARM / 11
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [16, 33, 63, 64, 129, 513, 1023, 1024, 1025])
-def test_neighbours_are_apart_by_each_distance_as_often_as_by_the_others(length: int) -> None:
+def test_all_distances_between_neighbours_are_equally_frequent(length: int) -> None:
     num, counts = math.ceil(10**8 / (length - 1)), np.zeros(length)
     for seeds in np.array_split(np.arange(num), 100):
         apart = np.diff(ours(np.arange(length), length, seeds)) % length

@@ -2,14 +2,25 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
 from bionemo.data.pipeline.state import loader_state
 from bionemo.data.pipes.loader import PipelineLoader
 
-__all__ = ["EpochLoader"]
+__all__ = ["EpochLoader", "TrainingData"]
+
+
+@runtime_checkable
+class TrainingData(Protocol):
+    """What `ExactResume` reads of a data module."""
+
+    batch_size: int
+
+    def steps_per_epoch(self) -> int | None:
+        """Return the number of steps of a Lightning epoch, or None if it is the whole order."""
+        ...
 
 
 @attrs.define(eq=False, repr=False, slots=False)

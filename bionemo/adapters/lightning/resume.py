@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_info, rank_zero_warn
 
 from bionemo.adapters.lightning.accumulation import ACCUMULATED, num_kept, num_open
-from bionemo.adapters.lightning.epoch_loader import EpochLoader
+from bionemo.adapters.lightning.epoch_loader import EpochLoader, TrainingData
 from bionemo.adapters.lightning.progress import (
     Progress,
     before_last_batches,
@@ -24,9 +24,6 @@ from bionemo.adapters.lightning.progress import (
 )
 from bionemo.adapters.lightning.signals import DeferredSignals
 from bionemo.adapters.lightning.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from bionemo.adapters.lightning.data import PipelineDataModule
 
 __all__ = ["PROGRESS", "ExactResume"]
 
@@ -52,7 +49,7 @@ class ExactResume(Callback):
         data: the data module.
     """
 
-    def __init__(self, data: "PipelineDataModule") -> None:
+    def __init__(self, data: TrainingData) -> None:
         self.data = data
         self.loader: EpochLoader | None = None
         """The training loader of the fit."""

@@ -7,21 +7,19 @@ number of tensor-parallel ranks), rotary positions, and the gathering of logits.
 Importing this package doesn't import megatron-core; the functions that need it import it when called.
 """
 
-from bionemo.adapters.megatron.attention import PortableDotProductAttention as PortableDotProductAttention
-from bionemo.adapters.megatron.config import TransformerSizes as TransformerSizes
-from bionemo.adapters.megatron.config import transformer_config as transformer_config
-from bionemo.adapters.megatron.model_config import MegatronBertConfig as MegatronBertConfig
-from bionemo.adapters.megatron.model_config import MegatronGPTConfig as MegatronGPTConfig
-from bionemo.adapters.megatron.parallel import model_parallel as model_parallel
-from bionemo.adapters.megatron.parallel import rank_and_world_size as rank_and_world_size
-from bionemo.adapters.megatron.training import MicroBatch as MicroBatch
-from bionemo.adapters.megatron.training import forward_step as forward_step
-from bionemo.adapters.megatron.training import iter_micro_batches as iter_micro_batches
-from bionemo.adapters.megatron.training import mean_reports as mean_reports
-from bionemo.adapters.megatron.training import split_into_micro_batches as split_into_micro_batches
-from bionemo.adapters.megatron.wrapper import MegatronWrapper as MegatronWrapper
-from bionemo.data.testing import check_pure_reads as check_pure_reads
-from bionemo.data.testing import check_same_on_ranks as check_same_on_ranks
+from bionemo.adapters.megatron.attention import PortableDotProductAttention
+from bionemo.adapters.megatron.config import TransformerSizes, transformer_config
+from bionemo.adapters.megatron.model_config import MegatronBertConfig, MegatronGPTConfig
+from bionemo.adapters.megatron.parallel import model_parallel, rank_and_world_size
+from bionemo.adapters.megatron.training import (
+    MicroBatch,
+    forward_step,
+    iter_micro_batches,
+    mean_reports,
+    split_into_micro_batches,
+)
+from bionemo.adapters.megatron.wrapper import MegatronWrapper
+from bionemo.data.testing import check_pure_reads, check_same_on_ranks
 
 __all__ = [
     "MegatronBertConfig",

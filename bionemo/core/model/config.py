@@ -7,12 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from bionemo.core.random import (
-    random_numpy_context,
-    random_python_context,
-    random_torch_context,
-    seed_from_generator,
-)
+from bionemo.core.random import random_numpy_context, random_python_context, random_torch_context, seed_from_generator
 
 __all__ = [
     "BionemoModelConfig",

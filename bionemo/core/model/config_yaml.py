@@ -14,7 +14,7 @@ __all__ = ["config_from_yaml", "config_to_yaml"]
 Config = TypeVar("Config")
 
 _MAX_LENGTH: Final = 2**20
-"""Most characters of a text: a parser written in Python takes a minute for as many."""
+"""Largest number of characters of a text, for which the parser, written in Python, takes about a minute."""
 
 
 def _yaml() -> Any:

@@ -18,7 +18,6 @@ __all__ = [
     "LossSum",
     "TokenCrossEntropy",
     "add_losses",
-    "as_pair",
     "mean_loss",
     "mean_metrics",
     "scale_for_ranks",
@@ -234,17 +233,3 @@ class TokenCrossEntropy:
     def reduce(self, losses: Sequence[LossSum]) -> Float[Tensor, ""]:
         """Return the mean loss per token over several (micro-)batches."""
         return mean_loss(losses)
-
-
-def as_pair(loss: LossSum, /) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Return the mean loss and the mean metrics of a (micro-)batch, the pair that Megatron's schedules also accept.
-
-    The schedules then weight all micro-batches equally. To weight them by their number of tokens, return the `LossSum`
-    itself and set `calculate_per_token_loss=True`.
-
-    Example:
-        >>> as_pair(LossSum(torch.tensor(6.0), torch.tensor(2)))
-        (tensor(3.), {'loss': tensor(3.)})
-    """
-    mean = mean_loss([loss])
-    return mean, {"loss": mean.detach(), **mean_metrics([loss])}

@@ -1,21 +1,4 @@
-"""Re-exports of `bionemo.core.padding` under the module path of bionemo-core 2.x."""
+"""The module path of bionemo-core 2.x for `bionemo.core.padding`."""
 
-from bionemo.core.padding import (
-    length_mask,
-    pad_token_ids,
-    pad_token_ids_into,
-    padded_length,
-    row_mask,
-    truncate_token_ids,
-    unpad_token_ids,
-)
-
-__all__ = [
-    "length_mask",
-    "pad_token_ids",
-    "pad_token_ids_into",
-    "padded_length",
-    "row_mask",
-    "truncate_token_ids",
-    "unpad_token_ids",
-]
+from bionemo.core.padding import *  # noqa: F403 - all that it exports
+from bionemo.core.padding import __all__ as __all__  # noqa: PLC0414 - as part of the interface

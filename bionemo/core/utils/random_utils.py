@@ -1,37 +1,4 @@
-"""Re-exports of `bionemo.core.random` under the module path of bionemo-core 2.x."""
+"""The module path of bionemo-core 2.x for `bionemo.core.random`."""
 
-from bionemo.core.random import (
-    bits_at,
-    fold_in,
-    get_seed_from_rng,
-    integers_at,
-    make_generator,
-    random_global_context,
-    random_numpy_context,
-    random_python_context,
-    random_torch_context,
-    sample_by_weight,
-    sample_with_replacement,
-    sample_without_replacement,
-    seed_from_generator,
-    split,
-    uniforms_at,
-)
-
-__all__ = [
-    "bits_at",
-    "fold_in",
-    "get_seed_from_rng",
-    "integers_at",
-    "make_generator",
-    "random_global_context",
-    "random_numpy_context",
-    "random_python_context",
-    "random_torch_context",
-    "sample_by_weight",
-    "sample_with_replacement",
-    "sample_without_replacement",
-    "seed_from_generator",
-    "split",
-    "uniforms_at",
-]
+from bionemo.core.random import *  # noqa: F403 - all that it exports
+from bionemo.core.random import __all__ as __all__  # noqa: PLC0414 - as part of the interface

@@ -9,11 +9,11 @@ from jaxtyping import Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bionemo.core.arrays import as_integers
 from bionemo.core.checks import AnyFloat, AnyInt, check_int
 from bionemo.core.padding.rows import Row
 from bionemo.core.random.draws import integers_at, uniforms_at
 from bionemo.core.random.generators import seed_from_generator
-from bionemo.data.batches.tokens import as_integers
 
 __all__ = ["random_crop", "random_reverse_complement", "reverse_complement"]
 
@@ -70,9 +70,7 @@ def reverse_complement(row: Row, *, complement: Collection[AnyInt] | Integer[Ten
         return torch.from_numpy(_complement(row.flip(0).cpu().numpy(), complement)).to(row.device)
     if isinstance(row, np.ndarray):
         return _complement(row[::-1], complement)
-    tokens = as_integers(row, name="row")
-    _check_in_vocabulary(tokens, complement)
-    complemented: list[int] = _complement(tokens[::-1].astype(np.int64), complement).tolist()
+    complemented: list[int] = _complement(as_integers(row, name="row")[::-1], complement).tolist()
     return complemented
 
 
@@ -81,20 +79,15 @@ def _complement(tokens: NDArray[Any], complement: Collection[AnyInt] | Tensor) -
     if tokens.dtype.kind not in "iu":
         message = f"row must hold integers, got dtype {tokens.dtype}."
         raise TypeError(message)
-    _check_in_vocabulary(tokens, complement)
-    table, limit = as_integers(complement, name="complement"), int(np.iinfo(tokens.dtype).max)
-    if table.size and not 0 <= int(table.min()) <= int(table.max()) <= limit:
-        for token in table.tolist():  # raises at the first that is out of range
-            check_int(token, name="complement", high=limit)
-    complemented: NDArray[Any] = table.astype(tokens.dtype)[tokens]
-    return complemented
-
-
-def _check_in_vocabulary(tokens: NDArray[Any], complement: Collection[AnyInt] | Tensor) -> None:
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(complement):
         found = f"{tokens.min()}..{tokens.max()}"
         message = f"tokens must be in 0..{len(complement) - 1}, the indices of complement, got {found}."
         raise IndexError(message)
+    table, limit = as_integers(complement, name="complement"), int(np.iinfo(tokens.dtype).max)
+    for bound in (table.max(), table.min()) if table.size else ():
+        check_int(bound, name="complement", high=limit)
+    complemented: NDArray[Any] = table.astype(tokens.dtype)[tokens]
+    return complemented
 
 
 def random_reverse_complement(

@@ -1,4 +1,4 @@
-"""What the orders of this library are made from."""
+"""What the orders of this library share."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ __all__ = ["OrderBase", "check_in_epochs", "check_length", "check_num_samples", 
 
 
 class OrderBase:
-    """What the orders of this library have besides their fields.
+    """The members that the orders of this library have in addition to their fields.
 
-    Don't inherit from it: an order of your own needs the members of `Order` alone.
+    Don't inherit from it: an order of your own only needs the members of `Order`.
     """
 
     __slots__ = ()
@@ -69,8 +69,8 @@ def check_length(length: AnyInt) -> int:
     """Return the length of a data set as a Python int.
 
     Raises:
-        ValueError: outside 1..2**62.
-        TypeError: if it is no integer.
+        ValueError: if it is outside 1..2**62.
+        TypeError: if it is not an integer.
 
     Example:
         >>> check_length(10)
@@ -83,8 +83,8 @@ def check_num_samples(num_samples: AnyInt | None) -> int | None:
     """Return the number of positions of an order as a Python int, or None for no end.
 
     Raises:
-        ValueError: outside 0..2**62.
-        TypeError: if it is no integer.
+        ValueError: if it is outside 0..2**62.
+        TypeError: if it is not an integer.
 
     Example:
         >>> check_num_samples(10), check_num_samples(None)

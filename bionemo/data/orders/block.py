@@ -1,12 +1,13 @@
-"""Epoch after epoch, shuffled so that storage which is fast only for contiguous reads is read in blocks."""
+"""Epochs that are shuffled by blocks, for storage that is fast only for contiguous reads."""
 
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
-from bionemo.core.arrays import by_run
+from bionemo.core.arrays import by_run, take
 from bionemo.core.checks import AnyInt, as_int, check_int, check_seed
 from bionemo.core.random.draws import scale_to
 from bionemo.core.random.hashing import fold_in, fold_word
@@ -37,12 +38,12 @@ class _Epoch(NamedTuple):
 
 
 class _Window(NamedTuple):
-    """The slots that are shuffled together."""
+    """Consecutive slots, whose samples are shuffled together."""
 
     first: Any
     """First slot."""
     start: Any
-    """First place, counted in samples from the start of the epoch."""
+    """First position, counted from the start of the epoch."""
     gap: Any
     """First cell after the short block's samples; the data set's length if the short block isn't in the window."""
     plan: Plan
@@ -78,7 +79,7 @@ class BlockShuffleOrder(OrderBase):
 
     Raises:
         ValueError: if a number is out of range.
-        TypeError: if a number is no integer.
+        TypeError: if a number is not an integer.
 
     Example:
         >>> order = BlockShuffleOrder(length=10, block_size=3, blocks_per_window=2, seed=42, num_samples=10)
@@ -99,12 +100,12 @@ class BlockShuffleOrder(OrderBase):
 
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
-        number, place = divmod(as_int(position), self.length)
+        number, offset = divmod(as_int(position), self.length)
         epoch = self._epoch(number)
-        # Count places as if every block were whole: skip the cells that the short block lacks.
+        # Count cells as if every block were whole: skip those that the short block lacks.
         gap = (epoch.short_slot + 1) * self.block_size - self._missing
-        window = self._window((place + (place >= gap) * self._missing) // self.block_size, epoch)
-        cell = permute_kernel(place - window.start, window.plan)
+        window = self._window((offset + (offset >= gap) * self._missing) // self.block_size, epoch)
+        cell = permute_kernel(offset - window.start, window.plan)
         cell = cell + (cell >= window.gap) * self._missing
         slot = window.first + cell // self.block_size
         # Slots other than the short one hold a permutation of the other blocks, numbered without it.
@@ -137,7 +138,7 @@ class BlockShuffleOrder(OrderBase):
 
     @cached_property
     def _missing(self) -> int:
-        """Number of cells that the last block lacks to be whole."""
+        """Number of cells by which the last block is short."""
         return self._num_blocks * self.block_size - self.length
 
     @cached_property
@@ -146,11 +147,12 @@ class BlockShuffleOrder(OrderBase):
         return divmod(self._num_blocks, -(-self._num_blocks // self.blocks_per_window))
 
     @cached_property
-    def _geometries(self) -> tuple[Geometry, ...]:
-        """Geometries: a small window, a small one with the short block, a large one, a large one with it."""
+    def _geometries(self) -> NDArray[np.int64]:
+        """Geometries of a small window, a small one with the short block, a large one, and a large one with it."""
         small = self._windows[0] * self.block_size
         large = small + self.block_size
-        return tuple(map(geometry, (small, small - self._missing, large, large - self._missing)))
+        sizes = small, small - self._missing, large, large - self._missing
+        return np.array(list(map(geometry, sizes)), dtype=np.int64).T
 
     @cached_property
     def _rounds(self) -> int:
@@ -192,18 +194,11 @@ class BlockShuffleOrder(OrderBase):
             is_short = (short_slot >= first) & (short_slot < first + size)
             start = first * self.block_size - (short_slot < first) * self._missing
             gap = _choose(is_short, (short_slot - first + 1) * self.block_size - self._missing, self.length)
-            sizes = self._geometry(2 * is_large + is_short)
+            sizes = [take(column, 2 * is_large + is_short) for column in self._geometries]
             return first, start, gap, *sizes, *make_keys(self._rounds, fold_word(seed, number + 2))
 
         first, start, gap, row_bits, rows, last, *keys = by_run(draw, number, epoch.seed, epoch.short_slot)
         return _Window(first, start, gap, Plan(Geometry(row_bits, rows, last), tuple(keys)))
-
-    def _geometry(self, kind: Any) -> Geometry:
-        """Return the geometry of a kind of window, or of each element's kind."""
-        if isinstance(kind, np.ndarray):
-            return Geometry(*np.array(self._geometries)[kind].T)
-        found: Geometry = self._geometries[kind]
-        return found
 
 
 def _choose(condition: Any, chosen: Any, otherwise: Any) -> Any:

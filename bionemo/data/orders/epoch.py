@@ -1,4 +1,4 @@
-"""Epoch after epoch through one data set, each freshly shuffled."""
+"""Epochs over one data set, each with its own shuffle."""
 
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["EpochOrder"]
 
 @attrs.frozen(kw_only=True)
 class EpochOrder(OrderBase):
-    """Every sample of a data set once per epoch, freshly shuffled in each.
+    """Every sample of a data set once per epoch, each epoch with its own shuffle.
 
     Law: positions `e * length` to `(e + 1) * length - 1` hold each `idx` of `range(length)` exactly once, in epoch `e`;
     `position_of` inverts `index_at`. Time and memory of both depend neither on the length nor on the position.
@@ -31,7 +31,7 @@ class EpochOrder(OrderBase):
 
     Raises:
         ValueError: if a number is out of range.
-        TypeError: if a number is no integer.
+        TypeError: if a number is not an integer.
 
     Example:
         >>> order = EpochOrder(length=3, seed=7, num_samples=6)

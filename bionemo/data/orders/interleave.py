@@ -91,7 +91,7 @@ def error_bounds(weights: Collection[AnyInt]) -> tuple[Fraction, ...]:
 
 
 def counts_among(num_items: AnyInt, weights: Collection[AnyInt]) -> tuple[int, ...]:
-    """Return how many of the first items belong to each source.
+    """Return the number of items of each source among the first items.
 
     Law: the counts add up to `num_items`, and each is within `error_bounds` of its exact fraction.
 
@@ -113,7 +113,7 @@ def make_interleaving(stretches: Sequence[tuple[AnyInt, Collection[AnyInt]]]) ->
     """Return the tables of an interleaving, and the number of levels of its deepest tree.
 
     Args:
-        stretches: first positions, rising from 0, each with the weights from there on: positive ints of total below
+        stretches: first positions, increasing from 0, each with the weights from there on: positive ints of total below
             2**31, one per source; not checked.
 
     Example:
@@ -153,16 +153,19 @@ def _stretch(start: int, weights: Collection[AnyInt], before: Sequence[int], fir
     return Interleaving(*(np.array(column, dtype=np.int64) for column in columns)), levels[-1]
 
 
-def _stretch_of(place: Any, firsts: IntArray, stride: int, offset: Any) -> Any:
-    """Return which stretch a place is in: the last one whose first place isn't after it."""
-    stretch = place * 0
+def _stretch_of(index: Any, firsts: IntArray, stride: int, offset: Any) -> Any:
+    """Return the stretch that an index is in, which is the last one that begins at the index or before it.
+
+    The first index of stretch s is `firsts[s * stride + offset]`.
+    """
+    stretch = index * 0
     for later in range(1, len(firsts) // stride):
-        stretch = stretch + (place >= take(firsts, stretch * 0 + later * stride + offset))
+        stretch = stretch + (index >= take(firsts, stretch * 0 + later * stride + offset))
     return stretch
 
 
 def item_at(position: Any, tables: Interleaving, depth: AnyInt) -> tuple[Any, Any]:
-    """Return the source at a position, and the number of its items before; unchecked, for ints and arrays.
+    """Return the source at a position, and the number of its earlier items; unchecked, for ints and arrays.
 
     Law: the items of each source are numbered from 0 on without a gap.
 
@@ -181,7 +184,8 @@ def item_at(position: Any, tables: Interleaving, depth: AnyInt) -> tuple[Any, An
     for _ in range(depth):
         total = take(tables.weight, node)
         left = take(tables.left_weight, node)
-        # The left child has round(item * left / total) of the items before this one, and this one if that number grows.
+        # The left child has round(item * left / total) of the items before this one. It also has this one if the next
+        # rounding is larger, i.e. if the remainder of the division below reaches 2 * total when 2 * left is added.
         scaled = 2 * item * left + total
         before = scaled // (2 * total)
         is_left = (scaled - before * 2 * total >= 2 * (total - left)) * 1
@@ -211,7 +215,8 @@ def position_of_item(source: Any, count: Any, tables: Interleaving, depth: AnyIn
     for _ in range(depth):
         total = take(tables.parent_weight, node)
         is_left = take(tables.is_left, node)
-        # The item of the parent before which `item` others went this way: for a left child the last that rounds up.
+        # The parent's last item before which this child has `item` items: n * weight / total, rounded, is at most
+        # `item` for the last time. A half is rounded up for a left child and down for a right one.
         item = (total * (2 * item + 1) - is_left) // (2 * take(tables.weight, node))
         node = take(tables.parent, node)
     return take(tables.starts, stretch) + period * take(tables.weight, node) + item

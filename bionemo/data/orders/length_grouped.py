@@ -52,20 +52,20 @@ class LengthGroupedOrder(OrderBase):
     (`epoch_length`), so an epoch still holds every sample once. `position_of` inverts `index_at` if the base order has
     an inverse.
 
-    A lookup costs the sorting of its window, 0.1 to 0.5 us per sample of the window; the last few windows are kept.
-    Look many positions up at once, as loaders do.
+    A lookup sorts its window, which takes 0.1 to 0.5 us per sample of the window; the last few windows are kept. Look
+    up many positions at once, as loaders do.
 
     Args:
         order: the base order.
-        lengths: of each sample, in tokens, by its index in the data set: one-dimensional integers; for several sources
-            a tuple of them. Kept as int64, so that equal lengths of any integer type make equal orders.
+        lengths: number of tokens of each sample, by its index in the data set: one-dimensional integers, or a tuple of
+            such for several sources. Kept as int64, so that equal lengths of any integer type make equal orders.
         window_size: positions that are sorted together, at least 1: a few hundred batches are a good size.
-        batch_size: positions that stay together, from each multiple of it: the pipeline's batch size.
-        seed: 0..2**63-1, of the shuffle of the batches.
+        batch_size: the pipeline's batch size: the samples between two multiples of it are of similar length.
+        seed: 0..2**63-1; determines the shuffle of the batches.
 
     Raises:
         ValueError: if a number is out of range, or there isn't one length per sample.
-        TypeError: if the lengths are no integers, or `order` is no order.
+        TypeError: if the lengths are not integers, or `order` is not an order.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -159,7 +159,7 @@ def _sort_window(order: LengthGroupedOrder, start: int) -> _Window:
 
 
 def _ranks(order: LengthGroupedOrder, start: int, size: int) -> IntArray:
-    """Return which rank by length each slot of a window gets.
+    """Return the rank by length that each slot of a window gets.
 
     The window is cut where batches start, at the multiples of the batch size. The pieces, also the short ones at both
     ends, get consecutive runs of ranks in random order.
@@ -168,7 +168,7 @@ def _ranks(order: LengthGroupedOrder, start: int, size: int) -> IntArray:
     cuts = np.array([0, *range(first, size, order.batch_size), size])
     sizes = np.diff(cuts)
     pieces = permute(torch.arange(len(sizes), device="cpu"), len(sizes), fold_in(order.seed, "length", start)).numpy()
-    # Rank at which each piece begins: the sizes of the pieces that the permutation puts before it.
+    # Rank at which each piece begins: the total size of the pieces that the permutation puts before it.
     begin = np.empty_like(sizes)
     begin[pieces] = np.cumsum(sizes[pieces]) - sizes[pieces]
     ranks: IntArray = np.repeat(begin - cuts[:-1], sizes) + np.arange(size)

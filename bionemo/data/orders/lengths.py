@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bionemo.core.arrays import as_integers
 from bionemo.core.checks import MAX_INT, AnyInt, IntArray, check_int
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.data.orders.order import Order, SampleIndex, index_at
@@ -20,25 +21,20 @@ def frozen_lengths(lengths: Any, /) -> tuple[FrozenArray, ...]:
         lengths: one-dimensional integers, or a tuple of such for several sources.
 
     Raises:
-        TypeError: if the rows of several sources are no tuple.
+        TypeError: if the rows of several sources are not in a tuple.
 
     Example:
         >>> frozen_lengths([3, 5])
         (FrozenArray(int64[2], sha256=2267ce6f4ec7),)
     """
     parts = lengths if isinstance(lengths, tuple) and lengths and not np.isscalar(lengths[0]) else (lengths,)
-    try:
-        return tuple(part if isinstance(part, FrozenArray) else FrozenArray(_as_int64(part)) for part in parts)
-    except ValueError as error:  # rows of unequal lengths
-        message = f"lengths must be one-dimensional integers, or a tuple of such for several sources, got {lengths!r}."
-        raise TypeError(message) from error
+    return tuple(part if isinstance(part, FrozenArray) else FrozenArray(_as_int64(part)) for part in parts)
 
 
 def _as_int64(lengths: Any) -> NDArray[Any]:
     """Return lengths as int64 if they fit, so that equal lengths make equal orders."""
-    found: NDArray[Any] = np.asarray(lengths)
-    fits = found.dtype.kind in "iu" and (found.dtype != np.uint64 or not (found > MAX_INT).any())
-    return found.astype(np.int64) if fits else found
+    found = as_integers(lengths, name="lengths")
+    return found.astype(np.int64) if not found.size or found.max() <= MAX_INT else found
 
 
 def check_lengths(order: Order, lengths: tuple[FrozenArray, ...], /) -> None:
@@ -46,7 +42,7 @@ def check_lengths(order: Order, lengths: tuple[FrozenArray, ...], /) -> None:
 
     Raises:
         ValueError: if there isn't, or a length is negative or doesn't fit int64.
-        TypeError: if they are no one-dimensional integers.
+        TypeError: if they are not one-dimensional integers.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -85,7 +81,7 @@ def lengths_of(lengths: Sequence[FrozenArray], index: SampleIndex, /) -> IntArra
 
 
 _CHUNK = 2**20
-"""Positions that are counted at once."""
+"""Number of positions that are counted at once."""
 
 
 def padding_fraction(order: Order, lengths: Any, *, batch_size: AnyInt, num_batches: AnyInt | None = None) -> float:
@@ -93,17 +89,17 @@ def padding_fraction(order: Order, lengths: Any, *, batch_size: AnyInt, num_batc
 
     Args:
         order: any order.
-        lengths: of each sample, as in a `LengthGroupedOrder`.
+        lengths: length of each sample, as in a `LengthGroupedOrder`.
         batch_size: samples per batch.
-        num_batches: number of batches, counted from the first; by default all whole ones of a finite order.
+        num_batches: number of batches, counted from the first; by default all full ones of a finite order.
 
     Returns:
-        0..1; 0 if the batches have no cell.
+        0..1; 0 if the batches have no cells.
 
     Raises:
         IndexError: if the order has fewer batches.
         ValueError: if `num_batches` is needed and not given, or there isn't one length per sample.
-        TypeError: if the lengths are no integers.
+        TypeError: if the lengths are not integers.
 
     Example:
         >>> from bionemo.data import EpochOrder, LengthGroupedOrder

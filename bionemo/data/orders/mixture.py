@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -19,6 +19,9 @@ from bionemo.data.orders.weights import MAX_TOTAL
 from bionemo.data.permute import MAX_LENGTH
 
 __all__ = ["MixtureOrder"]
+
+_FEW: Final = 12
+"""Below so many elements, a call per int is faster than one per array."""
 
 
 def _check_integer_weights(weights: Iterable[AnyInt]) -> tuple[int, ...]:
@@ -61,13 +64,13 @@ class MixtureOrder(OrderBase):
             draw the same samples at the same time. Give each its own seed, `fold_in(seed, "source", number)`.
         weights: positive integers, one per order, with a sum below 2**31; see `integer_weights`.
         num_samples: total number of positions; None for as many as there are until the first order ends.
-        changes: `(position, weights)` at rising positions: the weights from that position on. Earlier positions don't
-            change, and each order continues with its next sample.
+        changes: `(position, weights)` at increasing positions: the weights from that position on. Earlier positions
+            don't change, and each order continues with its next sample.
 
     Raises:
         ValueError: if a number is out of range, the numbers of weights and orders differ, two orders are equal, or
             `num_samples` is larger than the number of positions until the first order ends, which the message names.
-        TypeError: if a weight is no integer, or an order is none or isn't hashable.
+        TypeError: if a weight is not an integer, or an order is not an `Order` or not hashable.
 
     Source: the algorithm is described in `bionemo.data.orders.interleave`.
 
@@ -162,7 +165,7 @@ class MixtureOrder(OrderBase):
 
     @cached_property
     def _end(self) -> int | None:
-        """The first position at which an order has no sample left; None if there is none."""
+        """The first position at which an order has no sample left; None if no order ends."""
         lengths = [(child, order.num_samples) for child, order in enumerate(self.orders)]
         ends = [position_of_item(child, length, *self._interleaving) for child, length in lengths if length is not None]
         return min(ends, default=None)
@@ -185,14 +188,14 @@ class MixtureOrder(OrderBase):
         return SampleIndex(source + self._first_sources[child], epoch, idx)
 
     def _count_of(self, child: int, source: Any, epoch: Any, idx: Any) -> tuple[Any]:
-        """Return how many samples of an order come before one of them."""
+        """Return the number of samples of an order before one of them."""
         count = position_of(self.orders[child], SampleIndex(source - self._first_sources[child], epoch, idx))
         # Checked here, because a product of int64 wraps around from 2**63 on.
         return (check_index(count, stop=self._limits[child], name=f"index among the samples of order {child}"),)
 
 
 def _leaves(orders: Sequence[Order]) -> list[Order]:
-    """Return the orders that draw from the sources, also those within mixtures and within sorted orders."""
+    """Return the orders that draw from the sources, also those within mixtures and length-grouped orders."""
     found: list[Order] = []
     for order in orders:
         if isinstance(order, MixtureOrder | LengthGroupedOrder):
@@ -203,7 +206,7 @@ def _leaves(orders: Sequence[Order]) -> list[Order]:
 
 
 def _first_repeated(orders: Iterable[Order]) -> Order | None:
-    """Return the first order that draws what an earlier one draws: they are equal but for where they end."""
+    """Return the first order that draws what an earlier one draws: they differ at most in `num_samples`."""
     seen = set()
     for order in orders:
         fields = given_fields(order) if isinstance(order, OrderBase) else {"order": order}
@@ -215,10 +218,11 @@ def _first_repeated(orders: Iterable[Order]) -> Order | None:
 
 
 def _by_child(function: Callable[..., Any], child: Any, /, *words: Any, num_results: int) -> list[Any]:
-    """Return the results of a function of a child's number and of arrays, each element with the child it belongs to."""
+    """Return the results of a function that is called once per child, with the elements of arrays that belong to it."""
     results = [np.empty_like(child) for _ in range(num_results)]
     for number, members in groups(child):
-        found = function(number, *(word[members] for word in words))
-        for result, part in zip(results, found, strict=True):
-            result[members] = part
+        for part in members.tolist() if len(members) < _FEW else [members]:
+            found = function(number, *(as_int(word[part]) for word in words))
+            for result, value in zip(results, found, strict=True):
+                result[part] = value
     return results

@@ -1,4 +1,4 @@
-"""What every order has in common: the protocol, and the lookup in both directions."""
+"""The protocol of all orders, and the lookup in both directions."""
 
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -6,19 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.core.arrays import in_blocks
-from bionemo.core.checks import IntArray, as_int64, check_index, is_concrete
+from bionemo.core.arrays import as_integers, in_blocks
+from bionemo.core.checks import IntArray, check_index, is_concrete
 
 __all__ = ["ALGORITHM_VERSION", "Order", "SampleIndex", "index_at", "position_of"]
 
 ALGORITHM_VERSION: Final = 2
-"""Version of the algorithms of all orders; it grows whenever a record would give other indices."""
+"""Version of the algorithms of all orders, increased whenever a record would map to other indices."""
 
 Word = TypeVar("Word", int, IntArray)
 
 
 class SampleIndex(NamedTuple):
-    """Which sample: the number of its data set, the pass over that data set, and its index there.
+    """A sample: the number of its data set, the pass over that data set, and its index there.
 
     Three ints, or three int64 arrays or tensors of one shape.
     """
@@ -72,7 +72,7 @@ def index_at(order: Order, position: Any, /) -> SampleIndex:
 
     Raises:
         IndexError: if a position is negative or not below `order.num_samples`.
-        TypeError: if a position is no integer, or a tensor is traced by `torch.compile` or `vmap`.
+        TypeError: if a position is not an integer, or a tensor is traced by `torch.compile` or `vmap`.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -88,9 +88,10 @@ def index_at(order: Order, position: Any, /) -> SampleIndex:
     if isinstance(position, Tensor):
         found = index_at(order, _to_host(position, "position"))
         return SampleIndex(*(torch.from_numpy(part).to(position.device) for part in found))
-    positions = check_index(as_int64(position, name="position"), stop=stop, name="position")
-    index: SampleIndex = in_blocks(order.index_at, positions)
-    return index
+    positions = as_integers(position, name="position")
+    for bounds in (*position[:1], *position[-1:]) if isinstance(position, range) else (positions,):
+        check_index(bounds, stop=stop, name="position")
+    return SampleIndex(*in_blocks(order.index_at, positions.astype(np.int64, copy=False)))
 
 
 def position_of(order: Order, index: SampleIndex, /) -> Any:
@@ -106,7 +107,7 @@ def position_of(order: Order, index: SampleIndex, /) -> Any:
         The position: an int, an int64 array, or an int64 tensor if one of the parts is a tensor.
 
     Raises:
-        TypeError: if the order has no inverse, or `index` is no `SampleIndex` of integers.
+        TypeError: if the order has no inverse, or `index` is not a `SampleIndex` of integers.
         IndexError: if the order never reaches that sample.
 
     Example:
@@ -115,7 +116,7 @@ def position_of(order: Order, index: SampleIndex, /) -> Any:
         25
     """
     if not hasattr(order, "position_of"):
-        message = f"{type(order).__name__} has no inverse: a sample may come at several positions, or at none."
+        message = f"{type(order).__name__} has no inverse: a sample may occur at several positions, or at none."
         raise TypeError(message)
     if not isinstance(index, SampleIndex):
         message = f"index must be a SampleIndex(source, epoch, idx), got {index!r}."  # type: ignore[unreachable]
@@ -125,7 +126,7 @@ def position_of(order: Order, index: SampleIndex, /) -> Any:
     parts = [_as_words(part, name) for name, part in zip(limits, index, strict=True)]
     checked = [check_index(part, stop=limits[name], name=name) for name, part in zip(limits, parts, strict=True)]
     if any(isinstance(part, np.ndarray) for part in checked):
-        checked = list(np.broadcast_arrays(*checked))
+        checked = [np.asarray(part, dtype=np.int64) for part in np.broadcast_arrays(*checked)]
     found = in_blocks(lambda *parts: order.position_of(SampleIndex(*parts)), *checked)
     position = check_index(found, stop=order.num_samples, name="position")
     return torch.from_numpy(position).to(devices[0]) if devices else position
@@ -135,7 +136,7 @@ def _as_words(value: Any, name: str) -> Any:
     """Return an integer unchanged, and anything else that holds integers as an int64 array."""
     if isinstance(value, int | np.integer):
         return value
-    return _to_host(value, name) if isinstance(value, Tensor) else as_int64(value, name=name)
+    return _to_host(value, name) if isinstance(value, Tensor) else as_integers(value, name=name)
 
 
 def _to_host(tensor: Tensor, name: str) -> IntArray:
@@ -144,7 +145,7 @@ def _to_host(tensor: Tensor, name: str) -> IntArray:
     on_host = tensor.detach().cpu()
     if not is_concrete(on_host):
         message = (
-            f"{name} must not be traced: orders run outside of torch.compile and vmap. Look the samples up before."
+            f"{name} must not be traced: orders run outside of torch.compile and vmap. Look up the samples before."
         )
         raise TypeError(message)
     array: IntArray = on_host.numpy()

@@ -19,8 +19,8 @@ class ResampleOrder(OrderBase):
     """Samples drawn uniformly and independently, with replacement.
 
     Law: the draw at a position is a hash of seed and position, in time that doesn't depend on the position. The
-    probability of each sample is within 2**-63 of `1 / length`: there is no rejection, and this is the bias. There is
-    no inverse, as a sample may come at many positions or at none, and there are no epochs: `epoch` is 0.
+    probability of each sample is within 2**-63 of `1 / length`; this is the bias without rejection. There is no
+    inverse, because a sample may occur at many positions or at none, and there are no epochs: `epoch` is 0.
 
     Args:
         length: samples in the data set, 1..2**62.
@@ -29,7 +29,7 @@ class ResampleOrder(OrderBase):
 
     Raises:
         ValueError: if a number is out of range.
-        TypeError: if a number is no integer.
+        TypeError: if a number is not an integer.
 
     Example:
         >>> order = ResampleOrder(length=10, seed=42, num_samples=6)

@@ -23,11 +23,10 @@ def _freeze_weights(weights: Weights | FrozenArray) -> FrozenArray:
 class WeightedOrder(OrderBase):
     """Samples drawn with replacement, each in proportion to its weight.
 
-    Laws: the draw at a position is a hash of seed and position, in time that depends neither on the position nor on the
-    number of weights; so all ranks together draw by the same weights as one rank alone. A sample of weight zero is
-    never drawn. The probability of every other sample is its fraction of the sum, to within 2**-49 of that fraction
-    plus 2**-59, and 2**-63 for each column of the alias table that it occupies. There is no inverse, and there are no
-    epochs: `epoch` is 0.
+    Laws: the draw at a position is a hash of seed and position, the same on any rank, in time that depends neither on
+    the position nor on the number of weights. A sample of weight zero is never drawn. The probability of every other
+    sample is its fraction of the sum, to within 2**-49 of that fraction plus 2**-59, and 2**-63 for each column of the
+    alias table that it occupies. There is no inverse, and there are no epochs: `epoch` is 0.
 
     Args:
         weights: one axis of finite, non-negative numbers, not all zero, in an array, tensor or sequence. Only their
@@ -38,7 +37,7 @@ class WeightedOrder(OrderBase):
 
     Raises:
         ValueError: if a number is out of range, a weight is NaN, negative or infinite, or all weights are zero.
-        TypeError: if the weights are no real numbers, or another field is no integer.
+        TypeError: if the weights are not real numbers, or another field is not an integer.
 
     Example:
         >>> order = WeightedOrder(weights=[0.5, 0.0, 1.5], seed=42, num_samples=8)

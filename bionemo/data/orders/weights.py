@@ -20,14 +20,14 @@ class IntegerWeights(NamedTuple):
     weights: tuple[int, ...]
     """One per source, each at least 1."""
     error: float
-    """Largest difference between a source's fraction and the one asked for."""
+    """Largest difference between a source's fraction and its exact one."""
 
 
 def integer_weights(weights: Iterable[AnyFloat], total: AnyInt = 2**20) -> IntegerWeights:
     """Return the integer weights of a given sum that are closest to some proportions.
 
-    Laws: they sum to `total`, each is at least 1, and integer proportions of that sum come back unchanged. If `total`
-    is at least the sum of the weights divided by the smallest one, each fraction is met to within `1 / total`.
+    Laws: they sum to `total`, each is at least 1, and integers with that sum are returned unchanged. If `total` is at
+    least the sum of the weights divided by the smallest one, each fraction is met to within `1 / total`.
 
     Args:
         weights: finite numbers above 0. Only their proportions count, not their sum.
@@ -37,8 +37,8 @@ def integer_weights(weights: Iterable[AnyFloat], total: AnyInt = 2**20) -> Integ
         The integers, and the largest error of a fraction.
 
     Raises:
-        ValueError: if a weight is not finite or not above 0, there is none, or `total` is out of range.
-        TypeError: if a weight is no number.
+        ValueError: if a weight is not finite or not above 0, there are none, or `total` is out of range.
+        TypeError: if a weight is not a number.
 
     Source: the method of largest remainders (Hamilton's).
 
@@ -53,7 +53,7 @@ def integer_weights(weights: Iterable[AnyFloat], total: AnyInt = 2**20) -> Integ
     total = check_int(total, name="total", low=len(given), high=MAX_TOTAL)
     scale = total / sum(given)
     exact = [weight * scale for weight in given]
-    counts = [max(1, int(share)) for share in exact]
+    counts = [max(1, int(value)) for value in exact]
     rest = total - sum(counts)
     # The largest remainders are rounded up; if raising weights to 1 took too much, the largest excesses pay for it.
     while rest:
@@ -63,7 +63,7 @@ def integer_weights(weights: Iterable[AnyFloat], total: AnyInt = 2**20) -> Integ
         for source in lacking:
             counts[source] += step
         rest -= step * len(lacking)
-    error = max(abs(count - share) for count, share in zip(counts, exact, strict=True)) / total
+    error = max(abs(count - value) for count, value in zip(counts, exact, strict=True)) / total
     return IntegerWeights(tuple(counts), float(error))
 
 

@@ -1,9 +1,9 @@
-"""From the samples at some positions to their batch: read, transform, collate."""
+"""From positions to a batch: read, transform, collate."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
 _MAX_NAMED: Final = 32
-"""Most samples that a note on an error names."""
+"""Largest number of samples that a note on an error names."""
 
 
 def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: AnyInt, position: AnyInt) -> Any:
@@ -52,13 +52,13 @@ def _seeds(seed: AnyInt, purpose: str, positions: Collection[AnyInt]) -> Tensor:
 
 
 def note(doing: str, positions: Sequence[int], index: SampleIndex, numbers: Any = slice(None), /) -> str:
-    """Return a note for an error: what was done with which samples.
+    """Return a note for an error: what was being done with which samples.
 
     Args:
         doing: "reading" or "collating".
-        positions: of a batch.
+        positions: positions of a batch.
         index: the samples there, in one-axis int64 arrays.
-        numbers: which of them, as an int64 array or slice; by default all.
+        numbers: an int64 array or slice that selects some of them; by default all.
 
     Example:
         >>> index = SampleIndex(*map(np.array, ([0, 0], [1, 1], [2, 5])))
@@ -73,9 +73,9 @@ def note(doing: str, positions: Sequence[int], index: SampleIndex, numbers: Any 
 
 
 def no_stop_iteration(function: Callable[..., Result], /, *arguments: Any) -> Result:
-    """Return the result of a user's function; a StopIteration in it becomes an error.
+    """Return the result of a user's function; a StopIteration in it becomes a RuntimeError.
 
-    In an iterator it would be taken for the end of the data.
+    An iterator that calls the function would take it for the end of the data.
 
     Example:
         >>> no_stop_iteration(next, iter([]))
@@ -114,10 +114,10 @@ def _global_context(pipeline: Pipeline[Any], *positions: int) -> AbstractContext
 
 
 def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, /) -> Batch:
-    """Return the batch of some positions: the one function that every way to a batch ends in.
+    """Return the batch of some positions; everything that makes a batch calls this function.
 
-    Whatever data sets, transforms and collators draw from the global states of torch, NumPy and Python is seeded by the
-    pipeline's seed and the first position, in any process; the states are restored afterwards.
+    The global random states of torch, NumPy and Python are seeded with the pipeline's seed and the first position, for
+    data sets, transforms and collators that draw from them, and restored afterwards.
 
     Args:
         pipeline: what is read.
@@ -125,8 +125,8 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
         index: the samples there, in one-axis int64 arrays.
 
     Raises:
-        Exception: what a data set or transform raises, with a note that names position, source, epoch and idx (of all
-            samples if they were read at once), and what a collate raises, with a note that names all its samples.
+        Exception: what a data set or transform raises, with a note of the position, source, epoch and idx (of all
+            samples if they were read at once), and what a collate raises, with a note of all its samples.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline, batch_at, index_at
@@ -139,7 +139,7 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
         samples = read(pipeline.sources, index, describe=partial(note, "reading", positions, index))
         if len(samples) != len(positions):
             message = (
-                f"a data set must give as many samples as it is asked for, got {len(samples)} for {len(positions)}."
+                f"a data set must return one sample per index, got {len(samples)} samples for {len(positions)} indices."
             )
             raise ValueError(message)
         if any([source.transform is not None for source in pipeline.sources]):  # noqa: C419 - faster
@@ -151,8 +151,7 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
         except Exception as error:
             error.add_note(note("collating", positions, index))
             raise
-    result: Batch = batch
-    return result
+    return cast("Batch", batch)
 
 
 def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[int], index: SampleIndex) -> list[Any]:
@@ -179,7 +178,7 @@ def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, 
         index: the sample there, as ints.
 
     Raises:
-        Exception: what a data set or transform raises, with a note that names position, source, epoch and idx.
+        Exception: what a data set or transform raises, with a note of the position, source, epoch and idx.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline, index_at

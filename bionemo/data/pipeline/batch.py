@@ -1,4 +1,4 @@
-"""A pipeline is a function: the batch at a step, on a rank."""
+"""A pipeline as a function: the batch at a step, on a rank."""
 
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ __all__ = [
     "batch_from",
     "batch_stop",
     "check_step",
-    "last_position",
+    "end_position",
     "num_batches",
     "rank_positions",
     "sample_at",
@@ -22,9 +22,9 @@ Batch = TypeVar("Batch")
 
 
 def num_batches(pipeline: Pipeline[Any], /) -> int | None:
-    """Return how many batches a pipeline has; None for no end.
+    """Return the number of batches of a pipeline; None if it never ends.
 
-    Law: every rank of any world size has as many.
+    Law: it is the same on every rank, for any world size.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
@@ -35,26 +35,26 @@ def num_batches(pipeline: Pipeline[Any], /) -> int | None:
     """
     if pipeline.order.num_samples is None:
         return None
-    full, rest = divmod(last_position(pipeline), pipeline.batch_size)
+    full, rest = divmod(end_position(pipeline), pipeline.batch_size)
     return full + (rest > 0 and not pipeline.drop_last)
 
 
-def last_position(pipeline: Pipeline[Any], /) -> int:
-    """Return the position behind the last sample: the end of the order, or of what int64 can count.
+def end_position(pipeline: Pipeline[Any], /) -> int:
+    """Return the position after the last sample: the end of the order, or of int64 if it never ends.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
-        >>> last_position(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42))
+        >>> end_position(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42))
         9223372036854775807
     """
     return MAX_INT if pipeline.order.num_samples is None else int(pipeline.order.num_samples)
 
 
 def batch_stop(pipeline: Pipeline[Any], start: AnyInt, /) -> int:
-    """Return the position behind the batch that starts at a position, which is `start` itself where nothing is left.
+    """Return the position after the batch that starts at a position; `start` itself if no batch starts there.
 
-    A batch ends at the next multiple of the batch size: one that starts between two is short, and the next is on the
-    grid again.
+    Law: a batch ends at the next multiple of the batch size, or at the end of the order. One that starts between two
+    multiples is short, and the next one starts at a multiple again.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
@@ -64,17 +64,20 @@ def batch_stop(pipeline: Pipeline[Any], start: AnyInt, /) -> int:
         (4, 4, 5, 5)
     """
     start = as_int(start)
+    # Not `start + batch_size`: where a step ends must not depend on where an earlier run stopped.
     stop = (start // pipeline.batch_size + 1) * pipeline.batch_size
-    end = last_position(pipeline)
+    end = end_position(pipeline)
     if stop <= end:
         return stop
+    # The order ends before the batch is full. `start` may also lie at or after the end: then nothing is left.
     return start if pipeline.drop_last else max(start, end)
 
 
 def rank_positions(start: AnyInt, stop: AnyInt, *, rank: AnyInt, world_size: AnyInt) -> range:
     """Return the positions of a batch that a rank reads.
 
-    Law: the slices of all ranks, one after the other, are `range(start, stop)`, and their sizes differ by at most one.
+    Law: the parts of all ranks, in the order of the ranks, make up `range(start, stop)`; their sizes differ by at most
+    one.
 
     Raises:
         ValueError: if `rank` is not in `0..world_size-1`.
@@ -87,14 +90,16 @@ def rank_positions(start: AnyInt, stop: AnyInt, *, rank: AnyInt, world_size: Any
     rank = check_int(rank, name="rank", high=world_size - 1)
     start, stop = as_int(start), as_int(stop)
     size = stop - start
+    # Rank r begins at floor(r * size / world_size), which is where rank r - 1 ends: no gap and no overlap. Two floors
+    # of numbers that are size / world_size apart differ by the floor or the ceiling of that.
     return range(start + rank * size // world_size, start + (rank + 1) * size // world_size)
 
 
 def sample_at(pipeline: Pipeline[Any], position: AnyInt, /) -> Any:
-    """Return the sample at a position, read and transformed, without reading any other.
+    """Return the sample at a position, read and transformed; nothing else is read.
 
     Law: sample `k` of the batch that starts at position `p` is `sample_at(pipeline, p + k)`, unless the data set or
-    transform draws from a global random state: that is seeded for a batch, not for a sample.
+    transform draws from a global random state, which is seeded once per batch.
 
     Raises:
         IndexError: if the order has no such position.
@@ -111,46 +116,40 @@ def sample_at(pipeline: Pipeline[Any], position: AnyInt, /) -> Any:
 
 
 def check_step(pipeline: Pipeline[Any], step: AnyInt, /) -> int:
-    """Return the number of a batch as a Python int.
+    """Return a step, the number of a batch, as a Python int.
 
     Raises:
-        IndexError: if the pipeline has no such batch.
-        TypeError: if it is no integer.
+        IndexError: if the pipeline has no such step.
+        TypeError: if it is not an integer.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
         >>> check_step(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42), 3)
         3
     """
-    step = check_int(step, name="step", low=-(2**63), high=2**200)
     count = num_batches(pipeline)
-    if count is None:
-        count = MAX_INT // pipeline.batch_size
-    if not 0 <= step < count:
-        message = f"step must be in 0..{count - 1}, got step={step}."
-        raise IndexError(message)
-    return step
+    return int(check_index(step, stop=MAX_INT // pipeline.batch_size if count is None else count, name="step"))
 
 
 def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:
     """Return a rank's part of the batch that starts at a position.
 
-    Laws: it depends on nothing but the arguments; the parts of all ranks together hold the samples of the batch, each
-    once, whatever the world size.
+    Laws: it depends only on the arguments; the parts of all ranks together hold each sample of the batch once, whatever
+    the world size.
 
     Args:
         pipeline: what is read.
-        start: position of the batch's first sample. Between two multiples of the batch size, the batch is the short one
-            that returns to that grid.
-        rank: data-parallel place, 0..world_size-1.
-        world_size: how many ranks share the batch.
+        start: position of the batch's first sample. The batch ends at the next multiple of the batch size, so it is
+            short if it starts between two.
+        rank: data-parallel rank, 0..world_size-1.
+        world_size: number of ranks that share the batch.
 
     Returns:
-        What the pipeline's `collate` (and `batch_transform`) make of the samples.
+        The result of the pipeline's `collate` and `batch_transform`.
 
     Raises:
         IndexError: if no batch starts there.
-        ValueError: if the rank isn't below the world size.
+        ValueError: if `rank` is not in `0..world_size-1`.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
@@ -163,8 +162,8 @@ def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world
     stop = batch_stop(pipeline, start) if start >= 0 else start
     if stop <= start:
         message = (
-            f"start must be a position at which a batch starts, got start={start} "
-            f"of an order with num_samples={pipeline.order.num_samples} and drop_last={pipeline.drop_last}."
+            f"start must be a position at which a batch starts, got start={start} with "
+            f"num_samples={pipeline.order.num_samples} and drop_last={pipeline.drop_last}."
         )
         raise IndexError(message)
     positions = rank_positions(start, stop, rank=rank, world_size=world_size)
@@ -172,20 +171,22 @@ def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world
 
 
 def batch_at(pipeline: Pipeline[Batch], step: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:
-    """Return a rank's part of the batch of a step, without reading any other.
+    """Return a rank's part of the batch at a step; nothing else is read.
 
-    Law: `batch_at(pipeline, step) == batch_from(pipeline, step * pipeline.batch_size)`, and what a loader yields at
-    that step.
+    Law: it equals `batch_from(pipeline, step * pipeline.batch_size, rank, world_size)`, and what a loader yields there.
 
     Args:
         pipeline: what is read.
         step: 0-based number of the batch.
-        rank: data-parallel place, 0..world_size-1.
-        world_size: how many ranks share the batch.
+        rank: data-parallel rank, 0..world_size-1.
+        world_size: number of ranks that share the batch.
+
+    Returns:
+        The result of the pipeline's `collate` and `batch_transform`.
 
     Raises:
-        IndexError: if there is no such step.
-        ValueError: if the rank isn't below the world size.
+        IndexError: if the pipeline has no such step.
+        ValueError: if `rank` is not in `0..world_size-1`.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline

@@ -1,4 +1,4 @@
-"""Data sets: random access by index or by epoch and index, and what a pipeline knows about each."""
+"""Data sets, indexed by number or by epoch and number, and what a pipeline knows about each."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
@@ -61,9 +61,9 @@ class Source:
         transform: called as `transform(sample, generator=generator)` with the sample's own generator; None leaves
             samples unchanged.
         index: what the data set is indexed by: "idx", the index of the sample, or "epoch", an `EpochIndex(epoch, idx)`.
-        fingerprint: text that identifies the data: a state is refused by a pipeline over other data. By default the
-            data set's own, if it has a text called `fingerprint` (or `_fingerprint`, as Hugging Face data sets do).
-            With None, only the length is compared.
+        fingerprint: a string that identifies the data: a state is refused by a pipeline over other data. By default the
+            data set's own, if it has a string attribute `fingerprint` (or `_fingerprint`, as Hugging Face data sets
+            do). With None, only the length is compared.
 
     Raises:
         TypeError: if the data set isn't indexed by position, or a field has the wrong type.
@@ -92,12 +92,12 @@ class Source:
     @fingerprint.validator
     def _check_fingerprint(self, _: "attrs.Attribute[Any]", fingerprint: object) -> None:
         if fingerprint is not None and not isinstance(fingerprint, str):
-            message = f"fingerprint must be text, or None for no fingerprint, got fingerprint={fingerprint!r}."
+            message = f"fingerprint must be a string or None, got fingerprint={fingerprint!r}."
             raise TypeError(message)
 
 
 def _own_fingerprint(dataset: object) -> str | None:
-    """Return the text by which a data set identifies its data; None if there is none."""
+    """Return the string by which a data set identifies its data; None if it has none."""
     for name in ("fingerprint", "_fingerprint"):
         if hasattr(type(dataset), name) or name in getattr(dataset, "__dict__", {}):
             found = getattr(dataset, name)

@@ -1,4 +1,4 @@
-"""Where a sample is read, what a batch reads, and from where on two orders differ: debugging by name."""
+"""Lookup for debugging: what a batch reads, where a sample is read, and where two orders diverge."""
 
 from typing import Any, NamedTuple
 
@@ -12,11 +12,11 @@ from bionemo.data.pipeline.pipeline import Pipeline
 __all__ = ["PositionedIndex", "SampleLocation", "describe_batch", "find_sample", "first_divergence"]
 
 _CHUNK = 2**16
-"""Positions that are compared at once."""
+"""Number of positions that are compared at once."""
 
 
 class PositionedIndex(NamedTuple):
-    """A position, and what stands there."""
+    """A position, and the sample there."""
 
     position: int
     source: int
@@ -31,19 +31,19 @@ class SampleLocation(NamedTuple):
     step: int
     rank: int
     slot: int
-    """Its place among the samples of the rank's part of the batch."""
+    """Index of the sample in the rank's part of the batch."""
 
 
 def describe_batch(
     pipeline: Pipeline[Any], step: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1
 ) -> list[PositionedIndex]:
-    """Return what the batch of a step reads, on a rank, without reading it.
+    """Return the positions and samples that a rank reads at a step; no data is read.
 
-    Law: `batch_at(pipeline, step, rank, world_size)` is made from these samples, in this sequence.
+    Law: `batch_at(pipeline, step, rank, world_size)` is made from these samples, in this order.
 
     Raises:
-        IndexError: if there is no such step.
-        ValueError: if the rank isn't below the world size.
+        IndexError: if the pipeline has no such step.
+        ValueError: if `rank` is not in `0..world_size-1`.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -54,17 +54,18 @@ def describe_batch(
     start = check_step(pipeline, step) * pipeline.batch_size
     positions = rank_positions(start, batch_stop(pipeline, start), rank=rank, world_size=world_size)
     columns = [part.tolist() for part in index_at(pipeline.order, positions)]
-    return [PositionedIndex(*place) for place in zip(positions, *columns, strict=True)]
+    return [PositionedIndex(*row) for row in zip(positions, *columns, strict=True)]
 
 
 def find_sample(pipeline: Pipeline[Any], index: SampleIndex, *, world_size: AnyInt = 1) -> SampleLocation:
-    """Return at which position, step, rank and slot a sample is read.
+    """Return the position, step, rank and slot at which a sample is read.
 
-    Law: the inverse of `explain`.
+    Law: the inverse of `describe_batch`: the sample is number `slot` of `describe_batch(pipeline, step, rank,
+    world_size)`.
 
     Raises:
         TypeError: if the order has no inverse.
-        IndexError: if the order never comes to that sample, or the pipeline drops it with its last batch.
+        IndexError: if the order never reaches that sample, or the pipeline drops it with its last batch.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -76,27 +77,27 @@ def find_sample(pipeline: Pipeline[Any], index: SampleIndex, *, world_size: AnyI
     position = int(position_of(pipeline.order, index))
     step = position // pipeline.batch_size
     start = step * pipeline.batch_size
-    size = batch_stop(pipeline, start) - start
-    if position >= start + size:
-        message = (
-            f"index must be of a sample that is read, got {index} at position {position} of a batch that is dropped."
-        )
+    stop = batch_stop(pipeline, start)
+    if position >= stop:
+        message = f"index must be of a sample that is read, got {index} at position {position}, in a dropped batch."
         raise IndexError(message)
-    rank = ((position - start + 1) * world_size - 1) // size  # the last whose part begins at the position or before
-    first = rank_positions(start, start + size, rank=rank, world_size=world_size).start
+    # The rank is the last one whose part begins at the sample or before it. The part of rank r begins at
+    # start + r * size // world_size, so r is the largest int with r * size < (position - start + 1) * world_size.
+    rank = ((position - start + 1) * world_size - 1) // (stop - start)
+    first = rank_positions(start, stop, rank=rank, world_size=world_size).start
     return SampleLocation(position, step, rank, position - first)
 
 
 def first_divergence(order: Order, other: Order, *, limit: AnyInt = 10**7) -> int | None:
-    """Return the first position at which two orders differ: in what stands there, or because one ends.
+    """Return the first position at which two orders differ: their samples differ, or only one of the orders ends.
 
     Args:
         order: one order.
-        other: another.
-        limit: how many positions are compared.
+        other: another order.
+        limit: number of positions to compare.
 
     Returns:
-        The position, or None if there is none below `limit`.
+        The position, or None if the orders are equal below `limit`.
 
     Example:
         >>> from bionemo.data import EpochOrder

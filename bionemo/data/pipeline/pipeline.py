@@ -25,15 +25,15 @@ class Pipeline(Generic[Batch]):
 
     Args:
         order: which sample comes at each position.
-        sources: a data set or a `Source`, or a tuple of them, one for each source of the order.
+        sources: a data set or a `Source`, or a tuple of them, one per source of the order.
         batch_size: samples per step, over all ranks together.
         seed: 0..2**63-1; every position's generator and every row's seed are derived from it.
-        collate: makes a batch from a list of samples, which may be empty (on a rank without samples). None leaves the
-            samples as they are read: as one tensor or array if that is the only source and it has no transform, else
-            as a list.
+        collate: makes a batch from a list of samples, which may be empty (on a rank without samples). With None, a
+            batch is the samples as they were read: one tensor or array if the only source is one and has no transform,
+            else a list.
         batch_transform: called as `batch_transform(batch, seeds=seeds)` with an int64 seed per row; None leaves batches
             unchanged.
-        drop_last: leave out the samples that don't fill the last batch; by default they come as a short batch.
+        drop_last: drop a last batch that isn't full; by default it is delivered short.
 
     Raises:
         ValueError: if the sources don't fit the order, or a number is out of range.
@@ -59,8 +59,8 @@ class Pipeline(Generic[Batch]):
     def _check_sources(self, _: "attrs.Attribute[tuple[Source, ...]]", sources: tuple[Source, ...]) -> None:
         if len(sources) != self.order.num_sources:
             message = (
-                f"sources must be one for each source of the order, got {len(sources)} for {self.order.num_sources}. "
-                "Pass several data sets in a tuple, not a list; wrap a data set that is a tuple, Source(dataset)."
+                f"sources must be one per source of the order, got {len(sources)} for {self.order.num_sources}. "
+                "Pass several data sets as a tuple, not a list; wrap one data set that is a tuple: Source(dataset)."
             )
             raise ValueError(message)
         lengths = tuple(len(source.dataset) for source in sources)

@@ -1,4 +1,4 @@
-"""Reading samples: from one data set by its keys, and from the sources of a pipeline by what an order says."""
+"""Reading samples: of one data set by its keys, and of a pipeline's sources by `SampleIndex`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,10 +19,10 @@ from bionemo.data.pipeline.indexing import by_position, gives_many
 __all__ = ["fetch", "keys_of", "read", "read_sample"]
 
 _SIGNED: Final = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
-"""Types of the same width that torch can gather, for the unsigned ones, which it can't."""
+"""Signed dtypes as wide as the unsigned ones, for which torch has no `index_select`."""
 
 _WHOLE: Final = frozenset({"arrow", "pandas", "polars"})
-"""Formats of Hugging Face data sets where `dataset[index]` is a frame of one row, but `__getitems__` gives dicts."""
+"""Formats of Hugging Face data sets in which `dataset[index]` is a frame of one row, but `__getitems__` gives dicts."""
 
 
 def keys_of(source: Source, index: SampleIndex, /) -> Any:
@@ -46,7 +46,7 @@ def read_sample(source: Source, index: SampleIndex, /) -> Any:
 
     Args:
         source: what is read.
-        index: which sample, as ints; its source is not looked at.
+        index: which sample, as ints; its `source` is ignored.
 
     Example:
         >>> read_sample(Source("xyz"), SampleIndex(source=0, epoch=0, idx=2))
@@ -63,14 +63,14 @@ def read(sources: Sequence[Source], index: SampleIndex, /, *, describe: Callable
     Args:
         sources: what is read.
         index: which samples, in one-axis int64 arrays.
-        describe: returns the note that an error gets, for the numbers of the samples that were being read (an int64
-            array or slice).
+        describe: returns the note for an error; called with an int64 array or slice, which selects the samples that
+            were being read.
 
     Returns:
-        Of one source what `fetch` returns, of several a list.
+        What `fetch` returns if there is one source, else a list.
 
     Raises:
-        Exception: what a data set raises, with a note.
+        Exception: what a data set raises, with the note.
 
     Example:
         >>> index = SampleIndex(source=np.array([1, 0]), epoch=np.zeros(2), idx=np.array([2, 0]))
@@ -95,20 +95,20 @@ def _describe_members(describe: Callable[[Any], str], members: IntArray, numbers
 def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None = None) -> Any:
     """Return samples of a data set.
 
-    A tensor or array is gathered from. Memory-mapped arrays and Hugging Face data sets are read in rising order. A data
-    set with `__getitems__` is called once, unless a more derived class overrides `__getitem__`; any other is asked for
-    one sample after the other. A pandas Series or DataFrame is read by position.
+    A tensor or array is gathered from. Memory-mapped arrays and Hugging Face data sets are read in ascending order.
+    `__getitems__` is called once if a data set has it, unless a more derived class overrides `__getitem__`; other data
+    sets are read one sample at a time. A pandas Series or DataFrame is read by position.
 
     Law: sample `k` of the result is `dataset[keys[k]]`, or `dataset.iloc[keys[k]]` of a Series or DataFrame.
 
     Args:
         dataset: random access by integer, or by whatever `keys` holds.
         keys: integers in an array, or a list of what the data set is indexed by.
-        describe: returns the note that an error gets, for the numbers of the samples that were being read: one, or
-            all if they were read at once.
+        describe: returns the note for an error, as in `read`; it is called for one sample, or for all if they were read
+            at once.
 
     Returns:
-        A tensor of a tensor, an array of an array, and a list of anything else.
+        A tensor for a tensor, an array for an array, and a list for anything else.
 
     Example:
         >>> fetch("abc", [2, 0]), fetch(torch.tensor([5, 6, 7]), np.array([2, 0]))
@@ -124,24 +124,24 @@ def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None =
             return _getitems(dataset, keys)
         rows = by_position(dataset)
         for key in keys:
-            samples.append(rows[key])  # noqa: PERF401 - after an error, their number says which one failed
+            samples.append(rows[key])  # noqa: PERF401 - after an error, its length says which sample failed
     except Exception as error:
         if describe is not None:
-            one = not (_is_gathered(dataset) or _many_at_once(dataset))
-            error.add_note(describe(np.array([len(samples)]) if one else slice(None)))
+            at_once = _is_gathered(dataset) or _many_at_once(dataset)
+            error.add_note(describe(slice(None) if at_once else np.array([len(samples)])))
         raise
     return samples
 
 
 def _getitems(dataset: Any, keys: list[Any]) -> Any:
-    """Return samples of a data set that reads many at once."""
+    """Return samples of a data set by its `__getitems__`."""
     kind: Any = type(dataset)
     if kind.__getitems__ in {Subset.__getitems__, StackDataset.__getitems__}:
         return _from_parts(dataset, keys)
     if not _is_hugging_face(kind):
         return kind.__getitems__(dataset, keys)
-    rising, back = _sort(np.asarray(keys, dtype=np.int64))
-    samples = kind.__getitems__(dataset, rising.tolist())
+    ascending, back = _sort(np.asarray(keys, dtype=np.int64))
+    samples = kind.__getitems__(dataset, ascending.tolist())
     return [samples[number] for number in back.tolist()]
 
 
@@ -150,7 +150,7 @@ def _is_hugging_face(kind: type) -> bool:
 
 
 def _is_gathered(dataset: object) -> bool:
-    """Return whether a data set takes an array of indices: tensors and arrays, with no `__getitem__` of a user's."""
+    """Return whether a data set takes an array of indices: a tensor or array whose `__getitem__` isn't overridden."""
     kind: Any = type(dataset)
     if isinstance(dataset, Tensor):
         is_dense = dataset.layout is torch.strided and not dataset.is_nested
@@ -171,12 +171,15 @@ def _take(dataset: NDArray[Any], indices: IntArray) -> NDArray[Any]:
     if not isinstance(dataset, np.memmap):
         found: NDArray[Any] = dataset[indices]
         return found
-    rising, back = _sort(indices)
-    return np.asarray(dataset[rising])[back]
+    ascending, back = _sort(indices)
+    return np.asarray(dataset[ascending])[back]
 
 
 def _from_parts(dataset: Any, keys: list[int]) -> list[Any]:
-    """Return samples of a combination of torch's, whose `__getitems__` asks the parts' instances for theirs."""
+    """Return samples of a `Subset` or `StackDataset` by reading its parts.
+
+    Torch's own `__getitems__` would look the method up on the parts' instances, see `gives_many`.
+    """
     if isinstance(dataset, Subset):
         return list(fetch(dataset.dataset, [dataset.indices[key] for key in keys]))
     if isinstance(dataset.datasets, dict):
@@ -186,14 +189,14 @@ def _from_parts(dataset: Any, keys: list[int]) -> list[Any]:
 
 
 def _many_at_once(dataset: Any) -> bool:
-    """Return whether `__getitems__` gives the samples that `[...]` gives, one by one."""
+    """Return whether the samples that `__getitems__` returns are those that `[...]` returns."""
     if not gives_many(type(dataset)):
         return False
     return not _is_hugging_face(type(dataset)) or (getattr(dataset, "format", None) or {}).get("type") not in _WHOLE
 
 
 def _sort(indices: IntArray) -> tuple[IntArray, IntArray]:
-    """Return indices in rising order, and for each the number that it has there."""
+    """Return sorted indices, and where each of the given indices is among them."""
     order = np.argsort(indices, kind="stable")
     back = np.empty_like(order)
     back[order] = np.arange(len(order))

@@ -1,4 +1,4 @@
-"""Orders and pipelines as records: JSON, fingerprints, and the fields in which two of them differ."""
+"""Orders and pipelines as records: JSON, fingerprints, and the fields in which two records differ."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ _ORDERS: Final = (BlockShuffleOrder, EpochOrder, LengthGroupedOrder, MixtureOrde
 def to_json(record: Any, /) -> str:
     """Return an order, a pipeline or another record as canonical JSON.
 
-    `bionemo.core.record.to_json`, with the version of the algorithms beside an order. Of a pipeline it is the
+    As `bionemo.core.record.to_json`, with the version of the algorithms added to an order. A pipeline is written as its
     `pipeline_spec`, which describes data sets and functions but doesn't contain them.
 
     Laws: `from_json(to_json(order), arrays=external_arrays(order)) == order`; equal records give equal text, in any
@@ -80,11 +80,11 @@ def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequ
     Args:
         text: what `to_json` returned.
         arrays: arrays by digest, as `external_arrays` returned them.
-        kinds: attrs classes of your own that may occur in the text, beside the orders of this library.
+        kinds: attrs classes of your own that may occur in the text, in addition to the orders of this library.
 
     Raises:
-        ValueError: if the text is no JSON of a record, was written by another version of the algorithms (whose indices
-            differ), names an unknown class, or an array is missing or not the one that was written.
+        ValueError: if the text is not the JSON of a record, was written by another version of the algorithms (whose
+            indices differ), names an unknown class, or an array is missing or not the one that was written.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -97,11 +97,7 @@ def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequ
             message = f"text must be the JSON of an order, made by to_json, got {shown(text)}."
             raise ValueError(message)
         return order_from_spec(plain, arrays=arrays, kinds=kinds)
-    found = records.from_plain(plain, kinds=kinds or _ORDERS, arrays=arrays)
-    if isinstance(found, Order):
-        message = f"text must hold the version of the algorithms beside the order, got {shown(text)}. Use to_json."
-        raise ValueError(message)  # noqa: TRY004 - it is the text that is wrong
-    return found
+    return records.from_plain(plain, kinds=kinds, arrays=arrays)
 
 
 def order_from_spec(
@@ -134,7 +130,7 @@ def order_from_spec(
         message = f"record must hold an order, got {shown(order)}."
         raise ValueError(message)  # noqa: TRY004 - it is the record that is wrong
     if records.to_plain(order) != spec["order"]:  # a field left out, or changed by a converter
-        message = f"record must be what an order gave, got {shown(spec['order'])}, which restores as {shown(order)}."
+        message = f"record must hold an order unchanged, got {shown(spec['order'])}, which restores as {shown(order)}."
         raise ValueError(message)
     return order
 
@@ -201,7 +197,7 @@ def _flatten(record: Any, path: str = "") -> dict[str, Any]:
     if isinstance(record, Mapping):
         parts = [(str(key), part) for key, part in record.items()]
     elif isinstance(record, list):
-        parts = [(str(place), part) for place, part in enumerate(record)]
+        parts = [(str(index), part) for index, part in enumerate(record)]
     else:
         return {path: record}
     return {
@@ -210,7 +206,7 @@ def _flatten(record: Any, path: str = "") -> dict[str, Any]:
 
 
 def record_differences(saved: Mapping[str, Any], current: Mapping[str, Any], /) -> dict[str, tuple[Any, Any]]:
-    """Return the fields in which two records differ: dotted path to the two values, None where one has no such field.
+    """Return the fields in which two records differ: the two values by dotted path, None if one has no such field.
 
     Example:
         >>> record_differences({"order": {"seed": 1, "length": 3}}, {"order": {"seed": 2, "length": 3}})
@@ -221,7 +217,7 @@ def record_differences(saved: Mapping[str, Any], current: Mapping[str, Any], /) 
 
 
 def differences_as_text(differences: Mapping[str, tuple[Any, Any]], /) -> str:
-    """Return differences of records as one line for people.
+    """Return differences of records as one line of text.
 
     Example:
         >>> differences_as_text({"order.seed": (1, 2)})

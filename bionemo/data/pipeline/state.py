@@ -1,4 +1,4 @@
-"""The state of a loader: one position, and the record of what it counts."""
+"""The state of a loader: one position, and the record of the pipeline."""
 
 import warnings
 from collections.abc import Mapping
@@ -7,24 +7,24 @@ from typing import Any, Final
 import numpy as np
 
 from bionemo.core.checks import AnyInt, as_int, check_int
-from bionemo.data.pipeline.batch import last_position
+from bionemo.data.pipeline.batch import end_position
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.record import differences_as_text, fingerprint, pipeline_spec, record_differences
 
 __all__ = ["check_state", "loader_state"]
 
 _FREE_FIELDS: Final = ("batch_size", "drop_last")
-"""Fields of a pipeline's record that may change within a run: the position alone says where it goes on."""
+"""Fields of a pipeline's record that may change within a run: the position alone says where it resumes."""
 
 _OPTIONAL_FIELDS: Final = ("index", "fingerprints")
-"""Fields that are compared where both records have them."""
+"""Fields that are compared only if both records have them."""
 
 _NAME_FIELDS: Final = ("transforms", "collate", "batch_transform")
-"""Fields that hold names of functions, which say less than the functions do."""
+"""Fields of function names. A change only warns: a function may be renamed, and another may have the same name."""
 
 
 def loader_state(pipeline: Pipeline[Any], consumed_samples: AnyInt, /) -> dict[str, Any]:
-    """Return the state of a loader that stands at a position, in plain values.
+    """Return the state of a loader at a position, in plain values.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -40,14 +40,14 @@ def loader_state(pipeline: Pipeline[Any], consumed_samples: AnyInt, /) -> dict[s
 
 
 def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
-    """Return the consumed samples of a loader's state, if it is one of this pipeline's order.
+    """Return the number of consumed samples of a loader's state, if the state fits the pipeline.
 
     Warns:
-        UserWarning: if a transform or collate has another name.
+        UserWarning: if a transform, `collate` or `batch_transform` has another name.
 
     Raises:
-        ValueError: if it is of another order, seed or data (with the fields that differ), or no state of a
-            loader.
+        ValueError: if the state is of another order, seed or data (the message lists the fields that differ), or is not
+            a loader's state.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -60,7 +60,7 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     wrong = [name for name, kind in fields.items() if not isinstance(given.get(name), kind)]
     if wrong:
         found = f"a {type(state).__name__} in which {', '.join(wrong)} is missing or of another type"
-        message = f"state must be what a loader's state_dict() gave, a dict with {', '.join(fields)}, got {found}."
+        message = f"state must be what a loader's state_dict() returned, a dict with {', '.join(fields)}, got {found}."
         raise ValueError(message)
     differences = {
         name: values
@@ -70,16 +70,16 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     names = {name: values for name, values in differences.items() if name.split(".")[0] in _NAME_FIELDS}
     fatal = {name: values for name, values in differences.items() if name not in names}
     if fatal or state["order_id"] != fingerprint(pipeline.order):
-        listed = differences_as_text(fatal) or "the version of the algorithms behind the order"
+        listed = differences_as_text(fatal) or "the version of the algorithms"
         message = (
             f"state must be of the same order, but differs in {listed}. "
-            "Make the pipeline as it was, or start at a position by start=."
+            "Restore what differs, or begin at a position with start=."
         )
         if any(name.startswith("fingerprints.") for name in fatal):
-            message += " If the data is the same, name it yourself by Source(dataset, fingerprint=...)."
+            message += " If the data is the same, say so with Source(dataset, fingerprint=...)."
         raise ValueError(message)
     if names:
         warnings.warn(
-            f"the loader goes on with other functions: {differences_as_text(names)}.", UserWarning, stacklevel=3
+            f"the loader continues with other functions: {differences_as_text(names)}.", UserWarning, stacklevel=3
         )
-    return check_int(state["consumed_samples"], name="consumed_samples", high=last_position(pipeline))
+    return check_int(state["consumed_samples"], name="consumed_samples", high=end_position(pipeline))

@@ -1,10 +1,9 @@
-"""The loader of a pipeline, samplers for a DataLoader, and nodes of torchdata to compose by hand.
+"""The loader of a pipeline, a batch sampler for a DataLoader, and nodes of torchdata to compose by hand.
 
-`from bionemo.data.pipes import nodes` imports torchdata; nothing else does.
+Only `from bionemo.data.pipes import nodes` imports torchdata.
 """
 
-from bionemo.data.pipes.loader import PipelineLoader as PipelineLoader
-from bionemo.data.pipes.loader import loader as loader
-from bionemo.data.pipes.sampler import batch_sampler as batch_sampler
+from bionemo.data.pipes.loader import PipelineLoader, loader
+from bionemo.data.pipes.sampler import batch_sampler
 
 __all__ = ["PipelineLoader", "batch_sampler", "loader"]

@@ -8,7 +8,7 @@ import attrs
 
 from bionemo.core.checks import AnyFloat, AnyInt, as_int, check_bool, check_int
 from bionemo.data.pipeline.assemble import assemble
-from bionemo.data.pipeline.batch import batch_stop, last_position, num_batches, rank_positions
+from bionemo.data.pipeline.batch import batch_stop, end_position, num_batches, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.state import check_state, loader_state
 from bionemo.data.pipes.stream import Read, read_batches
@@ -49,8 +49,7 @@ class PipelineLoader(Generic[Batch]):
         world_size: number of ranks that share each batch.
         batches_per_epoch: iteration pauses after this many steps, and `len` is this number; by default a finite order
             is one pass.
-        restart: start over with every `iter()`, with the same batches, as an evaluation does; also after a state was
-            loaded.
+        restart: start over at `start` with every `iter()`, as an evaluation does; also after a state was loaded.
         start: position to begin at, counted in samples over all ranks; a loaded state overrides it.
         num_workers: processes that read batches ahead; 0 reads in this one. They start with the first iteration and
             live as long as the loader, or until `close()`. The batches are the same for any number.
@@ -59,7 +58,7 @@ class PipelineLoader(Generic[Batch]):
         prefetch_factor: batches that each process reads ahead.
         pin_memory: deliver batches in page-locked memory, for faster copies to a GPU.
         timeout: seconds to wait for a batch of the worker processes before an error is raised; 0 waits forever.
-        read: makes a batch of positions and the samples there.
+        read: makes a batch from positions and the samples there; samplers replace it.
 
     Raises:
         ValueError: if a number is out of range.
@@ -93,7 +92,7 @@ class PipelineLoader(Generic[Batch]):
     def __attrs_post_init__(self) -> None:
         rank_positions(0, 0, rank=self.rank, world_size=self.world_size)
         check_timeout(self.timeout, self.num_workers)
-        self.start = self.consumed_samples = check_int(self.start, name="start", high=last_position(self.pipeline))
+        self.start = self.consumed_samples = check_int(self.start, name="start", high=end_position(self.pipeline))
         self._begin = self.start
         self._current: object = None
         self._workers = BatchWorkers(self) if self.num_workers or self.pin_memory else None
@@ -189,7 +188,7 @@ class PipelineLoader(Generic[Batch]):
 
     @property
     def batch_sampler(self) -> SimpleNamespace:
-        """Object whose `sampler` Lightning calls `set_epoch` of: the loader itself."""
+        """Object with the loader as its `sampler`: Lightning calls `batch_sampler.sampler.set_epoch`."""
         return SimpleNamespace(sampler=self)
 
     @property
@@ -224,10 +223,11 @@ class PipelineLoader(Generic[Batch]):
         """
         num_batches = check_int(num_batches, name="num_batches")
         grid = self.pipeline.batch_size
-        first = self._begin // grid  # the step in which the iteration began
-        position = self._begin if num_batches == 0 else batch_stop(self.pipeline, (first + num_batches - 1) * grid)
-        is_none = num_batches > 0 and position <= max(self._begin, (first + num_batches - 1) * grid)
-        if is_none or position > self.consumed_samples:
+        start = position = self._begin
+        if num_batches > 0:
+            start = max(start, (start // grid + num_batches - 1) * grid)  # only the first may start between multiples
+            position = batch_stop(self.pipeline, start)
+        if (num_batches > 0 and position == start) or position > self.consumed_samples:
             message = f"num_batches must be the number of batches delivered, or less, got num_batches={num_batches}."
             raise ValueError(message)
         return loader_state(self.pipeline, position)
@@ -239,12 +239,12 @@ class PipelineLoader(Generic[Batch]):
             UserWarning: if a transform or collate has another name.
 
         Raises:
-            ValueError: if `state` has another order, seed or data (the message lists the fields that differ), or is no
-                state of a loader.
+            ValueError: if `state` has another order, seed or data (the message lists the fields that differ), or is
+                not a loader's state.
         """
         self.consumed_samples = self._begin = check_state(self.pipeline, state)
         self._current = None
 
 
 loader: Final = PipelineLoader
-"""The name to call it by: `loader(pipeline, rank, world_size)`."""
+"""`PipelineLoader` as a function: `loader(pipeline, rank, world_size)`."""

@@ -1,7 +1,7 @@
-"""Functions from node to node: order, read, transform, batch, collate.
+"""Nodes of torchdata to compose by hand: positions, reading, transforms, batches, collation.
 
-Composed by hand they make the chain that `loader` makes of a `Pipeline`, for one process; batches count from where the
-chain starts. The state of the whole chain is one position.
+In one process, a chain of them yields the batches that `loader` yields for a `Pipeline`, except that batches are
+counted from where the chain starts. The state of the whole chain is one position.
 """
 
 from collections import deque
@@ -19,22 +19,13 @@ from bionemo.data.pipeline.assemble import no_stop_iteration, note, row_seeds, t
 from bionemo.data.pipeline.dataset import Source, to_sources
 from bionemo.data.pipeline.read import read_sample
 
-__all__ = [
-    "PositionedSample",
-    "batch",
-    "collate",
-    "pin_memory",
-    "prefetch",
-    "read",
-    "sample_indices",
-    "transform",
-]
+__all__ = ["PositionedSample", "batch", "collate", "pin_memory", "prefetch", "read", "sample_indices", "transform"]
 
 Batch = TypeVar("Batch")
 
 
 class PositionedSample(NamedTuple):
-    """A sample, and where in the training order it stands."""
+    """A sample with its position in the training order."""
 
     position: int
     sample_index: SampleIndex
@@ -42,14 +33,14 @@ class PositionedSample(NamedTuple):
 
 
 class _SampleIndices(BaseNode[tuple[int, SampleIndex]]):
-    """Positions and what stands there; the state is the next position."""
+    """Positions, each with the sample index there; the state is the next position."""
 
     def __init__(self, order: Order, start: int) -> None:
         super().__init__()
         self.order = order
         self.start = start
         self.position = start
-        self.ahead: deque[SampleIndex] = deque()
+        self.ahead: deque[SampleIndex] = deque()  # for the next positions: a block costs little more than one lookup
 
     def reset(self, initial_state: dict[str, Any] | None = None) -> None:
         super().reset(initial_state)
@@ -72,14 +63,13 @@ class _SampleIndices(BaseNode[tuple[int, SampleIndex]]):
 
 
 def sample_indices(order: Order, *, start: AnyInt = 0) -> BaseNode[tuple[int, SampleIndex]]:
-    """Return a node of positions, from `start` to the end of an order, each with what stands there.
+    """Return a node that yields the positions of an order from `start` on, each with the sample index there.
 
-    Law: resumed from its state, which is one position, it goes on as if it had never stopped, in the time of one
-    lookup.
+    Law: restored from its state, which is one position, it continues as if it had never stopped, after a single lookup.
 
     Raises:
         ValueError: if `start` is negative.
-        TypeError: if it is no integer.
+        TypeError: if `start` is not an integer.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -89,8 +79,8 @@ def sample_indices(order: Order, *, start: AnyInt = 0) -> BaseNode[tuple[int, Sa
     return _SampleIndices(order, check_int(start, name="start"))
 
 
-def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PositionedSample:
-    position, sample_index = place
+def _read(positioned: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> PositionedSample:
+    position, sample_index = positioned
     source = sources[sample_index.source]
     try:
         return PositionedSample(position, sample_index, no_stop_iteration(read_sample, source, sample_index))
@@ -100,39 +90,40 @@ def _read(place: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> Posit
 
 
 def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[PositionedSample]:
-    """Return a node of the samples that stand at a node's positions.
+    """Return a node that yields the samples at a node's positions, as their data sets hold them.
 
     Args:
-        node: what `sample_indices` gives.
-        *datasets: data sets, or sources, one for each source of the order; a transform in one isn't called.
+        node: positions with sample indices, from `sample_indices`.
+        *datasets: data sets or sources, one per source of the order; the transform of a source is not called.
 
     Example:
         >>> from bionemo.data import EpochOrder
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
-        >>> [placed.sample for placed in node]
+        >>> [positioned.sample for positioned in node]
         ['b', 'a', 'c']
     """
     return Mapper(node, partial(_read, sources=to_sources(datasets)))
 
 
-def _transform(placed: PositionedSample, *, function: Callable[..., Any], seed: int) -> PositionedSample:
-    transformed = partial(transform_sample, function, placed.sample, seed=seed, position=placed.position)
+def _transform(positioned: PositionedSample, *, function: Callable[..., Any], seed: int) -> PositionedSample:
+    position, sample_index, sample = positioned
     try:
-        return placed._replace(sample=no_stop_iteration(transformed))
+        transformed = no_stop_iteration(partial(transform_sample, function, sample, seed=seed, position=position))
+        return positioned._replace(sample=transformed)
     except Exception as error:
-        error.add_note(f"while reading position {placed.position}: {placed.sample_index}")
+        error.add_note(f"while reading position {position}: {sample_index}")
         raise
 
 
 def transform(
     node: BaseNode[PositionedSample], function: Callable[..., Any], *, seed: AnyInt
 ) -> BaseNode[PositionedSample]:
-    """Return a node of transformed samples.
+    """Return a node that yields transformed samples.
 
     Args:
         node: samples with their positions.
         function: called as `function(sample, generator=generator)` with the sample's own generator.
-        seed: 0..2**63-1; with the position it makes the generator, as in a `Pipeline` of that seed.
+        seed: 0..2**63-1; the generator is made from it and the position, as in a `Pipeline` with this seed.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -147,32 +138,32 @@ def transform(
 def batch(
     node: BaseNode[PositionedSample], batch_size: AnyInt, *, drop_last: bool = False
 ) -> BaseNode[list[PositionedSample]]:
-    """Return a node of lists of `batch_size` samples; the last may be short, or is left out with `drop_last=True`.
+    """Return a node that yields lists of `batch_size` samples; the last may be short, or is dropped if `drop_last`.
 
     Example:
         >>> from bionemo.data import EpochOrder
         >>> node = read(sample_indices(EpochOrder(length=3, seed=7, num_samples=3)), "abc")
-        >>> [len(placed) for placed in batch(node, 2)]
+        >>> [len(samples) for samples in batch(node, 2)]
         [2, 1]
     """
     return Batcher(node, check_int(batch_size, name="batch_size", low=1), drop_last=drop_last)
 
 
 def _collate(
-    placed: list[PositionedSample],
+    samples: list[PositionedSample],
     *,
     function: Callable[[list[Any]], Any],
     batch_transform: Callable[..., Any] | None,
     seed: int | None,
 ) -> Any:
-    positions = [part.position for part in placed]
+    positions = [positioned.position for positioned in samples]
     try:
-        collated = no_stop_iteration(function, [part.sample for part in placed])
+        collated = no_stop_iteration(function, [positioned.sample for positioned in samples])
         if batch_transform is None or seed is None:
             return collated
         return no_stop_iteration(partial(batch_transform, collated, seeds=row_seeds(seed, positions)))
     except Exception as error:
-        index = SampleIndex(*map(np.array, zip(*(part.sample_index for part in placed), strict=True)))
+        index = SampleIndex(*map(np.array, zip(*(positioned.sample_index for positioned in samples), strict=True)))
         error.add_note(note("collating", positions, index))
         raise
 
@@ -184,18 +175,18 @@ def collate(
     batch_transform: Callable[..., Batch] | None = None,
     seed: AnyInt | None = None,
 ) -> BaseNode[Batch]:
-    """Return a node of batches.
+    """Return a node that yields batches.
 
     Args:
         node: lists of samples with their positions.
         function: makes a batch from a list of samples.
-        batch_transform: called as `batch_transform(batch, seeds=seeds)` with a seed a row; None leaves batches as they
-            are.
-        seed: 0..2**63-1, needed for `batch_transform`: with the positions it makes the rows' seeds, as in a `Pipeline`
-            of that seed.
+        batch_transform: called as `batch_transform(batch, seeds=seeds)` with an int64 seed per row; None leaves batches
+            unchanged.
+        seed: 0..2**63-1, required with `batch_transform`: the rows' seeds are derived from it and the positions, as in
+            a `Pipeline` with this seed.
 
     Raises:
-        TypeError: if there is a `batch_transform` and no seed.
+        TypeError: if `batch_transform` is given without a seed.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -204,20 +195,20 @@ def collate(
         ['ba', 'c']
     """
     if batch_transform is not None and seed is None:
-        message = "seed must be given with batch_transform, got None. Pass the seed that the rows' seeds are made from."
+        message = "seed must be given with batch_transform, got seed=None. The rows' seeds are derived from it."
         raise TypeError(message)
     seed = None if seed is None else check_seed(seed)
     return Mapper(node, partial(_collate, function=function, batch_transform=batch_transform, seed=seed))
 
 
 def prefetch(node: BaseNode[Batch], num_batches: AnyInt = 2) -> BaseNode[Batch]:
-    """Return a node that a thread works out ahead of time.
+    """Return a node whose items are computed ahead of time, by a thread.
 
-    Law: it gives what the node gives; its state counts what was handed on, not what was worked out.
+    Law: it yields what the given node yields; its state counts the items that were delivered, not those computed.
 
     Args:
         node: any node.
-        num_batches: how many of its answers wait, at most.
+        num_batches: largest number of items that wait.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -229,7 +220,7 @@ def prefetch(node: BaseNode[Batch], num_batches: AnyInt = 2) -> BaseNode[Batch]:
 
 
 def pin_memory(node: BaseNode[Batch]) -> BaseNode[Batch]:
-    """Return a node of batches in page-locked memory, for a faster way to a GPU; it needs one.
+    """Return a node that copies batches to page-locked memory, for faster transfers to a GPU; it needs a CUDA device.
 
     Example:
         >>> import torch

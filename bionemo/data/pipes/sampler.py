@@ -1,4 +1,4 @@
-"""The order of a pipeline for those who stay with a DataLoader: batches of what a data set is indexed by."""
+"""A batch sampler for torch's DataLoader that follows the order of a pipeline."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["batch_sampler"]
 
 
 def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> list[Any]:
-    """Return what the data set is indexed by: places, places in epochs, or for several sources all of it."""
+    """Return the keys of samples: indices, `EpochIndex`es, or `SampleIndex`es if there are several sources."""
     if len(pipeline.sources) > 1:
         return list(map(SampleIndex, *(part.tolist() for part in index)))
     keys = keys_of(pipeline.sources[0], index)
@@ -21,20 +21,20 @@ def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> list
 
 
 class _BatchSampler(PipelineLoader[list[Any]]):
-    """A rank's batches of keys."""
+    """A loader whose batches are lists of keys."""
 
     @property
     def batch_size(self) -> int:
-        """Asked for by accelerate, when it is about to deal the batches to its processes.
+        """Raise an error: accelerate asks for it before it deals the batches to its processes.
 
         Raises:
-            RuntimeError: if they are those of one rank already: most of the data would never be read.
-            AttributeError: else, as for every batch sampler without a size of its own.
+            RuntimeError: if the batches are those of one rank already; dealt again, most data would never be read.
+            AttributeError: otherwise, as on any batch sampler without a batch size.
         """
         if self.world_size > 1:
             message = (
                 f"a batch sampler of one rank must not be dealt to processes again, got rank={self.rank} and "
-                f"world_size={self.world_size}. Leave its DataLoader out of accelerator.prepare, or make the sampler "
+                f"world_size={self.world_size}. Don't pass its DataLoader to accelerator.prepare, or make the sampler "
                 "with rank=0 and world_size=1."
             )
             raise RuntimeError(message)
@@ -51,26 +51,26 @@ def batch_sampler(
     restart: bool = False,
     start: AnyInt = 0,
 ) -> PipelineLoader[list[Any]]:
-    """Return a rank's batches of a pipeline as lists of what its data set is indexed by.
+    """Return a batch sampler: an iterable over a rank's batches, each a list of keys for the data set.
 
-    For `DataLoader(dataset, batch_sampler=...)`, and torchdata's `StatefulDataLoader`, which saves and restores its
-    state. The reading, the transforms and the collation are the DataLoader's then. It goes on, pauses and restarts as
-    `loader` does, and its state is that of `loader`: either goes on from the other's.
+    For `DataLoader(dataset, batch_sampler=...)`, which then reads, transforms and collates, and for torchdata's
+    `StatefulDataLoader`, which also saves and restores the sampler's state. The sampler continues, pauses and restarts
+    as a `loader` does. Their states are the same: each resumes from the other's.
 
-    A DataLoader reads a Series of pandas by label, and takes `series.iloc` in its place.
+    A DataLoader reads a pandas Series by label: pass it `series.iloc` instead.
 
-    A plain DataLoader with worker processes asks for batches ahead of time: save `sampler.state_after(n)`, where n is
-    how many batches it has delivered in this iteration. Left early, it has asked for more than it delivered:
-    `sampler.load_state_dict(sampler.state_after(n))` puts the sampler back before the next iteration. At the end of an
-    epoch save `state_after` with a `StatefulDataLoader` with workers, too: from a state of its own taken there it loses
-    the next epoch (torchdata 0.11).
+    A plain DataLoader with worker processes draws batches ahead of time: save `sampler.state_after(n)`, where n is the
+    number of batches that it delivered in this iteration. If you break out of the loop, it has drawn batches that you
+    never saw; rewind the sampler before the next iteration: `sampler.load_state_dict(sampler.state_after(n))`. With a
+    `StatefulDataLoader` with workers, save `state_after` at the end of an epoch, too: from its own state taken there it
+    loses the next epoch (torchdata 0.11).
 
     Args:
-        pipeline: gives the order, the batch size and `drop_last`; its transforms and collate aren't used. Its sources
-            say what is yielded: indices, `EpochIndex` for `index="epoch"`, or `SampleIndex` if there are several.
-        rank: data-parallel place, 0..world_size-1.
-        world_size: how many ranks share each batch.
-        batches_per_epoch: iteration pauses behind every so many steps, and `len` is that number.
+        pipeline: its order, batch size and `drop_last` are used, its transforms and `collate` are not. Its sources
+            determine the keys: indices, `EpochIndex` for `index="epoch"`, `SampleIndex` if there are several sources.
+        rank: data-parallel rank, 0..world_size-1.
+        world_size: number of ranks that share each batch.
+        batches_per_epoch: iteration pauses after this many steps, and `len` is this number.
         restart: start over with every `iter()`.
         start: position of the first sample.
 

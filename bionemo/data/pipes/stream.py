@@ -1,4 +1,4 @@
-"""The batches of a pipeline from a position on, one after the other, in this process."""
+"""The batches of a pipeline from a position on, read in this process."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -8,13 +8,13 @@ import numpy as np
 from bionemo.core.arrays import BLOCK
 from bionemo.data.orders.order import SampleIndex, index_at
 from bionemo.data.pipeline.assemble import no_stop_iteration
-from bionemo.data.pipeline.batch import batch_stop, last_position, rank_positions
+from bionemo.data.pipeline.batch import batch_stop, end_position, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
 
 __all__ = ["Read", "read_batches"]
 
 Read: TypeAlias = Callable[[Pipeline[Any], Sequence[int], SampleIndex], Any]
-"""What makes a batch of positions and the samples there: `assemble`, or for a sampler the keys of a data set."""
+"""Makes a batch from positions and the samples there: `assemble`, or for a sampler the keys of a data set."""
 
 
 def read_batches(
@@ -31,11 +31,11 @@ def read_batches(
         [(4, 'ed'), (5, 'c')]
     """
     while (stop := batch_stop(pipeline, start)) > start:
-        # Look up the samples of many batches of one size at once; a short batch is looked up alone.
+        # Look up the indices of many batches at once, as many as fit a block; a short batch is looked up alone.
         size = stop - start
         part = rank_positions(0, size, rank=rank, world_size=world_size)
         is_full = size == pipeline.batch_size
-        count = min(max(BLOCK // max(len(part), 1), 1), (last_position(pipeline) - start) // size) if is_full else 1
+        count = min(max(BLOCK // max(len(part), 1), 1), (end_position(pipeline) - start) // size) if is_full else 1
         starts = start + size * np.arange(count)
         found = index_at(pipeline.order, np.add.outer(starts, np.array(part, dtype=np.int64)))
         for number in range(count):

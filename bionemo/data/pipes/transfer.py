@@ -1,4 +1,4 @@
-"""A batch as one message between processes: its structure as bytes, its tensors and arrays in one block of memory."""
+"""A batch as one message between processes: its structure as bytes, its tensors and arrays in one shared block."""
 
 import io
 import pickle
@@ -12,33 +12,37 @@ from torch import Tensor
 __all__ = ["Message", "pack", "unpack"]
 
 _ALIGNMENT: Final = 64
-"""Each tensor begins at a multiple of so many bytes: of its elements' size, and of a cache line."""
+"""Each tensor begins at a multiple of this number of bytes: of a cache line, and so of any element size."""
 
 
 class Message(NamedTuple):
     """A packed batch."""
 
     structure: bytes
+    """The pickled batch, without the memory of its tensors and arrays."""
     block: Tensor
+    """Their memory, shared between processes."""
     sizes: list[int]
+    """Number of bytes of each tensor or array in the block; each begins at the next multiple of the alignment."""
 
 
 class _Pickler(ForkingPickler):
-    """Pickles a batch's structure, and leaves the memory of its CPU tensors and arrays to a callback.
+    """Pickles a batch's structure, and passes the memory of its CPU tensors and arrays to a callback.
 
-    Torch's own way through a queue takes a file descriptor for each tensor.
+    Torch's own pickler for queues takes a file descriptor per tensor, of which a process often has only 1,024.
     """
 
     def reducer_override(self, value: Any) -> Any:
         if type(value) is not Tensor or not _is_plain(value):
             return NotImplemented
+        # A conjugated or negated view only has a flag for it, which its bytes would lose.
         plain = value.resolve_conj().resolve_neg().reshape(-1).contiguous()
         memory: Any = plain.view(torch.uint8).numpy()
         return _rebuild, (pickle.PickleBuffer(memory), value.dtype, tuple(value.shape))
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Return whether a tensor is no more than its dtype, shape and elements in the memory of the CPU."""
+    """Return whether a tensor is on the CPU and fully described by its dtype, shape and elements."""
     is_strided = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested)
     return is_strided and tensor.device.type == "cpu" and not tensor.requires_grad
 
@@ -51,8 +55,8 @@ def _rebuild(memory: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
 def pack(batch: Any, /) -> Message:
     """Return a batch as one message, whose memory is shared between processes: one file descriptor for all tensors.
 
-    Law: `unpack(pack(batch))` equals `batch`. Tensors that share memory come out apart, but for one that is
-    there twice.
+    Law: `unpack(pack(batch))` equals `batch`. Views of one tensor become independent tensors; a tensor object that
+    occurs twice stays one object.
 
     Raises:
         TypeError: if the batch doesn't pickle.
@@ -74,7 +78,7 @@ def pack(batch: Any, /) -> Message:
     parts = [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in buffers]
     starts = np.cumsum([0, *(_padded(len(part)) for part in parts)]).tolist()
     block: Any = torch.empty(starts[-1], dtype=torch.uint8)
-    block.share_memory_()  # here, where an error is raised, and not in the thread of a queue
+    block.share_memory_()  # here, where an error reaches the user, instead of in a queue's thread
     memory = block.numpy()
     for start, part in zip(starts, parts, strict=False):
         memory[start : start + len(part)] = part
@@ -82,7 +86,7 @@ def pack(batch: Any, /) -> Message:
 
 
 def unpack(message: Message, /) -> Any:
-    """Return the batch of a message; its tensors and arrays lie in the message's memory.
+    """Return the batch of a message; its tensors and arrays are views of the message's memory.
 
     Example:
         >>> unpack(pack([torch.ones(2, dtype=torch.bfloat16), 3]))
@@ -92,7 +96,7 @@ def unpack(message: Message, /) -> Any:
     starts = np.cumsum([0, *(_padded(size) for size in sizes)]).tolist()
     memory = block.numpy()
     buffers = [memory[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-    return pickle.loads(structure, buffers=buffers)  # noqa: S301 - written by a process of our own
+    return pickle.loads(structure, buffers=buffers)  # noqa: S301 - written by our own process
 
 
 def _padded(size: int) -> int:

@@ -1,4 +1,4 @@
-"""Batches read by worker processes: torch's own DataLoader, over the positions at which batches start."""
+"""Batches read by worker processes: torch's DataLoader over the positions at which batches start."""
 
 import multiprocessing.queues
 import os
@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -22,18 +22,18 @@ from bionemo.data.pipeline.batch import batch_stop, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipes.transfer import pack, unpack
 
-if TYPE_CHECKING:
-    from bionemo.data.pipes.loader import PipelineLoader
-
 __all__ = ["BatchWorkers", "check_timeout"]
 
 _GRACE: Final = 5.0
-"""Seconds in which a worker process may end by itself."""
+"""Seconds that worker processes have to exit by themselves."""
 
 
 @attrs.define
 class _Starts:
-    """The positions at which batches start, up to a pause or the end of the order."""
+    """The positions at which batches start, up to a pause or the end of the order.
+
+    Changed before each iteration, because a DataLoader keeps its sampler.
+    """
 
     pipeline: Pipeline[Any]
     start: int = 0
@@ -48,7 +48,7 @@ class _Starts:
 
 @attrs.define
 class _BatchReader(Dataset[tuple[int, Any]]):
-    """A rank's parts of batches by the positions at which these start, each with the position after it."""
+    """A rank's part of the batch that starts at a position, with the position after the whole batch."""
 
     pipeline: Pipeline[Any]
     rank: int
@@ -63,6 +63,7 @@ class _BatchReader(Dataset[tuple[int, Any]]):
         except Exception as error:
             if _is_picklable(type(error)):
                 raise
+            # Torch sends the error's class through a queue, which would drop one that doesn't pickle.
             message = f"{type(error).__qualname__}: {error}"
             raise RuntimeError(message) from error
 
@@ -72,32 +73,37 @@ class _BatchReader(Dataset[tuple[int, Any]]):
 
 
 def _is_picklable(kind: type) -> bool:
-    """Return whether a class can be named to another process: one that was made in a function can't."""
+    """Return whether a class pickles, which it does by name: not if it was made inside a function."""
     try:
         return pickle.loads(pickle.dumps(kind)) is kind  # noqa: S301 - of this process
-    except Exception:  # noqa: BLE001 - whatever it is, it doesn't
+    except Exception:  # noqa: BLE001 - whatever was raised, it doesn't pickle
         return False
 
 
 def _end_worker(error: BaseException, _: object) -> None:
-    """End this process, which can't send an answer: the main process sees that, where it would wait forever else."""
+    """End this process, which can't send a batch: the main process notices a dead worker, but not a lost batch."""
     traceback.print_exception(error, file=sys.stderr)
     sys.stderr.flush()
     os._exit(1)
 
 
 def _prepare_worker(_: int) -> None:
-    """End the worker where a queue's thread fails: by default it drops the answer and goes on."""
+    """Make a failure in a queue's thread end this worker.
+
+    By default the queue drops the batch and continues, and the main process waits forever.
+    """
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_worker)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def _kill(workers: list[Any]) -> None:
+    """Kill the processes that still run, also those that ignore SIGTERM."""
     for worker in workers:
         if worker.exitcode is None:
             os.kill(worker.pid, signal.SIGKILL)
 
 
 def _is_timeout(error: Exception) -> bool:
+    """Return whether an error is the one that a DataLoader raises after its timeout, which has no class of its own."""
     return isinstance(error, RuntimeError) and "timed out after" in str(error)
 
 
@@ -106,10 +112,10 @@ def _unchanged(batch: Any) -> Any:
 
 
 def check_timeout(timeout: AnyFloat, num_workers: AnyInt, /) -> None:
-    """Check how long a loader waits for a batch of its worker processes.
+    """Check the number of seconds that a loader waits for a batch of its worker processes.
 
     Raises:
-        TypeError: if it is no number.
+        TypeError: if it is not a number.
         ValueError: if it is negative or infinite, or there are no worker processes to wait for.
 
     Example:
@@ -129,14 +135,14 @@ def check_timeout(timeout: AnyFloat, num_workers: AnyInt, /) -> None:
 class BatchWorkers:
     """Processes that read a rank's batches ahead of time; they live until `close`, or as long as this object.
 
-    Law: they give the batches that one process gives, in order, for any number of workers.
+    Law: for any number of workers, the batches and their order are those of reading in one process.
 
     Args:
-        options: the loader whose options they follow; it is not kept. If processes are spawned, its pipeline must
-            pickle.
+        options: a `PipelineLoader`, whose options are read. It is not kept: without a reference cycle, the processes
+            end as soon as the loader is dropped. If processes are spawned, its pipeline must pickle.
     """
 
-    def __init__(self, options: "PipelineLoader[Any]") -> None:
+    def __init__(self, options: Any) -> None:
         has_workers = options.num_workers > 0
         self._starts = _Starts(options.pipeline)
         self._reader = _BatchReader(options.pipeline, options.rank, options.world_size)
@@ -156,11 +162,11 @@ class BatchWorkers:
         )
 
     def batches(self, start: int, pause: int | None) -> Iterator[tuple[int, Any]]:
-        """Yield the batches from a position to a pause or the end, each with the position after it.
+        """Yield the batches from a position to a pause or the end of the order, each with the position after it.
 
         Raises:
-            Exception: what a data set, transform or collate raises, with the worker's traceback in its text; a
-                RuntimeError with that text where the exception's class can't be named to this process.
+            Exception: what a data set, transform or collate raises, with the worker's traceback in its message; a
+                RuntimeError with this message if the class of the exception doesn't pickle.
             TypeError: if a batch doesn't pickle.
             RuntimeError: if a worker dies, or no batch comes within the timeout.
         """
@@ -175,30 +181,40 @@ class BatchWorkers:
             raise
 
     def _awaited(self, start: int, error: Exception) -> str:
-        """Return which batch was awaited when an error came, and what helps."""
+        """Return a note for an error: which batch was awaited, and what may help."""
         stop = batch_stop(self._reader.pipeline, start)
         rank, world_size = self._reader.rank, self._reader.world_size
         positions = rank_positions(start, stop, rank=rank, world_size=world_size)
         awaited = f"while waiting for the batch of positions {positions.start}..{positions.stop - 1}"
         if _is_timeout(error):
-            return f"{awaited}: a worker that reads it, or one before, hangs. Raise timeout if reading may take longer."
+            return (
+                f"{awaited}: the worker that reads it, or an earlier batch, hangs. "
+                "Raise timeout if reading may take longer."
+            )
         iterator: Any = self._loader._iterator  # noqa: SLF001
         if any(worker.exitcode == -signal.SIGKILL for worker in getattr(iterator, "_workers", ())):
-            return f"{awaited}: the system kills a process when memory runs out. Lower num_workers or prefetch_factor."
+            return (
+                f"{awaited}: the system kills processes if it runs out of memory. Lower num_workers or prefetch_factor."
+            )
         return awaited
 
     def close(self, *, grace: float = _GRACE) -> None:
-        """End the processes; the next iteration starts others. One that hangs is killed after some seconds of grace."""
-        iterator: Any = self._loader._iterator  # noqa: SLF001 - torch ends them only when nothing refers to them
+        """End the processes; the next iteration starts new ones. Those that hang are killed after `grace` seconds."""
+        # A DataLoader has no method to end persistent workers: torch ends them when nothing refers to its iterator any
+        # more, which may be late, e.g. if a traceback does. So take the iterator away, and shut it down here.
+        iterator: Any = self._loader._iterator  # noqa: SLF001
         self._loader._iterator = None  # noqa: SLF001
         if iterator is None or not self._loader.num_workers:
             return
-        if iterator._worker_pids_set:  # noqa: SLF001 - torch would raise an error for each that is killed
+        if iterator._worker_pids_set:  # noqa: SLF001
+            # Torch watches its workers by SIGCHLD: for each one that is killed it would raise an error in this process.
             signal_handling: Any = torch.utils.data._utils.signal_handling  # noqa: SLF001
             signal_handling._remove_worker_pids(id(iterator))  # noqa: SLF001
             iterator._worker_pids_set = False  # noqa: SLF001
         workers = list(iterator._workers)  # noqa: SLF001
-        killing = threading.Timer(grace, _kill, [workers])  # torch waits for each in turn, before it asks one to end
+        # Torch joins the workers in turn, each for up to 5 s, before it terminates any. Those that still run after the
+        # grace period are killed meanwhile, so that closing takes no longer for many workers than for one.
+        killing = threading.Timer(grace, _kill, [workers])
         killing.daemon = True
         killing.start()
         iterator._shutdown_workers()  # noqa: SLF001

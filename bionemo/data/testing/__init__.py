@@ -1,6 +1,5 @@
 """Checks of laws for your own data sets and pipelines: call them in your tests."""
 
-from bionemo.data.testing.reads import check_pure_reads as check_pure_reads
-from bionemo.data.testing.reads import check_same_on_ranks as check_same_on_ranks
+from bionemo.data.testing.reads import check_pure_reads, check_same_on_ranks
 
 __all__ = ["check_pure_reads", "check_same_on_ranks"]

@@ -30,20 +30,15 @@ class _Content(NamedTuple):
 def _content(value: Any) -> _Content:
     """Return the content of a value: of a record its fields, of any other object what `pickle` would save of it."""
     kind = type(value).__qualname__
-    if attrs.has(type(value)):
-        return _Content(kind, parts=_fields(value, [field.name for field in attrs.fields(type(value))]))
-    if dataclasses.is_dataclass(value):
-        return _Content(kind, parts=_fields(value, [field.name for field in dataclasses.fields(value)]))
+    if attrs.has(type(value)) or dataclasses.is_dataclass(value):
+        fields: Any = attrs.fields(type(value)) if attrs.has(type(value)) else dataclasses.fields(value)
+        return _Content(kind, parts=[(f".{field.name}", getattr(value, field.name, None)) for field in fields])
     reduced = value.__reduce_ex__(2)
     if isinstance(reduced, str):
         return _Content(kind, reduced.encode())
     constructor, arguments, state, members, items = (*reduced, *[None] * 5)[:5]
     parts = constructor, arguments, state, members and list(members), items and dict(items)
     return _Content(kind, parts=[(" as pickled", parts)])
-
-
-def _fields(value: object, names: Iterable[str]) -> list[tuple[str, Any]]:
-    return [(f".{name}", getattr(value, name, None)) for name in names]
 
 
 @_content.register(bool | int | float | complex | str | bytes | range | None)

@@ -9,12 +9,7 @@ import numpy as np
 import torch
 import torch.distributed
 
-from bionemo.core.random import (
-    make_generator,
-    random_numpy_context,
-    random_python_context,
-    random_torch_context,
-)
+from bionemo.core.random import make_generator, random_numpy_context, random_python_context, random_torch_context
 from bionemo.data.testing.content import content_digests, different_parts
 
 __all__ = ["check_pure_reads", "check_same_on_ranks"]

@@ -16,15 +16,7 @@ from bionemo.data.pipeline.record import differences_as_text
 from bionemo.examples.protein_mlm.bad_input import BadInputError
 from bionemo.examples.protein_mlm.command_line import LIMITS
 
-__all__ = [
-    "Settings",
-    "check_same_order",
-    "find_checkpoint",
-    "load_settings",
-    "make_folder",
-    "new_folder",
-    "write_run",
-]
+__all__ = ["Settings", "check_same_order", "find_checkpoint", "load_settings", "make_folder", "new_folder", "write_run"]
 
 
 _FILES: Final = ("run.json", "pipeline.json", "metrics.csv", "loss.png", "checkpoint.ckpt")

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bionemo.data.batches.tokens import as_integers, as_tokens, check_token
+from bionemo.core.arrays import as_integers
+from bionemo.data.batches.tokens import as_tokens, check_token
 
 TOKENS = [5, 0, 127, 5, 3]
 CONTAINERS = {
@@ -76,7 +77,7 @@ def test_no_token_and_one(make, tokens: list[int]) -> None:
         (torch.tensor([5, 300]), 300),
     ],
 )
-def test_the_first_token_that_does_not_fit_is_named(tokens, named: int) -> None:
+def test_a_token_that_does_not_fit_is_named(tokens, named: int) -> None:
     with pytest.raises(ValueError, match=rf"^ids must fit the ids' torch.uint8, got ids={named}\.$"):
         as_tokens(tokens, UINT8, name="ids")
 
@@ -87,11 +88,10 @@ def test_the_first_token_that_does_not_fit_is_named(tokens, named: int) -> None:
     [
         ([1, 2.5], r"got ids=2.5 of type float"),
         ([1, True], r"got ids=True of type bool"),
-        (np.array([True]), r"got ids=np.True_ of type bool"),
-        (np.array([1.5]), r"got ids=np.float64\(1.5\) of type float64"),
-        ("ab", r"got ids='a' of type str"),
-        ([[1, 2]], r"got ids=\[1, 2\] of type list"),
-        (np.array([[1, 2]]), r"got ids=array\(\[1, 2\]\) of type ndarray"),
+        (np.array([True]), r"got ids=True of type bool"),
+        (np.array([1.5]), r"got ids=1.5 of type float"),
+        ("ab", r"got ids='ab' of type str"),
+        (None, r"got ids=None of type NoneType"),
     ],
 )
 def test_what_is_no_integer_is_named(tokens, named: str) -> None:
@@ -106,8 +106,9 @@ def test_tensors_of_another_dtype_or_shape_are_refused() -> None:
     for tokens in (torch.ones(2), torch.ones(2, dtype=torch.bool), torch.ones(2, dtype=torch.complex64)):
         with pytest.raises(TypeError, match=rf"ids must be integers, got dtype={tokens.dtype}"):
             as_tokens(tokens, UINT8, name="ids")
-    with pytest.raises(ValueError, match=r"ids must have one axis, got shape \(1, 2\)"):
-        as_tokens(torch.tensor([[1, 2]]), UINT8, name="ids")
+    for tokens in (torch.tensor([[1, 2]]), [[1, 2]], np.array([[1, 2]])):
+        with pytest.raises(ValueError, match=r"ids must have one axis, got shape \(1, 2\)"):
+            as_tokens(tokens, UINT8, name="ids")
 
 
 @pytest.mark.usefixtures("no_type_checks")

@@ -1,4 +1,4 @@
-"""EpochOrder."""
+"""Tests of EpochOrder."""
 
 import pickle
 
@@ -9,34 +9,34 @@ import torch
 from bionemo.data import EpochIndex, EpochOrder, SampleIndex, index_at, position_of
 
 
-def test_pinned_values() -> None:
+def test_known_values_do_not_change() -> None:
     order = EpochOrder(length=5, seed=42)
     assert [index_at(order, position).idx for position in range(15)] == [4, 1, 2, 3, 0, 1, 3, 4, 0, 2, 1, 0, 3, 2, 4]
     assert index_at(EpochOrder(length=10**9 + 7, seed=42), 10**12) == (0, 999, 720528299)
 
 
-def test_each_epoch_holds_every_sample_once_in_another_sequence() -> None:
+def test_each_epoch_has_every_sample_once_in_a_different_order() -> None:
     order = EpochOrder(length=100, seed=42)
-    epochs = [[index_at(order, 100 * epoch + place) for place in range(100)] for epoch in range(3)]
+    epochs = [[index_at(order, 100 * epoch + offset) for offset in range(100)] for epoch in range(3)]
     for number, epoch in enumerate(epochs):
         assert {index.epoch for index in epoch} == {number}
         assert sorted(index.idx for index in epoch) == list(range(100))
     assert len({tuple(index.idx for index in epoch) for epoch in epochs}) == 3
 
 
-def test_neighbouring_seeds_share_no_epoch() -> None:
-    later = [index_at(EpochOrder(length=100, seed=42), 100 + place).idx for place in range(100)]
-    other = [index_at(EpochOrder(length=100, seed=43), place).idx for place in range(100)]
+def test_epochs_of_neighbouring_seeds_differ() -> None:
+    later = [index_at(EpochOrder(length=100, seed=42), position).idx for position in range(100, 200)]
+    other = [index_at(EpochOrder(length=100, seed=43), position).idx for position in range(100)]
     assert later != other
 
 
-def test_without_shuffle_an_epoch_is_in_sequence() -> None:
+def test_without_shuffle_an_epoch_is_in_the_order_of_the_data_set() -> None:
     order = EpochOrder(length=3, seed=42, shuffle=False)
     assert [tuple(index_at(order, position)) for position in range(4)] == [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0)]
     assert position_of(order, SampleIndex(0, 1, 0)) == 3
 
 
-def test_tensors_may_cross_epochs() -> None:
+def test_a_tensor_of_positions_may_span_epochs() -> None:
     order = EpochOrder(length=7, seed=42)
     positions = torch.randperm(70, generator=torch.Generator().manual_seed(0)).reshape(10, 7)
     found = index_at(order, positions)
@@ -49,7 +49,7 @@ def test_tensors_may_cross_epochs() -> None:
 
 @pytest.mark.parametrize("position", [0, 10**9, 10**12, 2**62, 2**63 - 1])
 @pytest.mark.parametrize("length", [1, 2, 10**9 + 7, 2**40 + 1, 2**62])
-def test_any_position_of_an_endless_order_has_its_sample_and_back(length: int, position: int) -> None:
+def test_position_of_inverts_index_at_up_to_the_largest_lengths_and_positions(length: int, position: int) -> None:
     order = EpochOrder(length=length, seed=42)
     index = index_at(order, position)
     assert index.epoch == position // length
@@ -57,12 +57,12 @@ def test_any_position_of_an_endless_order_has_its_sample_and_back(length: int, p
     assert tuple(int(part) for part in index_at(order, torch.tensor([position]))) == tuple(index)
 
 
-def test_a_cut_last_epoch() -> None:
+def test_the_last_epoch_may_be_incomplete() -> None:
     order = EpochOrder(length=3, seed=42, num_samples=7)
     assert len(order) == 7
-    left = {0, 1, 2} - {index_at(order, 6).idx}
+    missing = {0, 1, 2} - {index_at(order, 6).idx}
     assert position_of(order, SampleIndex(0, 2, index_at(order, 6).idx)) == 6
-    for idx in left:
+    for idx in missing:
         with pytest.raises(IndexError, match=r"position must be in 0\.\.6, got position=[78]"):
             position_of(order, SampleIndex(0, 2, idx))
 
@@ -76,7 +76,7 @@ def test_a_cut_last_epoch() -> None:
         (SampleIndex(torch.tensor([0]), torch.tensor([0]), torch.tensor([5])), "got idx=5"),
     ],
 )
-def test_a_sample_that_never_comes_is_named(index: SampleIndex, message: str) -> None:
+def test_a_sample_the_order_never_reaches_is_refused(index: SampleIndex, message: str) -> None:
     with pytest.raises(IndexError, match=message):
         position_of(EpochOrder(length=3, seed=42), index)
 
@@ -88,7 +88,7 @@ def test_an_endless_order_has_no_length_but_is_true() -> None:
     assert EpochOrder(length=3, seed=42, num_samples=0)
 
 
-def test_it_compares_hashes_pickles_and_shows_itself() -> None:
+def test_equality_hash_pickle_and_repr() -> None:
     order = EpochOrder(length=np.int64(3), seed=np.uint8(42))
     assert order == EpochOrder(length=3, seed=42)
     assert hash(order) == hash(EpochOrder(length=3, seed=42))
@@ -109,7 +109,7 @@ def test_it_compares_hashes_pickles_and_shows_itself() -> None:
         ({"length": 1, "seed": 1, "shuffle": 1}, TypeError, "shuffle"),
     ],
 )
-def test_bad_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
+def test_invalid_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         EpochOrder(**fields)
 
@@ -119,14 +119,14 @@ def test_an_epoch_index_is_a_pair() -> None:
 
 
 @pytest.mark.parametrize("epoch", [2**24, 2**62])
-def test_a_position_that_does_not_fit_int64_is_refused_for_ints_and_tensors(epoch: int) -> None:
+def test_a_position_beyond_int64_is_refused_for_ints_and_tensors(epoch: int) -> None:
     order = EpochOrder(length=2**40, seed=42)
     for index in (SampleIndex(0, epoch, 3), SampleIndex(*(torch.tensor([part]) for part in (0, epoch, 3)))):
         with pytest.raises(IndexError, match=f"epoch must be in .*got epoch={epoch}"):
             position_of(order, index)
 
 
-def test_small_numpy_integers_are_taken_as_ints() -> None:
+def test_small_numpy_integers_do_not_overflow() -> None:
     order = EpochOrder(length=10**6, seed=42)
     index = index_at(order, 5 * 10**9)
     small = SampleIndex(np.int8(0), np.int16(index.epoch), np.int32(index.idx))

@@ -1,4 +1,4 @@
-"""Sources interleaved by weight."""
+"""Tests of interleaving sources by weight."""
 
 from fractions import Fraction
 
@@ -12,7 +12,7 @@ LARGE = [[1, 2**31 - 2], [2**30, 2**30 - 1], [1] * 7 + [2**31 - 9]]
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_items_are_numbered_without_a_gap_and_found_again(weights: list[int]) -> None:
+def test_items_of_each_source_are_numbered_consecutively_and_position_of_item_finds_them(weights: list[int]) -> None:
     tables, depth = make_interleaving([(0, weights)])
     counts = [0] * len(weights)
     for position in range(2 * sum(weights) + 3):
@@ -24,7 +24,7 @@ def test_items_are_numbered_without_a_gap_and_found_again(weights: list[int]) ->
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_the_interleaving_repeats_after_the_sum_of_weights(weights: list[int]) -> None:
+def test_the_interleaving_repeats_after_the_sum_of_the_weights(weights: list[int]) -> None:
     tables, depth = make_interleaving([(0, weights)])
     total = sum(weights)
     first, later = (item_at(np.arange(start, start + total), tables, depth) for start in (0, 5 * total))
@@ -33,7 +33,7 @@ def test_the_interleaving_repeats_after_the_sum_of_weights(weights: list[int]) -
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_every_prefix_is_within_the_bound(weights: list[int]) -> None:
+def test_the_counts_of_every_prefix_are_within_the_bound(weights: list[int]) -> None:
     total = sum(weights)
     for num_items in range(total + 1):
         counts = counts_among(num_items, weights)
@@ -41,25 +41,25 @@ def test_every_prefix_is_within_the_bound(weights: list[int]) -> None:
             assert abs(count - Fraction(num_items * weight, total)) <= bound
 
 
-def test_the_bound_of_any_tree_is_below_the_promise() -> None:
-    """The largest sum under the condition that a Huffman tree sets, bounded from above on a grid of fractions.
+def test_the_bound_of_every_huffman_tree_is_below_the_documented_one() -> None:
+    """The supremum over all Huffman trees, 1.67994, is bounded from above on a grid of fractions.
 
-    Within a cell of fractions each factor is taken at its largest, so the true supremum, 1.67994, can't be larger.
+    Each factor is replaced by its maximum over a cell of the grid, so the true supremum can't be larger.
     """
     cells = 200_000
     upper = np.arange(1, cells + 1) / cells
     lower = upper - 1 / cells
     least_of_larger = np.where(upper <= 0.5, 1 - upper, np.where(lower >= 0.5, lower, 0.5))
-    reachable = np.minimum(np.floor(cells / (1 + least_of_larger)).astype(int), cells - 1)  # cells a parent may be in
-    sums = np.full(cells, 10.0)  # of a node by its fraction, from above
+    reachable = np.minimum(np.floor(cells / (1 + least_of_larger)).astype(int), cells - 1)  # largest cell of a parent
+    sums = np.full(cells, 10.0)  # upper bound of the sum at a node, by the cell of its fraction
     for _ in range(100):
         sums = upper * (1 + np.maximum.accumulate(sums)[reachable])
     assert 1.6799 < (1 + sums.max()) / 2 < 1.68
 
 
-def test_the_promised_bound_is_tight_for_these_trees() -> None:
+def test_the_documented_bound_is_almost_reached() -> None:
     weights, nodes = [10**5, 1], [10**5, 10**5 + 1]
-    for _ in range(20):  # the lightest sibling that a Huffman tree allows at each level
+    for _ in range(20):  # each level gets the lightest sibling that a Huffman tree allows
         weights.append(max(nodes[-2], weights[-1]) + 1)
         nodes.append(nodes[-1] + weights[-1])
     assert 1.6798 < max(error_bounds(weights)) < 1.68
@@ -76,7 +76,7 @@ def test_large_weights_and_positions_do_not_overflow(weights: list[int], positio
     assert position_of_item(source, count, tables, depth) == position
 
 
-def test_a_change_of_weights_moves_no_earlier_item() -> None:
+def test_a_change_of_weights_keeps_all_earlier_items() -> None:
     before, depth = make_interleaving([(0, [7, 3])])
     after, _ = make_interleaving([(0, [7, 3]), (25, [1, 1]), (40, [1, 9])])
     assert [item_at(position, before, depth) for position in range(25)] == [

@@ -1,4 +1,4 @@
-"""Samples of like length next to one another."""
+"""Tests of LengthGroupedOrder: samples of similar length in the same batch."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ BASE = EpochOrder(length=10_000, seed=7)
 ORDER = LengthGroupedOrder(order=BASE, lengths=LENGTHS, window_size=2048, batch_size=32, seed=42)
 
 
-def test_batches_hold_less_padding() -> None:
+def test_batches_have_less_padding() -> None:
     before = padding_fraction(BASE, LENGTHS, batch_size=32, num_batches=300)
     after = padding_fraction(ORDER, LENGTHS, batch_size=32, num_batches=300)
     assert 0.4 < before < 0.5
@@ -31,21 +31,21 @@ def test_batches_hold_less_padding() -> None:
 
 def test_batches_are_shuffled() -> None:
     longest = LENGTHS[index_at(ORDER, torch.arange(2048)).idx.numpy()].reshape(64, 32).max(1)
-    assert (np.diff(longest) > 0).sum() < 45  # sorted they would all rise
+    assert (np.diff(longest) > 0).sum() < 45  # sorted batches would have 63 rises
     again = index_at(ORDER, torch.arange(10_000, 12_048)).idx.reshape(64, 32)
     first = index_at(ORDER, torch.arange(2048)).idx.reshape(64, 32)
     assert not torch.equal(first.sort(dim=1).values, again.sort(dim=1).values)
 
 
 @pytest.mark.parametrize("position", [0, 2047, 2048, 9_999, 10_000, 10**12 + 7, 2**63 - 1])
-def test_far_positions_cost_a_window(position: int) -> None:
+def test_position_of_inverts_index_at_at_far_positions(position: int) -> None:
     index = index_at(ORDER, position)
     assert index.epoch == position // 10_000
     assert position_of(ORDER, index) == position
     assert index_at(ORDER, torch.tensor([position])).idx.tolist() == [index.idx]
 
 
-def test_a_mixture_within_and_around() -> None:
+def test_the_base_may_be_a_mixture_and_a_mixture_may_contain_it() -> None:
     parts = [EpochOrder(length=5, seed=1), EpochOrder(length=4, seed=2)]
     within = LengthGroupedOrder(
         order=MixtureOrder(orders=parts, weights=(1, 2)),
@@ -68,7 +68,7 @@ def test_a_mixture_within_and_around() -> None:
         assert index_at(order, 59) == SampleIndex(*(int(part[59]) for part in index))
 
 
-def test_draws_with_replacement_have_windows_longer_than_the_data_set() -> None:
+def test_windows_of_draws_with_replacement_may_be_longer_than_the_data_set() -> None:
     base = ResampleOrder(length=100, seed=1, num_samples=1000)
     order = LengthGroupedOrder(order=base, lengths=range(100), window_size=500, batch_size=500, seed=3)
     assert (index_at(order, torch.arange(500)).idx.diff() >= 0).all()
@@ -78,7 +78,7 @@ def test_draws_with_replacement_have_windows_longer_than_the_data_set() -> None:
         position_of(order, SampleIndex(0, 0, 5))
 
 
-def test_a_sorted_order_of_a_sorted_order_keeps_its_epochs() -> None:
+def test_nested_length_grouping_keeps_the_epochs() -> None:
     inner = LengthGroupedOrder(
         order=EpochOrder(length=5, seed=7), lengths=range(5), window_size=5, batch_size=1, seed=1
     )
@@ -87,8 +87,8 @@ def test_a_sorted_order_of_a_sorted_order_keeps_its_epochs() -> None:
     assert epochs.sort(dim=1).values.tolist() == [list(range(5))] * 3
 
 
-def test_which_samples_are_left_over_does_not_depend_on_length() -> None:
-    """With drop_last=True the samples that don't fill a batch are left out, short and long ones alike."""
+def test_which_samples_are_left_over_does_not_depend_on_their_length() -> None:
+    """With `drop_last=True` the last 4 of 100 samples would be dropped: short and long ones are equally likely."""
     left_over = []
     for seed in range(40):
         base = EpochOrder(length=100, seed=seed, num_samples=100)
@@ -99,7 +99,7 @@ def test_which_samples_are_left_over_does_not_depend_on_length() -> None:
     assert 35 < np.mean(left_over) < 65
 
 
-def test_a_mixture_refuses_an_order_twice_even_if_sorted() -> None:
+def test_a_mixture_refuses_equal_orders_even_if_grouped_by_length() -> None:
     base = EpochOrder(length=5, seed=1)
     by_length = LengthGroupedOrder(order=base, lengths=range(5), window_size=4, batch_size=2, seed=1)
     other = LengthGroupedOrder(
@@ -110,7 +110,7 @@ def test_a_mixture_refuses_an_order_twice_even_if_sorted() -> None:
             MixtureOrder(orders=pair, weights=(1, 1))
 
 
-def test_a_loader_reads_it_and_resumes() -> None:
+def test_a_loader_resumes_within_a_window() -> None:
     order = LengthGroupedOrder(
         order=EpochOrder(length=100, seed=7, num_samples=200), lengths=range(100), window_size=30, batch_size=4, seed=1
     )
@@ -124,7 +124,7 @@ def test_a_loader_reads_it_and_resumes() -> None:
     assert begun + [sample for batch in resumed for sample in batch] == whole
 
 
-def test_the_padding_fraction() -> None:
+def test_padding_fraction() -> None:
     order = EpochOrder(length=4, seed=1, num_samples=4, shuffle=False)
     assert padding_fraction(order, [1, 3, 2, 2], batch_size=2) == pytest.approx(1 - 8 / 10)
     assert padding_fraction(order, [0, 0, 0, 0], batch_size=2) == 0
@@ -134,7 +134,7 @@ def test_the_padding_fraction() -> None:
     for lengths in ([1, 3, 2], ([1, 3, 2, 2], [1, 2, 3], [1])):
         with pytest.raises(ValueError, match="lengths must be one per sample of each source"):
             padding_fraction(mixed, lengths, batch_size=2, num_batches=1)
-    with pytest.raises(TypeError, match="lengths must be one-dimensional integers"):
+    with pytest.raises(TypeError, match="lengths must be an integer, got lengths=1.9"):
         padding_fraction(order, [1.9, 3, 2, 2], batch_size=2)
     with pytest.raises(ValueError, match="num_batches must be given for an order without end"):
         padding_fraction(BASE, LENGTHS, batch_size=2)
@@ -149,22 +149,22 @@ def test_the_padding_fraction() -> None:
         ({"lengths": ([1, 2, 3], [1])}, ValueError, r"got \(3, 1\) for \(3,\)"),
         ({"lengths": [1, 2, 3, 4]}, ValueError, r"got \(4,\) for \(3,\)"),
         ({"lengths": [1, 2, -3]}, ValueError, "lengths must be in 0.*got lengths=-3"),
-        ({"lengths": [[1, 2, 3], [1]]}, TypeError, "or a tuple of such for several sources"),
+        ({"lengths": [[1, 2, 3], [1]]}, TypeError, r"lengths must be an integer, got lengths=\[1, 2, 3\] of type list"),
         ({"order": "abc"}, TypeError, "order must have num_samples, num_sources and index_at, got 'abc'"),
-        ({"lengths": [1.5, 2, 3]}, TypeError, "lengths must be one-dimensional integers"),
+        ({"lengths": [1.5, 2, 3]}, TypeError, "lengths must be an integer, got lengths=1.5"),
         ({"lengths": [[1, 2, 3]]}, TypeError, "lengths must be one-dimensional integers"),
         ({"window_size": 0}, ValueError, "window_size must be in 1.*got window_size=0"),
         ({"batch_size": -1}, ValueError, "batch_size must be in 1.*got batch_size=-1"),
         ({"seed": -1}, ValueError, "seed must be in 0"),
     ],
 )
-def test_fields_that_do_not_fit_are_named(fields: dict, error: type[Exception], message: str) -> None:
+def test_invalid_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
     given = {"order": EpochOrder(length=3, seed=1), "lengths": [1, 2, 3], "window_size": 2, "batch_size": 2, "seed": 1}
     with pytest.raises(error, match=message):
         LengthGroupedOrder(**given | fields)
 
 
-def test_a_lookup_that_is_traced_or_out_of_range_is_refused() -> None:
+def test_a_traced_or_out_of_range_position_is_refused() -> None:
     with pytest.raises(TypeError, match="position must not be traced"):
         torch.vmap(lambda position: index_at(ORDER, position))(torch.arange(3))
     with pytest.raises(IndexError, match="position"):

@@ -1,4 +1,4 @@
-"""Sources blended by weight."""
+"""Tests of MixtureOrder and integer_weights."""
 
 import pickle
 import tracemalloc
@@ -28,7 +28,7 @@ FIRST, SECOND, THIRD = EpochOrder(length=5, seed=1), EpochOrder(length=7, seed=2
 
 @attrs.frozen
 class Alternating:
-    """An order of a user's own, without inverse and lengths."""
+    """A user-defined order without `position_of` and `source_lengths`."""
 
     num_samples: int | None = None
     num_sources: int = 2
@@ -41,7 +41,7 @@ def sources(order: MixtureOrder, stop: int, start: int = 0) -> np.ndarray:
     return index_at(order, torch.arange(start, stop)).source.numpy()
 
 
-def test_pinned_values() -> None:
+def test_known_values_do_not_change() -> None:
     order = MixtureOrder(orders=(FIRST, SECOND, THIRD), weights=(5, 3, 2), changes=[(10, (1, 1, 1))])
     assert [index_at(order, position)[::2] for position in range(14)] == [
         *[(1, 5), (0, 1), (2, 7), (0, 4), (1, 6), (0, 0), (2, 5), (0, 3), (1, 3), (0, 2)],
@@ -50,17 +50,17 @@ def test_pinned_values() -> None:
     assert index_at(order, 10**15) == (1, 47619047619047, 1)
 
 
-def test_sources_come_by_weight_each_in_its_own_sequence() -> None:
+def test_sources_are_interleaved_by_weight_and_each_keeps_its_own_order() -> None:
     order = MixtureOrder(orders=(FIRST, SECOND), weights=(7, 3))
     found = sources(order, 1000)
     assert np.bincount(found).tolist() == [700, 300]
     errors = np.cumsum(found == 0) - np.arange(1, 1001) * 0.7
     assert np.abs(errors).max() < 0.5 + 1e-9
     own = [index_at(order, position) for position in range(100) if found[position] == 1]
-    assert own == [index_at(SECOND, place)._replace(source=1) for place in range(len(own))]
+    assert own == [index_at(SECOND, position)._replace(source=1) for position in range(len(own))]
 
 
-def test_mixtures_of_mixtures_number_their_sources_through() -> None:
+def test_sources_of_nested_mixtures_are_numbered_consecutively() -> None:
     inner = MixtureOrder(orders=(SECOND, THIRD), weights=(1, 1))
     order = MixtureOrder(
         orders=(FIRST, inner, BlockShuffleOrder(length=4, block_size=2, blocks_per_window=1, seed=9)), weights=(2, 4, 2)
@@ -76,12 +76,12 @@ def test_mixtures_of_mixtures_number_their_sources_through() -> None:
         position_of(order, SampleIndex(2, 0, 0))
 
 
-def test_a_users_own_order_can_be_blended_and_read() -> None:
+def test_a_user_defined_order_can_be_mixed_and_read() -> None:
     order = MixtureOrder(orders=(FIRST, Alternating()), weights=(1, 1), num_samples=20)
     assert order.source_lengths == (5, None, None)
     assert [index_at(order, position) for position in range(20)] == [
-        SampleIndex(*place)
-        for place in zip(*(part.tolist() for part in index_at(order, torch.arange(20))), strict=True)
+        SampleIndex(*sample)
+        for sample in zip(*(part.tolist() for part in index_at(order, torch.arange(20))), strict=True)
     ]
     pipeline = Pipeline(order=order, sources=("abcde", "x" * 99, "y" * 98), batch_size=8, seed=1, collate="".join)
     assert sorted(batch_at(pipeline, 0)) == sorted("xxyy" + "".join("abcde"[index_at(FIRST, k).idx] for k in range(4)))
@@ -89,16 +89,18 @@ def test_a_users_own_order_can_be_blended_and_read() -> None:
         attrs.evolve(pipeline, sources=("abcd", "x", "y"))
 
 
-def test_weights_change_without_moving_what_stands_before() -> None:
+def test_a_change_of_weights_keeps_all_earlier_positions() -> None:
     plain = MixtureOrder(orders=(FIRST, SECOND), weights=(7, 3))
     changed = MixtureOrder(orders=(FIRST, SECOND), weights=(7, 3), changes=((50, (1, 4)), (150, (1, 1))))
-    assert [index_at(plain, place) for place in range(50)] == [index_at(changed, place) for place in range(50)]
+    assert [index_at(plain, position) for position in range(50)] == [
+        index_at(changed, position) for position in range(50)
+    ]
     assert np.bincount(sources(changed, 150, 50)).tolist() == [20, 80]
     assert np.bincount(sources(changed, 250, 150)).tolist() == [50, 50]
-    assert [position_of(changed, index_at(changed, place)) for place in range(250)] == list(range(250))
+    assert [position_of(changed, index_at(changed, position)) for position in range(250)] == list(range(250))
 
 
-def test_it_ends_where_the_first_order_would() -> None:
+def test_a_mixture_ends_when_the_first_order_is_exhausted() -> None:
     finite = EpochOrder(length=5, seed=1, num_samples=12)
     order = MixtureOrder(orders=(finite, SECOND), weights=(2, 1))
     assert len(order) == 18
@@ -110,7 +112,7 @@ def test_it_ends_where_the_first_order_would() -> None:
     ):
         MixtureOrder(orders=(finite, SECOND), weights=(2, 1), num_samples=19)
     assert len(MixtureOrder(orders=(finite, SECOND), weights=(2, 1), num_samples=17)) == 17
-    # A change of weights moves the end; an order that is empty ends it at once.
+    # A change of weights changes the number of samples. An empty order ends the mixture at its first turn.
     assert len(MixtureOrder(orders=(finite, SECOND), weights=(2, 1), changes=[(9, (1, 5))])) == 48
     empty = EpochOrder(length=5, seed=1, num_samples=0)
     assert len(MixtureOrder(orders=(empty, SECOND), weights=(1, 1))) == 1
@@ -118,7 +120,7 @@ def test_it_ends_where_the_first_order_would() -> None:
     assert len(nested) == 37
 
 
-def test_a_change_of_the_record_moves_the_end() -> None:
+def test_attrs_evolve_recomputes_the_number_of_samples() -> None:
     finite = EpochOrder(length=5, seed=1, num_samples=12)
     order = MixtureOrder(orders=(finite, SECOND), weights=(2, 1))
     for weights in ((1, 5), (5, 1)):
@@ -126,7 +128,7 @@ def test_a_change_of_the_record_moves_the_end() -> None:
 
 
 @pytest.mark.parametrize("weights", [(1, 2**31 - 2), (1, 3)])
-def test_a_sample_that_comes_too_late_to_count_is_refused_for_ints_and_tensors(weights: tuple[int, int]) -> None:
+def test_a_sample_whose_position_exceeds_int64_is_refused_for_ints_and_tensors(weights: tuple[int, int]) -> None:
     order = MixtureOrder(orders=(FIRST, SECOND), weights=weights)
     last = index_at(order, 2**63 - 1)
     assert position_of(order, SampleIndex(*(torch.tensor([part]) for part in last))).tolist() == [2**63 - 1]
@@ -137,7 +139,7 @@ def test_a_sample_that_comes_too_late_to_count_is_refused_for_ints_and_tensors(w
                 position_of(order, late)
 
 
-def test_more_orders_than_a_byte_can_number() -> None:
+def test_a_mixture_may_have_more_than_256_orders() -> None:
     orders = [EpochOrder(length=3, seed=seed) for seed in range(600)]
     order = MixtureOrder(orders=orders, weights=[1] * 600)
     index = index_at(order, torch.arange(1800))
@@ -146,16 +148,16 @@ def test_more_orders_than_a_byte_can_number() -> None:
     assert index_at(order, 1234) == tuple(int(part[1234]) for part in index)
 
 
-def test_an_end_beyond_what_can_be_counted_is_none_that_is_met() -> None:
+def test_num_samples_is_capped_at_the_longest_range() -> None:
     far = EpochOrder(length=5, seed=1, num_samples=2**62)
     order = MixtureOrder(orders=(far, SECOND), weights=(1, 9))
     assert order.num_samples == 2**62
 
 
 @pytest.mark.parametrize("weights", [[1] * 8, [1, 2, 4, 8, 16, 32, 64, 128]])
-def test_a_long_mixture_is_small_and_soon_made(weights: list[int]) -> None:
+def test_memory_and_pickle_of_a_mixture_do_not_grow_with_its_length(weights: list[int]) -> None:
     orders = [EpochOrder(length=10**9 + seed, seed=seed) for seed in range(8)]
-    MixtureOrder(orders=orders, weights=weights, num_samples=10**12)  # NumPy's own first steps aside
+    MixtureOrder(orders=orders, weights=weights, num_samples=10**12)  # allocates what NumPy keeps after its first use
     tracemalloc.start()
     order = MixtureOrder(orders=orders, weights=weights, num_samples=10**12)
     allocated = tracemalloc.get_traced_memory()[1]
@@ -164,7 +166,7 @@ def test_a_long_mixture_is_small_and_soon_made(weights: list[int]) -> None:
     assert len(pickle.dumps(order)) < 1000
 
 
-def test_it_compares_hashes_pickles_and_shows_itself() -> None:
+def test_equality_hash_pickle_and_repr() -> None:
     order = MixtureOrder(orders=[FIRST, SECOND], weights=np.array([2, 1]), num_samples=9)
     same = MixtureOrder(orders=(FIRST, SECOND), weights=(2, 1), num_samples=9)
     assert order == same
@@ -202,7 +204,7 @@ def test_it_compares_hashes_pickles_and_shows_itself() -> None:
         ({"num_samples": -1}, ValueError, "got num_samples=-1"),
     ],
 )
-def test_bad_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
+def test_invalid_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         MixtureOrder(**{"orders": (FIRST, SECOND), "weights": (1, 1)} | fields)
 
@@ -220,7 +222,9 @@ def test_bad_fields_are_named(fields: dict, error: type[Exception], message: str
         ([10**400, 10**400], 10, (5, 5)),
     ],
 )
-def test_integer_weights(weights: list[float], total: int, expected: tuple[int, ...]) -> None:
+def test_integer_weights_have_the_given_total_and_the_reported_error(
+    weights: list[float], total: int, expected: tuple[int, ...]
+) -> None:
     found = integer_weights(weights, total=total)
     assert found.weights == expected
     assert sum(found.weights) == total
@@ -243,18 +247,18 @@ def test_integer_weights(weights: list[float], total: int, expected: tuple[int, 
         ([1, 1], 2**31, "got total=2147483648"),
     ],
 )
-def test_bad_proportions_are_named(weights: list[float], total: int, message: str) -> None:
+def test_integer_weights_names_invalid_weights(weights: list[float], total: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         integer_weights(weights, total=total)
 
 
-@pytest.mark.usefixtures("no_type_checks")  # NumPy's numbers are no floats
-def test_proportions_may_be_numpys() -> None:
+@pytest.mark.usefixtures("no_type_checks")  # beartype refuses NumPy's numbers as floats
+def test_integer_weights_takes_numpy_numbers() -> None:
     assert integer_weights([np.float32(1), np.int64(3)], total=np.int64(8)) == ((2, 6), 0.0)
 
 
 @pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize("weight", ["0.7", None, True, 1j])
-def test_what_is_no_proportion_is_refused(weight: object) -> None:
+def test_integer_weights_refuses_what_is_no_number(weight: object) -> None:
     with pytest.raises(TypeError, match=r"weights must be numbers, got weights\[1\]="):
         integer_weights([1, weight])

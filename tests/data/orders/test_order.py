@@ -1,4 +1,4 @@
-"""What all orders share."""
+"""Tests of index_at, position_of and fingerprint for orders of any kind."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def listed(index: SampleIndex) -> list[SampleIndex]:
 
 @attrs.frozen
 class Alternating:
-    """A user's own order: two data sets in turn. It has no inverse."""
+    """A user-defined order that alternates between two data sets. It has no inverse."""
 
     num_samples: int | None = None
     num_sources: int = 2
@@ -26,7 +26,7 @@ class Alternating:
         return SampleIndex(position % 2, 0, position // 2)
 
 
-def test_a_users_own_record_is_an_order() -> None:
+def test_a_user_defined_record_is_an_order() -> None:
     order = Alternating()
     assert isinstance(order, Order)
     assert index_at(order, 5) == (1, 0, 2)
@@ -34,14 +34,14 @@ def test_a_users_own_record_is_an_order() -> None:
     assert len(fingerprint(order)) == 64
 
 
-def test_an_order_without_inverse_says_so() -> None:
+def test_position_of_refuses_an_order_without_inverse() -> None:
     with pytest.raises(TypeError, match="Alternating has no inverse"):
         position_of(Alternating(), SampleIndex(0, 0, 0))
 
 
 @pytest.mark.parametrize("order", [Alternating(num_samples=4), EpochOrder(length=3, seed=1, num_samples=4)])
 @pytest.mark.parametrize("position", [-1, 4, 10**30])
-def test_a_position_out_of_range_is_named(order: Order, position: int) -> None:
+def test_an_out_of_range_position_is_refused(order: Order, position: int) -> None:
     with pytest.raises(IndexError, match=f"position must be in 0..3, got position={position}"):
         index_at(order, position)
 
@@ -63,7 +63,7 @@ def test_a_position_out_of_range_is_named(order: Order, position: int) -> None:
     ],
     ids=repr,
 )
-def test_many_positions_at_once_give_what_each_gives(positions) -> None:
+def test_many_positions_at_once_give_the_same_as_one_by_one(positions) -> None:
     order = EpochOrder(length=7, seed=1)
     found = index_at(order, positions)
     assert listed(found) == [index_at(order, int(position)) for position in positions]
@@ -78,7 +78,7 @@ def test_the_result_has_the_shape_of_the_positions() -> None:
     assert all(part.shape == () for part in index_at(order, torch.tensor(3)))
 
 
-def test_orders_run_outside_of_vmap_and_the_error_says_so() -> None:
+def test_a_position_traced_by_vmap_is_refused() -> None:
     order = EpochOrder(length=7, seed=1)
     with pytest.raises(TypeError, match="position must not be traced: orders run outside of torch.compile and vmap"):
         torch.vmap(lambda row: index_at(order, row))(torch.zeros(2, 3, dtype=torch.int64))
@@ -89,7 +89,7 @@ def test_orders_run_outside_of_vmap_and_the_error_says_so() -> None:
     ("position", "error"), [(0.5, TypeError), (True, TypeError), (2**63, IndexError), (-1, IndexError)]
 )
 @pytest.mark.parametrize("number", [1, 40])
-def test_many_positions_are_checked_like_one(position, error: type[Exception], number: int) -> None:
+def test_each_of_many_positions_is_checked(position, error: type[Exception], number: int) -> None:
     with pytest.raises(error, match=f"position must be .*got position={position}"):
         index_at(EpochOrder(length=7, seed=1), [position] * number)
 
@@ -106,7 +106,7 @@ def test_positions_that_are_no_integers_are_refused(positions) -> None:
 
 @pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize("index", [(0, 0, 1), None, 3])
-def test_what_is_no_index_is_refused(index: object) -> None:
+def test_position_of_refuses_what_is_no_sample_index(index: object) -> None:
     with pytest.raises(TypeError, match=r"index must be a SampleIndex\(source, epoch, idx\), got"):
         position_of(EpochOrder(length=7, seed=1), index)
 
@@ -121,7 +121,7 @@ def test_the_parts_of_an_index_broadcast() -> None:
     assert found.tolist() == expected
 
 
-def test_a_position_out_of_range_in_a_tensor_is_named() -> None:
+def test_an_out_of_range_position_in_a_tensor_is_named() -> None:
     order = EpochOrder(length=3, seed=1, num_samples=4)
     with pytest.raises(IndexError, match="got position=4"):
         index_at(order, torch.tensor([0, 4, 1]))
@@ -134,7 +134,7 @@ def test_an_empty_order_has_no_position() -> None:
         index_at(EpochOrder(length=3, seed=1, num_samples=0), 0)
 
 
-def test_pinned_order_ids() -> None:
+def test_known_fingerprints_do_not_change() -> None:
     assert (
         fingerprint(EpochOrder(length=10, seed=42))
         == "ad2da9f4ba40e3bb9c1518335c3508e8b907048deaf1d68efb65e0d60e8bedd4"
@@ -143,7 +143,7 @@ def test_pinned_order_ids() -> None:
     assert fingerprint(cut) == "b0692534969f31bf375b21470e9ed2ed6c1e71db93a782e9376fd62ee79583b2"
 
 
-def test_the_order_id_is_the_same_in_another_process_and_differs_by_field() -> None:
+def test_the_fingerprint_is_the_same_in_another_process_and_depends_on_every_field() -> None:
     script = "from bionemo.data import *; print(fingerprint(EpochOrder(length=10, seed=42)))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     orders = [

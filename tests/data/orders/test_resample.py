@@ -1,4 +1,4 @@
-"""Uniform draws with replacement. The statistical tests are seeded; each would fail for one seed in a million."""
+"""Tests of ResampleOrder. The statistical tests are seeded; each would fail for one in a million seeds."""
 
 import pickle
 
@@ -14,7 +14,7 @@ def drawn(order: ResampleOrder, num_samples: int = 100_000, start: int = 0) -> n
     return index_at(order, np.arange(start, start + num_samples)).idx
 
 
-def test_pinned_values() -> None:
+def test_known_values_do_not_change() -> None:
     assert drawn(ResampleOrder(length=100, seed=42), 8).tolist() == [85, 71, 78, 5, 86, 71, 33, 56]
     assert index_at(ResampleOrder(length=2**62, seed=42), 2**63 - 1) == (0, 0, 4433192066249782647)
 
@@ -43,5 +43,5 @@ def test_draws_have_no_inverse_and_no_epochs() -> None:
     assert set(index_at(order, torch.arange(10)).epoch.tolist()) == {0}
 
 
-def test_a_pickle_is_small_whatever_the_length() -> None:
+def test_the_pickle_is_small_for_every_length() -> None:
     assert len(pickle.dumps(ResampleOrder(length=2**62, seed=1, num_samples=10**12))) < 1000

@@ -1,4 +1,4 @@
-"""Weighted draws with replacement. The statistical tests are seeded; each would fail for one seed in a million."""
+"""Tests of WeightedOrder. The statistical tests are seeded; each would fail for one in a million seeds."""
 
 import pickle
 
@@ -15,7 +15,7 @@ def drawn(order: ResampleOrder | WeightedOrder, num_samples: int = 100_000) -> n
     return index_at(order, np.arange(num_samples)).idx
 
 
-def test_pinned_values() -> None:
+def test_known_values_do_not_change() -> None:
     weighted = WeightedOrder(weights=[1, 0, 3, 0.5], seed=42)
     assert drawn(weighted, 12).tolist() == [2, 3, 2, 0, 2, 2, 2, 2, 2, 0, 0, 0]
 
@@ -23,7 +23,7 @@ def test_pinned_values() -> None:
 @pytest.mark.parametrize(
     "weights", [[1, 1], [0.1, 5, 0, 1, 2, 0], list(range(1, 60)), [1e-3] * 50 + [1], np.arange(100) ** 2]
 )
-def test_draws_follow_the_weights(weights) -> None:
+def test_draws_are_proportional_to_the_weights(weights) -> None:
     values = drawn(WeightedOrder(weights=weights, seed=3))
     counts, expected = np.bincount(values, minlength=len(weights)), np.array(weights) / np.sum(weights) * len(values)
     assert (counts[expected == 0] == 0).all()
@@ -60,7 +60,7 @@ def test_weights_are_copied_and_compared_by_value() -> None:
     assert drawn(copy, 10).tolist() == drawn(order, 10).tolist()
 
 
-def test_a_pickle_holds_the_weights_and_no_table() -> None:
+def test_the_pickle_holds_the_weights_but_no_alias_table() -> None:
     large = WeightedOrder(weights=np.ones(10_000), seed=1)
     drawn(large, 10)
     assert len(pickle.dumps(large)) < 81_000

@@ -1,4 +1,4 @@
-"""A rank of a job under torchrun: it reads, notes what it read, and rank 0 saves the state every five steps."""
+"""One rank of a torchrun job: it logs what it reads, and rank 0 saves the loader's state every five steps."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Third-party code that draws from global random states: the same batch anywhere, and nobody's state moved."""
+"""Third-party code that draws from global random states: its batches are reproducible, and the states are restored."""
 
 import random
 from contextlib import nullcontext
@@ -19,18 +19,18 @@ from bionemo.data.pipes import loader
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),
-    pytest.mark.usefixtures("no_type_checks"),  # the type checker draws which element of a list it looks at
+    pytest.mark.usefixtures("no_type_checks"),  # the type checker checks a random element of a list
 ]
 
 
 def draws() -> list[float]:
-    """Draw as most code does, also a pair of normal numbers of which the second is kept for later."""
+    """Draw from each library, also normal numbers: some make them in pairs and keep the second for the next call."""
     numpy = float(np.random.rand()), float(np.random.randn())
     return [random.random(), random.gauss(0, 1), *numpy, float(torch.rand(()))]
 
 
 class Noisy:
-    """A data set that draws."""
+    """A data set that draws from the global states."""
 
     def __len__(self) -> int:
         return 64
@@ -40,7 +40,7 @@ class Noisy:
 
 
 class NoisyAtOnce(Noisy):
-    """One that draws for many samples at once."""
+    """A data set that draws for many samples at once."""
 
     def __getitems__(self, indices: list[int]) -> list[list[float]]:
         noise = np.random.rand(len(indices), 2).tolist()
@@ -79,13 +79,15 @@ def states() -> tuple:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("num_workers", "context"), [(0, None), (1, "fork"), (3, "fork"), (2, "spawn")])
-def test_batches_are_the_same_with_any_workers_and_after_any_resume(kind: str, num_workers: int, context: str) -> None:
+def test_batches_are_the_same_with_any_number_of_workers_and_after_any_resume(
+    kind: str, num_workers: int, context: str
+) -> None:
     if context == "spawn" and kind != "data set":
         return
     expected = {rank: [batch_at(make(kind), step, rank, 2) for step in range(4)] for rank in range(2)}
     for rank in range(2):
         random.seed(rank), np.random.seed(rank), torch.manual_seed(rank)
-        np.random.randn()  # keeps a second number
+        np.random.randn()  # keeps the second number of a pair
         options = {"num_workers": num_workers, "multiprocessing_context": context}
         before = states()
         batches = loader(make(kind), rank, 2, **options)
@@ -101,7 +103,7 @@ def test_batches_are_the_same_with_any_workers_and_after_any_resume(kind: str, n
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_differ_between_ranks_seeds_and_positions(kind: str) -> None:
     def noise(batch) -> str:
-        """Return what was drawn, without the samples."""
+        """Return the numbers that were drawn, without the samples."""
         return repr(batch[1]) if isinstance(batch, tuple) else repr([sample[1:] for sample in batch])
 
     found = [
@@ -110,10 +112,10 @@ def test_batches_differ_between_ranks_seeds_and_positions(kind: str) -> None:
     assert len({noise(batch) for batch in found}) == len(found)
     if kind != "data set, at once":
         numbers = batch_at(make(kind), 0)[1] if isinstance(found[0], tuple) else batch_at(make(kind), 0)[0][1:]
-        assert len({round(number, 6) for number in numbers}) == len(numbers), "no two libraries draw one stream"
+        assert len({round(number, 6) for number in numbers}) == len(numbers), "two libraries draw the same stream"
 
 
-def test_the_first_position_decides_for_any_number_of_ranks() -> None:
+def test_global_states_are_seeded_with_the_first_position_that_a_rank_reads() -> None:
     whole = batch_from(make("collate"), 8)
     assert repr(batch_from(make("collate"), 8, rank=0, world_size=1)) == repr(whole)
     assert repr(batch_from(make("collate"), 8, rank=0, world_size=2)[1]) == repr(whole[1])
@@ -125,7 +127,7 @@ def fails(samples: list) -> None:
     raise LookupError("no")
 
 
-def test_states_are_put_back_when_a_collator_fails_and_within_another_context() -> None:
+def test_global_states_are_restored_after_a_failing_collator_and_after_a_nested_context() -> None:
     before = states()
     pipeline = Pipeline(order=EpochOrder(length=8, seed=1), sources=range(8), batch_size=4, seed=1, collate=fails)
     with pytest.raises(LookupError):
@@ -141,7 +143,7 @@ def test_states_are_put_back_when_a_collator_fails_and_within_another_context() 
     assert states() == before
 
 
-def test_a_block_within_a_block_goes_on_where_it_was() -> None:
+def test_an_outer_context_continues_after_an_inner_one() -> None:
     with random_global_context(5):
         expected = np.random.rand(2).tolist()
     with random_global_context(5):
@@ -151,8 +153,8 @@ def test_a_block_within_a_block_goes_on_where_it_was() -> None:
         assert [first, float(np.random.rand())] == expected
 
 
-def test_torch_and_numpy_do_not_draw_one_stream() -> None:
-    """Both have the Mersenne Twister behind them: from one seed they would draw the same bits."""
+def test_torch_and_numpy_do_not_draw_the_same_stream() -> None:
+    """Both use the Mersenne Twister: from one seed, they would draw the same bits."""
 
     def in_common() -> set[int]:
         return {*torch.empty(4, dtype=torch.int64).random_(0, 2**31).tolist()} & {*np.random.randint(2**31, size=8)}
@@ -172,7 +174,7 @@ def test_small_seeds_differ_in_every_library() -> None:
     assert all(len(set(numbers)) == 5 for numbers in zip(*found, strict=True))
 
 
-def test_a_second_normal_number_is_kept_for_the_caller() -> None:
+def test_the_second_normal_number_of_a_pair_is_restored() -> None:
     np.random.seed(3)
     expected = np.random.randn(4).tolist()
     np.random.seed(3)
@@ -207,7 +209,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.mark.parametrize("tensors", ["pt", "np"])
-def test_masking_collators_of_transformers_are_replayed(tensors: str, tokenizer) -> None:
+def test_masking_collators_of_transformers_are_reproducible(tensors: str, tokenizer) -> None:
     rows = [{"input_ids": list(range(3, 3 + length))} for length in range(10, 30)]
     collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.3)
     collate = partial(collator, return_tensors=tensors)

@@ -20,7 +20,7 @@ from bionemo.data import (
 
 @attrs.frozen
 class Alternating:
-    """A user's own order."""
+    """A user's order."""
 
     num_samples: int | None = None
     num_sources: int = 2
@@ -32,7 +32,7 @@ class Alternating:
 LARGE = WeightedOrder(weights=np.linspace(0, 1, 1000), seed=3)
 
 
-def test_large_arrays_go_beside_the_text(tmp_path) -> None:
+def test_large_arrays_are_stored_apart_from_the_text(tmp_path) -> None:
     order = MixtureOrder(orders=(LARGE, WeightedOrder(weights=[0.1, 0.2], seed=3)), weights=(1, 1), num_samples=10)
     text = to_json(order)
     assert len(text) < 1000
@@ -52,7 +52,7 @@ def test_arrays_of_up_to_64_elements_are_written_out(size: int) -> None:
 
 @attrs.frozen
 class Odd(Alternating):
-    """A user's own order with fields of every kind."""
+    """A user's order with fields of every kind."""
 
     _rate: float = 0.5
     sites: tuple = ()
@@ -69,7 +69,7 @@ def test_fields_are_written_by_the_names_of_their_arguments() -> None:
         to_json(Odd(rate=float("nan")))
 
 
-def test_a_field_that_hides_the_class_is_refused() -> None:
+def test_a_field_called_type_is_refused() -> None:
     @attrs.frozen
     class Hiding(Alternating):
         type: str = "EpochOrder"
@@ -78,7 +78,7 @@ def test_a_field_that_hides_the_class_is_refused() -> None:
         to_json(Hiding())
 
 
-def test_a_users_own_order_is_named_by_its_class() -> None:
+def test_a_users_order_is_restored_if_its_class_is_passed() -> None:
     order = MixtureOrder(orders=(Alternating(), EpochOrder(length=3, seed=1)), weights=(1, 1))
     assert from_json(to_json(order), kinds=[Alternating]) == order
     with pytest.raises(ValueError, match=r"type must be one of .*EpochOrder.*got type='.*Alternating'. Pass your own"):
@@ -93,7 +93,7 @@ def test_the_text_is_canonical() -> None:
     assert to_json(from_json(json.dumps(json.loads(text), indent=4))) == text
 
 
-def test_integers_of_any_size_and_floats_come_back_as_they_are() -> None:
+def test_integers_of_any_size_and_floats_come_back_unchanged() -> None:
     order = EpochOrder(length=2**62, seed=2**63 - 1, num_samples=2**62)
     assert from_json(to_json(order)) == order
     weights = [0.1, 1 / 3, 5e-324, 1e308, 0.0]
@@ -111,7 +111,7 @@ def test_integers_of_any_size_and_floats_come_back_as_they_are() -> None:
             {"order": {"type": "EpochOrder", "length": 10}},
             "text must hold a valid EpochOrder, with the fields length, .*got: seed is missing",
         ),
-        ({"order": {"type": "EpochOrder", "length": 10, "seed": 7}}, "record must be what an order gave"),
+        ({"order": {"type": "EpochOrder", "length": 10, "seed": 7}}, "record must hold an order unchanged"),
         ({"order": {"type": "EpochOrder", "length": 10, "seed": 7, "bad": 1}}, "got: unknown field bad"),
         ({"order": {"type": "EpochOrder", "length": 0, "seed": 7}}, "got length=0"),
         ({"order": {"type": "EpochOrder", "length": 1.5, "seed": 7}}, "length must be an integer, got length=1.5"),
@@ -121,7 +121,7 @@ def test_integers_of_any_size_and_floats_come_back_as_they_are() -> None:
         ({"order": {"type": "FrozenArray", "values": [1.0], "dtype": "x", "shape": [1]}}, "array must have values"),
     ],
 )
-def test_what_is_no_order_is_refused(changes: dict, message: str) -> None:
+def test_a_text_that_is_not_an_order_is_refused(changes: dict, message: str) -> None:
     record = json.loads(to_json(EpochOrder(length=10, seed=7))) | changes
     with pytest.raises(ValueError, match=message):
         from_json(json.dumps(record))
@@ -129,7 +129,7 @@ def test_what_is_no_order_is_refused(changes: dict, message: str) -> None:
         from_json("")
 
 
-def test_an_array_that_is_missing_or_another_is_refused() -> None:
+def test_a_missing_or_wrong_array_is_refused() -> None:
     with pytest.raises(ValueError, match=f"arrays must hold the array of sha256={LARGE.weights.digest}, got 0"):
         from_json(to_json(LARGE))
     with pytest.raises(ValueError, match=f"array must be the one that was written, of sha256={LARGE.weights.digest}"):
@@ -141,7 +141,7 @@ def test_an_array_that_is_missing_or_another_is_refused() -> None:
     assert fingerprint(LARGE) == fingerprint(from_json(to_json(LARGE), arrays=external_arrays(LARGE)))
 
 
-def test_an_array_alone_is_no_order() -> None:
+def test_an_array_alone_is_not_an_order() -> None:
     record = json.loads(to_json(WeightedOrder(weights=[1, 2], seed=1)))
     with pytest.raises(ValueError, match="record must hold an order, got FrozenArray"):
         from_json(json.dumps(record | {"order": record["order"]["weights"]}))

@@ -1,4 +1,4 @@
-"""Debugging by name: explain, where, first_divergence, and their command line."""
+"""Lookup for debugging: describe_batch, find_sample, first_divergence, and the command line."""
 
 import json
 import re
@@ -35,7 +35,7 @@ PIPELINE = Pipeline(order=ORDER, sources=(range(30), range(100, 120)), batch_siz
 
 
 @pytest.mark.parametrize("world_size", [1, 3, 11])
-def test_explain_says_what_a_batch_reads_and_where_finds_it_again(world_size: int) -> None:
+def test_describe_batch_lists_what_a_batch_reads_and_find_sample_inverts_it(world_size: int) -> None:
     for step in range(num_batches(PIPELINE)):
         for rank in range(world_size):
             rows = describe_batch(PIPELINE, step, rank, world_size)
@@ -50,9 +50,9 @@ def test_explain_says_what_a_batch_reads_and_where_finds_it_again(world_size: in
                 )
 
 
-def test_a_sample_that_is_dropped_or_has_no_place_is_named() -> None:
+def test_a_sample_that_is_dropped_or_has_no_position_is_named() -> None:
     dropping = attrs.evolve(PIPELINE, drop_last=True)
-    with pytest.raises(IndexError, match="got SampleIndex.* at position 99 of a batch that is dropped"):
+    with pytest.raises(IndexError, match="got SampleIndex.* at position 99, in a dropped batch"):
         find_sample(dropping, index_at(ORDER, 99))
     with pytest.raises(TypeError, match="ResampleOrder has no inverse"):
         find_sample(
@@ -83,7 +83,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_command_line_prints_for_people(file: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_line_prints_text(file: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["explain", str(file), "--step", "1", "--rank", "1", "--world-size", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["position", "source", "epoch", "idx"]
@@ -97,10 +97,10 @@ def test_the_command_line_prints_for_people(file: Path, capsys: pytest.CaptureFi
     assert printed == {"position": "77", "step": "9", "rank": "2", "slot": "1"}
 
 
-def test_the_command_line_prints_for_programs(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_line_prints_json(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["explain", str(file), "--step", "12", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [row._asdict() for row in describe_batch(PIPELINE, 12)]
-    other = tmp_path / "state.json"  # a loader's state is as good
+    other = tmp_path / "state.json"  # a loader's state also holds the record
     changed = attrs.evolve(PIPELINE, order=attrs.evolve(ORDER, changes=((50, (1, 1)),)), seed=8)
     other.write_text(json.dumps(loader(changed).state_dict()))
     assert main(["diff", str(file), str(other), "--json"]) == 0
@@ -108,10 +108,10 @@ def test_the_command_line_prints_for_programs(file: Path, tmp_path: Path, capsys
     assert found["differences"]["seed"] == [7, 8]
     assert found["position"] == first_divergence(ORDER, changed.order)
     assert main(["diff", str(file), str(file)]) == 0
-    assert capsys.readouterr().out == "no field differs\nbelow 10,000,000 the orders agree\n"
+    assert capsys.readouterr().out == "no field differs\nthe orders agree at all positions below 10,000,000\n"
 
 
-def test_long_weights_lie_beside_the_record(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_large_arrays_are_read_from_their_own_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     order = WeightedOrder(weights=np.arange(1.0, 101), seed=3)
     pipeline = Pipeline(order=order, sources=range(100), batch_size=4, seed=1)
     (tmp_path / "pipeline.json").write_text(json.dumps(pipeline_spec(pipeline)))
@@ -128,18 +128,18 @@ def test_long_weights_lie_beside_the_record(tmp_path: Path, capsys: pytest.Captu
     ("content", "arguments", "message"),
     [
         (None, ["--step", "1"], "can't read .*: No such file"),
-        ("", ["--step", "1"], "is no JSON"),
+        ("", ["--step", "1"], "can't read .*pipeline.json: text must be JSON"),
         ("[]", ["--step", "1"], "must hold the record of a pipeline, with algorithm, order"),
         ('{"order": 3}', ["--step", "1"], "must hold the record of a pipeline"),
         ({"algorithm": 1}, ["--step", "1"], "record must be of algorithm version 2, got version 1"),
         ({"batch_size": 0}, ["--step", "1"], "got batch_size=0"),
         ({"batch_size": "x"}, ["--step", "1"], "batch_size must be an integer"),
-        ({"lengths": [30]}, ["--step", "1"], "sources must be one for each source"),
+        ({"lengths": [30]}, ["--step", "1"], "sources must be one per source"),
         ({"lengths": 3}, ["--step", "1"], "lengths must be a list, got 3"),
         ({"order": "x"}, ["--step", "1"], "record must hold an order, got 'x'"),
         ({}, ["--step", "13"], r"step must be in 0\.\.12, got step=13"),
         ({}, ["--step", "-1"], "got step=-1"),
-        ("[" * 100_000, ["--step", "1"], "is no JSON: .*recursion"),
+        ("[" * 100_000, ["--step", "1"], "text must be JSON, got .*it is nested too deeply"),
         ({"lengths": [10**30, 20]}, ["--step", "1"], "lengths must be in 0.*got lengths=1000000"),
         ({}, ["--step", "1", "--arrays", "/dev/null"], "/dev/null must be a file of arrays, made by numpy.savez"),
         ({}, ["--step", str(10**30)], r"step must be in 0\.\.12, got step=1000000"),
@@ -147,7 +147,7 @@ def test_long_weights_lie_beside_the_record(tmp_path: Path, capsys: pytest.Captu
         ({}, ["--step", "1", "--rank", "2"], "got rank=2"),
     ],
 )
-def test_bad_input_gets_one_line(
+def test_bad_input_gets_an_error_of_one_line(
     content, arguments, message: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     path = tmp_path / "pipeline.json"
@@ -160,13 +160,13 @@ def test_bad_input_gets_one_line(
     assert re.search(message, captured.err)
 
 
-def test_a_reader_that_has_read_enough_is_no_error(file: Path) -> None:
+def test_a_reader_that_stops_early_is_not_an_error(file: Path) -> None:
     command = f"{sys.executable} -m bionemo.data explain {file} --step 1 | true"
     run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_it_runs_as_a_module(file: Path) -> None:
+def test_the_package_runs_as_a_module(file: Path) -> None:
     command = [sys.executable, "-m", "bionemo.data", "where", str(file), "--sample", "999"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 2

@@ -24,7 +24,7 @@ from bionemo.data import (
 
 @attrs.frozen
 class InTurn:
-    """Two data sets in turn."""
+    """An order that draws from two data sets in turn."""
 
     num_samples: int | None = None
     num_sources: int = 2
@@ -70,23 +70,23 @@ def test_an_endless_order_has_a_batch_at_any_step() -> None:
     pipeline = make(order=EpochOrder(length=10, seed=42))
     assert num_batches(pipeline) is None
     far = 10**15
-    assert batch_at(pipeline, far) == [index_at(pipeline.order, 4 * far + place).idx for place in range(4)]
+    assert batch_at(pipeline, far) == [index_at(pipeline.order, 4 * far + offset).idx for offset in range(4)]
 
 
-def test_a_batch_between_two_steps_returns_to_the_grid() -> None:
+def test_a_batch_that_starts_between_two_steps_ends_at_the_next_one() -> None:
     pipeline = make()
     assert batch_from(pipeline, 5) == batch_at(pipeline, 1)[1:]
     assert batch_from(pipeline, 8) == batch_at(pipeline, 2)
 
 
 @pytest.mark.parametrize(("start", "drop_last"), [(10, False), (11, False), (8, True), (9, True), (-1, False)])
-def test_where_no_batch_starts_there_is_an_error(start: int, drop_last: bool) -> None:
-    with pytest.raises(IndexError, match=f"got start={start} of an order with num_samples=10"):
+def test_a_position_at_which_no_batch_starts_is_refused(start: int, drop_last: bool) -> None:
+    with pytest.raises(IndexError, match=f"got start={start} with num_samples=10"):
         batch_from(make(drop_last=drop_last), start)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 5, 11])
-def test_ranks_share_each_batch(world_size: int) -> None:
+def test_ranks_read_contiguous_parts_of_each_batch(world_size: int) -> None:
     pipeline = make()
     for step in range(3):
         parts = [batch_at(pipeline, step, rank, world_size) for rank in range(world_size)]
@@ -127,13 +127,13 @@ def test_each_source_has_its_own_transform() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2])
-def test_tiny_data_sets(length: int) -> None:
+def test_a_tiny_data_set_leaves_ranks_without_samples(length: int) -> None:
     pipeline = make(length)
     assert sorted(batch_at(pipeline, 0)) == list(range(length))
     assert [batch_at(pipeline, 0, rank, 3) for rank in range(3)].count([]) == 3 - length
 
 
-def test_an_error_in_a_data_set_or_transform_names_the_sample_and_keeps_its_kind() -> None:
+def test_an_error_in_a_data_set_names_the_sample_and_keeps_its_type() -> None:
     class Broken(list):
         def __getitem__(self, idx: int):
             raise OSError("disk on fire")
@@ -147,7 +147,7 @@ def test_an_error_in_a_data_set_or_transform_names_the_sample_and_keeps_its_kind
     ("fields", "message"),
     [
         ({"sources": list(range(9))}, r"got lengths \(9,\) for \(10,\). Make the order with length=len\(dataset\)"),
-        ({"sources": (list(range(10)), [])}, "one for each source of the order, got 2 for 1"),
+        ({"sources": (list(range(10)), [])}, "one per source of the order, got 2 for 1"),
         ({"sources": ()}, "got 0 for 1"),
         ({"batch_size": 0}, "batch_size must be in 1.*got batch_size=0"),
         ({"seed": -1}, "got seed=-1"),
@@ -162,7 +162,7 @@ def test_bad_fields_are_named(fields: dict, message: str) -> None:
         make(**fields)
 
 
-def test_it_pickles_and_is_frozen() -> None:
+def test_a_pipeline_pickles_and_is_frozen() -> None:
     pipeline = make(sources=Source(list(range(10)), transform=with_number))
     assert batch_at(pickle.loads(pickle.dumps(pipeline)), 1) == batch_at(pipeline, 1)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -180,7 +180,7 @@ def test_the_record_says_what_is_read() -> None:
     assert record_differences(record, pipeline_spec(other)) == {"order.seed": (42, 43), "seed": (7, 8)}
 
 
-def test_it_compares_by_its_fields_and_the_very_data_set() -> None:
+def test_pipelines_are_equal_if_their_fields_are_and_the_data_set_is_the_same_object() -> None:
     rows = [torch.arange(3), torch.arange(4)]
     order = EpochOrder(length=2, seed=1)
     one, same, other = (make(order=order, sources=data) for data in (rows, rows, list(rows)))
@@ -188,6 +188,6 @@ def test_it_compares_by_its_fields_and_the_very_data_set() -> None:
     assert hash(one) == hash(same)
 
 
-def test_a_list_of_sources_is_as_good_as_a_tuple() -> None:
+def test_a_list_of_sources_is_taken_as_a_tuple() -> None:
     sources = [Source("abcde"), Source("vwxyz")]
     assert make(order=InTurn(), sources=sources).sources == tuple(sources)

@@ -1,4 +1,4 @@
-"""Real ranks: killed in the middle of an epoch, resumed with other numbers of ranks, workers and samples a batch."""
+"""Real ranks: killed within an epoch, and resumed with other numbers of ranks and workers and other batch sizes."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def start(folder: Path, job: str, *, ranks: int, batch_size: int, num_workers: i
 
 
 def logs(folder: Path, job: str) -> list[list[dict]]:
-    """Return what each rank of a job noted, without a line that was cut."""
+    """Return what each rank of a job logged, without a line that was cut off."""
     found = []
     for path in sorted(folder.glob(f"{job}-*.jsonl")):
         lines = path.read_text().splitlines(keepends=True)
@@ -32,7 +32,7 @@ def logs(folder: Path, job: str) -> list[list[dict]]:
 
 
 def kill_after(folder: Path, job: str, process: subprocess.Popen, *, ranks: int, steps: int) -> None:
-    """Kill all ranks at once, and what started them, as soon as each has gone so many steps."""
+    """Kill all ranks and their launcher at once, as soon as each rank has made this many steps."""
     end = time.monotonic() + 120
     while len(logs(folder, job)) < ranks or min(map(len, logs(folder, job))) <= steps:
         assert process.poll() is None, (folder / f"{job}.err").read_text()
@@ -54,7 +54,7 @@ def delivered(folder: Path, job: str, until: int | None) -> list[int]:
     return ids
 
 
-def test_jobs_that_are_killed_and_resumed_read_the_order(tmp_path: Path) -> None:
+def test_killed_and_resumed_jobs_together_read_the_order(tmp_path: Path) -> None:
     jobs = {
         "first": {"ranks": 2, "batch_size": 12, "num_workers": 1},
         "second": {"ranks": 3, "batch_size": 7, "num_workers": 1},
@@ -65,8 +65,8 @@ def test_jobs_that_are_killed_and_resumed_read_the_order(tmp_path: Path) -> None
     last = start(tmp_path, "last", **jobs["last"])
     assert last.wait(timeout=120) == 0, (tmp_path / "last.err").read_text()
     starts = {job: {rank[0]["start"] for rank in logs(tmp_path, job)} for job in jobs}
-    assert all(len(places) == 1 for places in starts.values())
-    resumed = [places.pop() for places in starts.values()]
+    assert all(len(positions) == 1 for positions in starts.values())
+    resumed = [positions.pop() for positions in starts.values()]
     assert 0 == resumed[0] < resumed[1] < resumed[2] < 1000
     history = delivered(tmp_path, "first", resumed[1]) + delivered(tmp_path, "second", resumed[2])
     history += delivered(tmp_path, "last", None)

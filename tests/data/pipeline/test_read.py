@@ -14,7 +14,7 @@ INDICES = [7, 0, 7, 19, 3]
 
 
 class Many(list):
-    """A data set that gives many at once, and remembers what it was asked for."""
+    """A data set that reads many samples at once, and records the indices of each call."""
 
     def __init__(self, values) -> None:
         super().__init__(values)
@@ -26,7 +26,7 @@ class Many(list):
 
 
 class InOrder(Many):
-    """A data set that passes for one of the Hugging Face library by its module."""
+    """A data set that is taken for one of Hugging Face, because of its module."""
 
 
 InOrder.__module__ = "datasets.arrow_dataset"
@@ -48,7 +48,7 @@ def make(dataset, **fields) -> Pipeline:
 
 
 @pytest.mark.parametrize("indices", [INDICES, np.array(INDICES), [], np.array([], dtype=np.int64)])
-def test_each_kind_gives_the_samples_in_the_order_asked_for(indices, tmp_path: Path) -> None:
+def test_each_kind_of_data_set_returns_samples_in_the_given_order(indices, tmp_path: Path) -> None:
     values = np.arange(100).reshape(20, 5)
     mapped = np.memmap(tmp_path / "values", dtype=values.dtype, shape=values.shape, mode="w+")
     mapped[:] = values
@@ -62,15 +62,15 @@ def test_each_kind_gives_the_samples_in_the_order_asked_for(indices, tmp_path: P
         assert fetch(kind(values.tolist()), indices) == expected.tolist()
 
 
-def test_many_are_asked_for_at_once_and_in_rising_order_where_the_library_wants_it() -> None:
+def test_many_samples_are_read_at_once_and_for_hugging_face_in_ascending_order() -> None:
     plain, arrow = Many(range(20)), InOrder(range(20))
     assert fetch(plain, INDICES) == fetch(arrow, INDICES) == INDICES
     assert plain.calls == [INDICES]
     assert arrow.calls == [sorted(INDICES)]
 
 
-def test_a_hugging_face_data_set_is_read_as_it_is(tmp_path: Path) -> None:
-    rows = [{"ids": [place, place + 1], "name": f"protein {place}"} for place in range(20)]
+def test_a_hugging_face_data_set_is_read_unchanged(tmp_path: Path) -> None:
+    rows = [{"ids": [number, number + 1], "name": f"protein {number}"} for number in range(20)]
     datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "rows")
     stored = datasets.load_from_disk(tmp_path / "rows")
     for step in range(7):
@@ -88,7 +88,7 @@ def test_a_batch_is_the_same_from_every_kind_of_data_set(rank: int) -> None:
     assert batch_at(make(np.arange(20)), 2, rank, 2).tolist() == batches[0]
 
 
-def test_without_collate_a_batch_is_what_is_read() -> None:
+def test_without_collate_a_batch_is_the_samples_as_they_are_read() -> None:
     rows = torch.arange(100.0).reshape(20, 5)
     batch = batch_at(make(rows), 0)
     assert torch.equal(batch, torch.stack([sample_at(make(rows), position) for position in range(8)]))
@@ -98,14 +98,14 @@ def test_without_collate_a_batch_is_what_is_read() -> None:
     assert [row.tolist() for row in batch_at(transformed, 0)] == (batch * 2).tolist()
 
 
-def test_a_collate_is_given_a_list_of_rows() -> None:
+def test_collate_receives_a_list() -> None:
     kinds = []
     batch = batch_at(make(torch.arange(20), collate=lambda rows: kinds.append(type(rows)) or torch.stack(rows)), 0)
     assert kinds == [list]
     assert torch.equal(batch, batch_at(make(torch.arange(20)), 0))
 
 
-def test_a_data_set_may_be_indexed_by_its_epoch() -> None:
+def test_a_data_set_may_be_indexed_by_epoch_and_index() -> None:
     pipeline = make(Source(Epochs(), index="epoch"))
     samples = [sample for step in range(7) for sample in batch_at(pipeline, step)]
     assert samples == [tuple(index_at(pipeline.order, position)[1:]) for position in range(50)]
@@ -147,7 +147,7 @@ def fail(sample, **_):
     [Broken(range(20)), Source(list(range(20)), transform=fail), (Broken(range(20)), list(range(20)))],
     ids=["read", "transform", "two sources"],
 )
-def test_an_error_names_the_sample_and_keeps_its_kind(dataset) -> None:
+def test_an_error_names_the_sample_and_keeps_its_type(dataset) -> None:
     orders = [EpochOrder(length=20, seed=seed) for seed in (42, 43)]
     mixture = MixtureOrder(orders=orders, weights=(1, 1), num_samples=50)
     pipeline = make(dataset, order=mixture) if isinstance(dataset, tuple) else make(dataset)
@@ -186,13 +186,13 @@ def test_a_sample_out_of_range_is_named(position: int) -> None:
 
 
 class Stacked(list):
-    """A data set that can't be asked for nothing."""
+    """A data set whose `__getitems__` fails without indices."""
 
     def __getitems__(self, indices: list[int]) -> torch.Tensor:
         return torch.stack([torch.tensor(self[index]) for index in indices])
 
 
-def test_a_rank_without_samples_asks_for_nothing() -> None:
+def test_a_rank_without_samples_does_not_call_getitems() -> None:
     assert len(batch_at(make(Stacked(range(20))), 6, 0, 9)) == 0
     assert batch_at(make(Stacked(range(20))), 0).tolist() == batch_at(make(list(range(20))), 0)
 
@@ -204,18 +204,18 @@ def test_tensors_of_any_dtype_are_gathered_from(dtype: torch.dtype) -> None:
     assert found.tolist() == torch.tensor(INDICES).to(dtype).tolist()
 
 
-def test_a_mapped_array_is_read_in_rising_order(tmp_path: Path) -> None:
-    asked = []
+def test_a_memory_mapped_array_is_read_in_ascending_order(tmp_path: Path) -> None:
+    indices_read = []
 
     class Watched(np.memmap):
         def __getitem__(self, index):
-            asked.append(np.asarray(index).tolist())
+            indices_read.append(np.asarray(index).tolist())
             return super().__getitem__(index)
 
     mapped = Watched(tmp_path / "values", dtype=np.int64, shape=(20,), mode="w+")
-    asked.clear()
+    indices_read.clear()
     fetch(mapped, np.array(INDICES))
-    assert asked[0] == sorted(INDICES)
+    assert indices_read[0] == sorted(INDICES)
 
 
 class Down(Many):
@@ -249,12 +249,12 @@ class Short(list):
         return [self[index] for index in indices[:-1]]
 
 
-def test_a_data_set_that_gives_too_few_is_refused() -> None:
-    with pytest.raises(ValueError, match="as many samples as it is asked for, got 7 for 8"):
+def test_a_data_set_that_returns_too_few_samples_is_refused() -> None:
+    with pytest.raises(ValueError, match="one sample per index, got 7 samples for 8 indices"):
         batch_at(make(Short(range(20))), 0)
 
 
 @pytest.mark.parametrize("dataset", [np.arange(20), torch.arange(20)])
-def test_an_array_is_not_indexed_by_epoch(dataset) -> None:
+def test_an_array_can_not_be_indexed_by_epoch(dataset) -> None:
     with pytest.raises(ValueError, match='index must be "idx" for an array or tensor, got index="epoch"'):
         Source(dataset, index="epoch")

@@ -35,5 +35,5 @@ def test_functions_have_names() -> None:
         ({"a": None}, {"a": {"b": 1}}, {"a.b": (None, 1)}),
     ],
 )
-def test_differences_are_by_path(saved: dict, current: dict, expected: dict) -> None:
+def test_differences_have_dotted_paths(saved: dict, current: dict, expected: dict) -> None:
     assert record_differences(saved, current) == expected

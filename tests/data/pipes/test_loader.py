@@ -24,7 +24,7 @@ def tagged(sample, *, generator: torch.Generator, tag: str = ""):
 
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_it_yields_the_batches_of_the_pipeline(drop_last: bool, world_size: int) -> None:
+def test_a_loader_yields_the_batches_of_the_pipeline(drop_last: bool, world_size: int) -> None:
     pipeline = make(27, drop_last=drop_last)
     for rank in range(world_size):
         batches = loader(pipeline, rank, world_size)
@@ -32,19 +32,19 @@ def test_it_yields_the_batches_of_the_pipeline(drop_last: bool, world_size: int)
         assert list(batches) == [batch_at(pipeline, step, rank, world_size) for step in range(len(batches))]
 
 
-def test_a_finite_order_ends_for_good() -> None:
+def test_a_loader_stays_at_the_end_of_a_finite_order() -> None:
     batches = loader(make())
     assert len(list(batches)) == 3
     assert list(batches) == []
     assert batches.state_dict()["consumed_samples"] == 10
 
 
-def test_an_empty_order_has_no_batch() -> None:
+def test_an_empty_order_has_no_batches() -> None:
     assert len(loader(make(0))) == 0
     assert list(loader(make(0))) == list(loader(make(0), batches_per_epoch=3)) == []
 
 
-def test_it_pauses_and_goes_on() -> None:
+def test_a_loader_pauses_and_continues() -> None:
     pipeline = make(None)
     batches = loader(pipeline, batches_per_epoch=3)
     assert len(batches) == 3
@@ -54,10 +54,10 @@ def test_it_pauses_and_goes_on() -> None:
     assert batches.consumed_samples == 48
 
 
-def test_an_interrupted_epoch_goes_on_to_its_pause() -> None:
+def test_an_interrupted_epoch_continues_to_its_pause() -> None:
     batches = loader(make(None), batches_per_epoch=5)
-    begun = iter(batches)
-    first = [next(begun), next(begun)]
+    iterator = iter(batches)
+    first = [next(iterator), next(iterator)]
     assert len(first) + len(list(batches)) == 5
     assert len(list(batches)) == 5
 
@@ -89,28 +89,28 @@ def test_the_state_is_plain_small_and_the_same_on_every_rank() -> None:
 
 
 @pytest.mark.parametrize("steps", range(7))
-def test_another_loader_goes_on_from_the_state(steps: int) -> None:
+def test_another_loader_continues_from_a_state(steps: int) -> None:
     pipeline = make(27)
     first = loader(pipeline)
-    begun = iter(first)
+    iterator = iter(first)
     for _ in range(steps):
-        next(begun)
+        next(iterator)
     second = loader(pipeline)
     second.load_state_dict(first.state_dict())
-    assert list(second) == list(begun)
+    assert list(second) == list(iterator)
 
 
-def test_a_resume_far_ahead_takes_no_replay() -> None:
+def test_a_far_position_is_resumed_without_replay() -> None:
     pipeline = make(None)
     batches = loader(pipeline)
     batches.load_state_dict(loader(pipeline, start=4 * 10**15).state_dict())
     assert next(iter(batches)) == batch_at(pipeline, 10**15)
 
 
-def test_off_the_new_grid_the_first_batch_is_the_short_one_that_returns_to_it() -> None:
+def test_after_a_change_of_batch_size_a_short_batch_ends_at_a_multiple_of_the_new_one() -> None:
     first = loader(make(27))
-    begun = iter(first)
-    delivered = [*next(begun), *next(begun)]
+    iterator = iter(first)
+    delivered = [*next(iterator), *next(iterator)]
     second = loader(make(27, batch_size=5), 0, 1)
     second.load_state_dict(first.state_dict())
     rest = list(second)
@@ -152,13 +152,13 @@ def test_the_state_of_another_version_of_the_algorithms_is_refused() -> None:
         {"batch_transform": tagged},
     ],
 )
-def test_other_functions_warn(fields: dict) -> None:
+def test_functions_with_other_names_warn(fields: dict) -> None:
     state = loader(make(sources=Source(list(range(10)), transform=partial(tagged, tag="a")))).state_dict()
-    with pytest.warns(UserWarning, match="goes on with other functions: (transforms|collate|batch_transform)"):
+    with pytest.warns(UserWarning, match="continues with other functions: (transforms|collate|batch_transform)"):
         loader(make(**fields)).load_state_dict(state)
 
 
-def test_batch_size_tail_and_world_may_change() -> None:
+def test_batch_size_drop_last_and_world_size_may_change() -> None:
     state = loader(make(), start=8).state_dict()
     batches = loader(make(batch_size=3, drop_last=True), 1, 2)
     batches.load_state_dict(state)
@@ -170,8 +170,8 @@ def test_batch_size_tail_and_world_may_change() -> None:
     "state",
     [None, 3, {}, {"consumed_samples": 4}, {"consumed_samples": "4", "pipeline": {}, "order_id": ""}, {"position": 3}],
 )
-def test_garbage_is_refused(state: object) -> None:
-    with pytest.raises(ValueError, match=r"state must be what a loader's state_dict\(\) gave"):
+def test_what_is_not_a_state_is_refused(state: object) -> None:
+    with pytest.raises(ValueError, match=r"state must be what a loader's state_dict\(\) returned"):
         loader(make()).load_state_dict(state)
 
 
@@ -195,7 +195,7 @@ def test_bad_options_are_named(options: dict, message: str) -> None:
         loader(make(), **options)
 
 
-def test_ranks_without_a_share_have_as_many_batches() -> None:
+def test_ranks_without_samples_have_as_many_batches() -> None:
     pipeline = make(9, batch_size=2)
     counts = {len(list(loader(pipeline, rank, 5))) for rank in range(5)}
     assert counts == {5}
@@ -213,12 +213,12 @@ def stop(sample, **_: object):
         {"batch_transform": stop},
     ],
 )
-def test_a_stop_iteration_in_a_users_function_is_no_end(fields: dict) -> None:
+def test_a_stop_iteration_in_a_users_function_is_an_error(fields: dict) -> None:
     with pytest.raises(RuntimeError, match="raised StopIteration: an iterator in it has ended"):
         list(loader(make(**fields)))
 
 
-def test_numpy_numbers_are_taken() -> None:
+def test_numpy_integers_are_accepted() -> None:
     batches = loader(make(27), np.int64(0), np.int32(2), batches_per_epoch=np.int64(2), start=np.int64(8))
     state = batches.state_dict()
     assert type(state["consumed_samples"]) is int
@@ -260,12 +260,12 @@ def with_seeds(batch: list, *, seeds: torch.Tensor) -> list:
 
 
 class Named(list):
-    """A data set that names its data."""
+    """A data set with a fingerprint."""
 
     fingerprint = "v1"
 
 
-def test_what_decides_what_is_read_is_in_the_state() -> None:
+def test_a_state_holds_everything_that_determines_what_is_read() -> None:
     rows = list(range(30))
     order = EpochOrder(length=30, seed=1)
 
@@ -281,18 +281,18 @@ def test_what_decides_what_is_read_is_in_the_state() -> None:
 
     named, other = Named(rows), Named(rows[::-1])
     other.fingerprint = "v2"
-    with pytest.raises(ValueError, match=r"fingerprints.0 \(was 'v1', is 'v2'\).*name it yourself by Source\(dataset"):
+    with pytest.raises(ValueError, match=r"fingerprints.0 \(was 'v1', is 'v2'\).*say so with Source\(dataset"):
         make_loader(other).load_state_dict(make_loader(named).state_dict())
     same = Source(other, fingerprint="v1")
     make_loader(same).load_state_dict(make_loader(named).state_dict())
-    make_loader(rows).load_state_dict(make_loader(named).state_dict())  # nothing names these rows
+    make_loader(rows).load_state_dict(make_loader(named).state_dict())  # these rows have no fingerprint
     old = make_loader(rows).state_dict()
     old["pipeline"] = {name: value for name, value in old["pipeline"].items() if name not in {"index", "fingerprints"}}
     make_loader(named).load_state_dict(old)
 
 
 @pytest.mark.filterwarnings("ignore:Specifying null_placement")
-def test_a_data_set_of_hugging_face_names_its_data() -> None:
+def test_a_hugging_face_data_set_has_its_own_fingerprint() -> None:
     one, other = (Dataset.from_dict({"x": rows}) for rows in ([1, 2, 3], [3, 2, 1]))
     pipelines = [
         Pipeline(order=EpochOrder(length=3, seed=1), sources=dataset, batch_size=2, seed=1) for dataset in (one, other)
@@ -307,7 +307,7 @@ def test_a_data_set_of_hugging_face_names_its_data() -> None:
         loader(sorted_again).load_state_dict(state)
 
 
-def test_a_fingerprint_is_a_text() -> None:
-    with pytest.raises(TypeError, match="fingerprint"):
+def test_a_fingerprint_is_a_string() -> None:
+    with pytest.raises(TypeError, match="fingerprint must be a string or None, got fingerprint=3"):
         Source([1], fingerprint=3)
     assert Source(pd.Series(["a"], index=["fingerprint"])).fingerprint is None

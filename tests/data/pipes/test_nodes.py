@@ -1,4 +1,4 @@
-"""Datapipes composed by hand."""
+"""Chains of nodes composed by hand."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def with_seeds(rows: list, *, seeds: torch.Tensor) -> list:
     return list(zip(rows, seeds.tolist(), strict=True))
 
 
-def by_hand(order: EpochOrder, dataset: list, *, drop_last: bool = False, start: int = 0):
+def make_chain(order: EpochOrder, dataset: list, *, drop_last: bool = False, start: int = 0):
     node = sample_indices(order, start=start)
     node = read(node, dataset)
     node = transform(node, with_number, seed=7)
@@ -26,7 +26,7 @@ def by_hand(order: EpochOrder, dataset: list, *, drop_last: bool = False, start:
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_a_chain_by_hand_yields_what_the_pipeline_is(drop_last: bool) -> None:
+def test_a_chain_yields_the_batches_of_the_pipeline(drop_last: bool) -> None:
     order = EpochOrder(length=10, seed=42, num_samples=27)
     pipeline = Pipeline(
         order=order,
@@ -37,24 +37,24 @@ def test_a_chain_by_hand_yields_what_the_pipeline_is(drop_last: bool) -> None:
         batch_transform=with_seeds,
         drop_last=drop_last,
     )
-    batches = list(by_hand(order, list(range(10)), drop_last=drop_last))
+    batches = list(make_chain(order, list(range(10)), drop_last=drop_last))
     assert batches == [batch_at(pipeline, step) for step in range(len(batches))] == list(loader(pipeline))
     assert len(batches) == (6 if drop_last else 7)
 
 
 @pytest.mark.parametrize("steps", range(8))
-def test_a_chain_by_hand_resumes_from_its_state(steps: int) -> None:
+def test_a_chain_resumes_from_its_state(steps: int) -> None:
     order = EpochOrder(length=10, seed=42, num_samples=27)
-    whole = list(by_hand(order, list(range(10))))
-    first = Loader(by_hand(order, list(range(10))), restart_on_stop_iteration=False)
-    begun = iter(first)
-    head = [next(begun) for _ in range(min(steps, len(whole)))]
-    second = Loader(by_hand(order, list(range(10))), restart_on_stop_iteration=False)
+    whole = list(make_chain(order, list(range(10))))
+    first = Loader(make_chain(order, list(range(10))), restart_on_stop_iteration=False)
+    iterator = iter(first)
+    head = [next(iterator) for _ in range(min(steps, len(whole)))]
+    second = Loader(make_chain(order, list(range(10))), restart_on_stop_iteration=False)
     second.load_state_dict(first.state_dict())
     assert head + list(second) == whole
 
 
-def test_a_node_of_positions_restarts_and_starts_anywhere() -> None:
+def test_a_node_of_positions_starts_and_restarts_at_any_position() -> None:
     order = EpochOrder(length=10, seed=42)
     node = sample_indices(order, start=10**12)
     expected = [(10**12 + offset, index_at(order, 10**12 + offset)) for offset in range(5000)]
@@ -71,20 +71,20 @@ def test_a_finite_order_ends() -> None:
     assert len(list(sample_indices(EpochOrder(length=3, seed=1, num_samples=5)))) == 5
 
 
-def test_a_batch_of_nothing_is_refused() -> None:
+def test_a_batch_size_of_zero_is_refused() -> None:
     node = read(sample_indices(EpochOrder(length=3, seed=1, num_samples=3)), "abc")
     with pytest.raises(ValueError, match="batch_size must be in 1.*got batch_size=0"):
         batch(node, 0)
 
 
 @pytest.mark.parametrize("steps", range(8))
-def test_a_prefetched_chain_resumes_after_what_was_handed_on(steps: int) -> None:
+def test_a_prefetched_chain_resumes_after_the_delivered_batches(steps: int) -> None:
     order = EpochOrder(length=10, seed=42, num_samples=27)
-    whole = list(by_hand(order, list(range(10))))
-    first = Loader(prefetch(by_hand(order, list(range(10))), 3), restart_on_stop_iteration=False)
-    begun = iter(first)
-    head = [next(begun) for _ in range(min(steps, len(whole)))]
-    second = Loader(prefetch(by_hand(order, list(range(10)))), restart_on_stop_iteration=False)
+    whole = list(make_chain(order, list(range(10))))
+    first = Loader(prefetch(make_chain(order, list(range(10))), 3), restart_on_stop_iteration=False)
+    iterator = iter(first)
+    head = [next(iterator) for _ in range(min(steps, len(whole)))]
+    second = Loader(prefetch(make_chain(order, list(range(10)))), restart_on_stop_iteration=False)
     second.load_state_dict(first.state_dict())
     assert head + list(second) == whole
 
@@ -98,7 +98,7 @@ class Broken(list):
         raise LookupError("disk on fire")
 
 
-def test_an_error_in_a_chain_names_where_it_came_from() -> None:
+def test_an_error_in_a_chain_names_the_sample() -> None:
     order = EpochOrder(length=10, seed=42, num_samples=27)
     where = f"while reading position 0: {index_at(order, 0)}"
     chains = [
@@ -119,6 +119,6 @@ def test_memory_is_pinned() -> None:
     assert next(pin_memory(collate(batch(node, 4), torch.stack))).is_pinned()
 
 
-def test_nothing_ahead_is_refused() -> None:
+def test_prefetching_no_batches_is_refused() -> None:
     with pytest.raises(ValueError, match="num_batches must be in 1.*got num_batches=0"):
         prefetch(sample_indices(EpochOrder(length=10, seed=42)), 0)

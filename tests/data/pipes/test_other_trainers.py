@@ -1,4 +1,4 @@
-"""Trainers of other libraries lose nothing silently: they resume at the right position, or are told what to do."""
+"""Trainers of other libraries resume at the right position, or get an error that says what to do."""
 
 import tempfile
 from functools import partial
@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForMaskedLM, Trainer, TrainerCallback, 
 from bionemo.data import EpochOrder, Pipeline, RaggedField, batch_at, collate_fields
 from bionemo.data.pipes import batch_sampler, loader
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # those of the other libraries
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the other libraries
 
 ROWS = [{"input_ids": [4 + n % 20, 5 + n // 20, 2], "labels": [5, 5, 2]} for n in range(40)]
 COLLATE = partial(
@@ -27,7 +27,7 @@ BATCHES = [batch_at(PIPELINE, step)["input_ids"].tolist() for step in range(40)]
 
 
 class Watched(Trainer):
-    """Trains on the pipeline, and notes the steps of its batches."""
+    """A trainer on the pipeline that records the steps of its batches."""
 
     kind = "loader"
 
@@ -47,7 +47,7 @@ class Watched(Trainer):
 
 
 class SaveData(TrainerCallback):
-    """Saves the position beside each checkpoint."""
+    """Saves the position in the folder of each checkpoint."""
 
     trainer: Watched
 
@@ -88,22 +88,22 @@ def test_transformers_trainer_resumes_with_the_state_of_the_loader() -> None:
         assert resumed.seen == list(range(13, 26))
 
 
-def test_accelerate_does_not_deal_the_batches_of_a_rank_again() -> None:
+def test_accelerate_is_told_not_to_deal_the_batches_of_one_rank() -> None:
     for even_batches in (True, False):
-        share = partial(prepare_data_loader, num_processes=2, process_index=1, even_batches=even_batches)
+        deal = partial(prepare_data_loader, num_processes=2, process_index=1, even_batches=even_batches)
         of_rank = DataLoader(ROWS, batch_sampler=batch_sampler(PIPELINE, 1, 2, batches_per_epoch=10))
         with pytest.raises(RuntimeError, match=r"must not be dealt to processes again, got rank=1 and world_size=2"):
-            share(of_rank)
+            deal(of_rank)
     whole = DataLoader(ROWS, batch_sampler=batch_sampler(PIPELINE, batches_per_epoch=10), collate_fn=COLLATE)
     dealt = [
         [batch["input_ids"].tolist() for batch in prepare_data_loader(whole, num_processes=2, process_index=rank)]
         for rank in range(2)
     ]
     assert dealt[0] == BATCHES[0:10:2]
-    assert dealt[1] == BATCHES[11:20:2], "the one sampler went on"
+    assert dealt[1] == BATCHES[11:20:2], "the same sampler continues"
 
 
-def test_a_loader_is_left_alone_by_accelerate() -> None:
+def test_set_epoch_checks_that_the_position_was_restored() -> None:
     batches = loader(PIPELINE, 1, 2, batches_per_epoch=3)
     assert batches.batch_sampler.sampler is batches
     batches.set_epoch(0)

@@ -1,4 +1,4 @@
-"""The order of a pipeline for torch's DataLoader and torchdata's StatefulDataLoader."""
+"""Batch samplers for torch's DataLoader and torchdata's StatefulDataLoader."""
 
 import json
 from itertools import islice
@@ -33,18 +33,18 @@ def test_a_data_loader_reads_the_batches_of_the_pipeline(num_workers: int) -> No
         assert list(batches) == [batch_at(make(), step, rank, 2) for step in range(9)]
 
 
-def test_a_data_set_is_asked_by_what_it_is_indexed_by() -> None:
+def test_the_keys_are_what_the_data_set_is_indexed_by() -> None:
     by_epoch = next(iter(batch_sampler(make(sources=Source(range(30), index="epoch")))))
-    assert by_epoch == [EpochIndex(*index_at(make().order, place)[1:]) for place in range(8)]
+    assert by_epoch == [EpochIndex(*index_at(make().order, position)[1:]) for position in range(8)]
     mixture = MixtureOrder(orders=(make().order, EpochOrder(length=9, seed=1)), weights=(1, 1))
     several = next(iter(batch_sampler(make(order=mixture, sources=(range(30), range(9))))))
-    assert several == [index_at(mixture, place) for place in range(8)]
+    assert several == [index_at(mixture, position) for position in range(8)]
     assert all(isinstance(index, SampleIndex) for index in several)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("steps", range(1, 10))
-def test_a_plain_data_loader_goes_on_from_the_state_behind_what_was_delivered(steps: int, num_workers: int) -> None:
+def test_a_plain_data_loader_resumes_from_the_state_after_the_delivered_batches(steps: int, num_workers: int) -> None:
     whole = [batch_at(make(), step) for step in range(9)]
     context = "fork" if num_workers else None
     first = batch_sampler(make())
@@ -59,7 +59,7 @@ def test_a_plain_data_loader_goes_on_from_the_state_behind_what_was_delivered(st
     second = batch_sampler(make())
     second.load_state_dict(state)
     assert delivered + list(DataLoader(range(30), batch_sampler=second, collate_fn=list)) == whole
-    third = loader(make())  # the states of a loader and of a sampler are one
+    third = loader(make())  # a loader resumes from the state of a sampler
     third.load_state_dict(state)
     assert delivered + list(third) == whole
 
@@ -67,10 +67,10 @@ def test_a_plain_data_loader_goes_on_from_the_state_behind_what_was_delivered(st
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata 0.11 under torch 2.13
 @pytest.mark.parametrize(
     ("steps", "num_workers"),
-    # Not (4, 2): with workers, a state of its own taken at an epoch's end loses the next epoch (torchdata 0.11).
+    # Not (4, 2): with workers, its own state, taken at the end of an epoch, loses the next epoch (torchdata 0.11).
     [(1, 0), (3, 0), (4, 0), (5, 0), (8, 0), (1, 2), (3, 2), (5, 2), (11, 2)],
 )
-def test_a_stateful_data_loader_saves_and_restores_it(steps: int, num_workers: int) -> None:
+def test_a_stateful_data_loader_saves_and_restores_the_position(steps: int, num_workers: int) -> None:
     whole = [batch_at(make(None), step) for step in range(12)]
 
     def begin() -> StatefulDataLoader:
@@ -94,7 +94,7 @@ def test_a_stateful_data_loader_saves_and_restores_it(steps: int, num_workers: i
     assert delivered[:12] == whole
 
 
-def test_a_state_behind_more_than_was_handed_out_is_refused() -> None:
+def test_a_state_after_more_batches_than_were_delivered_is_refused() -> None:
     sampler = batch_sampler(make(), start=4)
     batches = iter(sampler)
     [next(batches) for _ in range(3)]
@@ -110,15 +110,15 @@ def test_a_state_behind_more_than_was_handed_out_is_refused() -> None:
         ended.state_after(10)
 
 
-def test_the_state_is_that_of_the_iteration_under_way() -> None:
+def test_state_after_counts_from_the_start_of_the_current_iteration() -> None:
     sampler = batch_sampler(make(None), batches_per_epoch=2)
     sampler.load_state_dict(loader(make(None), start=40).state_dict())
     assert sampler.state_after(0) == sampler.state_dict()
     list(sampler)
     iter(sampler)
     assert sampler.state_after(0)["consumed_samples"] == 48
-    begun = iter(sampler)
-    next(begun)
+    iterator = iter(sampler)
+    next(iterator)
     assert sampler.state_after(1)["consumed_samples"] == 56
     sampler.load_state_dict(loader(make(None), start=8).state_dict())
     with pytest.raises(ValueError, match="got num_batches=1"):
@@ -135,7 +135,7 @@ def test_a_restarting_sampler_starts_over() -> None:
     assert list(sampler) == first
 
 
-def test_a_data_loader_that_was_left_early_is_put_back() -> None:
+def test_a_sampler_is_rewound_after_its_data_loader_was_left_early() -> None:
     sampler = batch_sampler(make(None), batches_per_epoch=6)
     batches = DataLoader(
         range(30), batch_sampler=sampler, collate_fn=list, num_workers=2, multiprocessing_context="fork"

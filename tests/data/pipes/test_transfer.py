@@ -33,14 +33,14 @@ class Record:
     ],
     ids=lambda tensor: f"{tensor.dtype} {tuple(tensor.shape)} {tensor.layout}",
 )
-def test_tensors_come_out_as_they_went_in(tensor: torch.Tensor) -> None:
+def test_tensors_come_back_unchanged(tensor: torch.Tensor) -> None:
     found = unpack(pack({"a": tensor}))["a"]
     assert type(found) is type(tensor)
     assert (found.dtype, found.shape, found.layout) == (tensor.dtype, tensor.shape, tensor.layout)
     assert torch.equal(found.to_dense(), tensor.to_dense())
 
 
-def test_other_data_comes_out_as_it_went_in() -> None:
+def test_other_data_comes_back_unchanged() -> None:
     batch = [Record(torch.arange(3), "a"), np.arange(4.0), {"b": (None, "c", 1.5)}, np.array(["x", "yy"])]
     found = unpack(pack(batch))
     assert torch.equal(found[0].ids, batch[0].ids)
@@ -50,7 +50,7 @@ def test_other_data_comes_out_as_it_went_in() -> None:
     assert found[3].tolist() == ["x", "yy"]
 
 
-def test_what_came_out_can_be_written_to_and_is_apart() -> None:
+def test_unpacked_tensors_are_writable_and_independent() -> None:
     ids = torch.arange(3)
     one, two, array = unpack(pack([ids, ids[:], np.arange(3)]))
     one += 1
@@ -64,6 +64,6 @@ def test_a_thousand_tensors_take_one_block() -> None:
     assert [part.tolist() for part in unpack(message)] == [[number] * (number % 5) for number in range(1000)]
 
 
-def test_what_does_not_pickle_is_named() -> None:
+def test_a_batch_that_does_not_pickle_is_refused() -> None:
     with pytest.raises(TypeError, match="must pickle to leave a worker process, got list: .*Return plain data"):
         pack([lambda: None])

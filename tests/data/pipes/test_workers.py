@@ -1,4 +1,4 @@
-"""Worker processes: the same batches, errors that are clear, and nothing left behind."""
+"""Worker processes: the same batches, clear errors, and no process left."""
 
 import gc
 import multiprocessing
@@ -62,7 +62,7 @@ def make(num_samples: int | None = 100, transform=with_number, **fields) -> Pipe
 
 
 def no_children() -> bool:
-    """Return whether all worker processes end within some seconds."""
+    """Return whether all worker processes end within 20 seconds."""
     end = time.monotonic() + 20
     while multiprocessing.active_children() and time.monotonic() < end:
         time.sleep(0.01)
@@ -70,7 +70,7 @@ def no_children() -> bool:
 
 
 @pytest.mark.parametrize(("num_workers", "context"), [(1, "fork"), (2, "fork"), (2, "spawn")])
-def test_workers_read_what_the_process_itself_reads(num_workers: int, context: str) -> None:
+def test_workers_read_what_one_process_reads(num_workers: int, context: str) -> None:
     pipeline = make(collate=without_pid, batch_transform=seeded)
     for rank in range(2):
         batches = loader(pipeline, rank, 2, num_workers=num_workers, multiprocessing_context=context)
@@ -80,7 +80,7 @@ def test_workers_read_what_the_process_itself_reads(num_workers: int, context: s
     assert no_children()
 
 
-def test_workers_are_other_processes_and_stay_from_pause_to_pause() -> None:
+def test_workers_are_other_processes_and_persist_across_pauses() -> None:
     batches = loader(make(None), batches_per_epoch=4, num_workers=2, multiprocessing_context="fork")
     epochs = [list(batches) for _ in range(3)]
     readers = {sample[2] for epoch in epochs for batch in epoch for sample in batch}
@@ -90,11 +90,11 @@ def test_workers_are_other_processes_and_stay_from_pause_to_pause() -> None:
     assert found == [without_pid(batch_at(make(None), step)) for step in range(12)]
 
 
-def test_the_state_counts_what_was_delivered_and_goes_on_with_any_number_of_workers() -> None:
+def test_the_state_counts_delivered_batches_and_resumes_with_any_number_of_workers() -> None:
     pipeline = make(collate=without_pid)
     first = loader(pipeline, num_workers=2, multiprocessing_context="fork", prefetch_factor=4)
-    begun = iter(first)
-    delivered = [next(begun) for _ in range(3)]
+    iterator = iter(first)
+    delivered = [next(iterator) for _ in range(3)]
     state = first.state_dict()
     assert state["consumed_samples"] == 24
     assert state == loader(pipeline, start=24).state_dict()
@@ -105,14 +105,14 @@ def test_the_state_counts_what_was_delivered_and_goes_on_with_any_number_of_work
     assert delivered + list(first) == list(loader(pipeline))
 
 
-def test_an_iteration_that_is_left_early_is_forgotten() -> None:
+def test_a_new_iteration_forgets_one_that_was_left_early() -> None:
     batches = loader(make(None, collate=without_pid), num_workers=2, multiprocessing_context="fork", restart=True)
     expected = [batch_at(make(None, collate=without_pid), step) for step in range(3)]
     for _ in range(3):
         assert [batch for batch, _ in zip(batches, range(3), strict=False)] == expected
 
 
-def test_a_mixture_and_arrays_are_read_as_they_are() -> None:
+def test_a_mixture_of_an_array_and_a_tensor_is_read() -> None:
     order = MixtureOrder(
         orders=(EpochOrder(length=9, seed=1), EpochOrder(length=7, seed=2)), weights=(2, 1), num_samples=40
     )
@@ -135,14 +135,14 @@ def test_an_error_in_a_worker_names_the_sample_and_leaves_no_process(context: st
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_a_worker_that_dies_ends_the_iteration(context: str) -> None:
+def test_a_worker_that_dies_ends_the_iteration_with_an_error(context: str) -> None:
     batches = loader(make(transform=partial(die_at, bad=3)), num_workers=2, multiprocessing_context=context)
     with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)"):
         list(batches)
     assert no_children()
 
 
-def test_a_stop_iteration_in_a_worker_is_no_end() -> None:
+def test_a_stop_iteration_in_a_worker_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="raised StopIteration: an iterator in it has ended"):
         list(loader(make(transform=stop), num_workers=1, multiprocessing_context="fork"))
 
@@ -160,16 +160,16 @@ def test_a_loader_that_is_dropped_leaves_no_process_thread_or_file() -> None:
     assert len(set(Path("/proc/self/fd").iterdir()) - files) == 0
 
 
-@pytest.mark.usefixtures("no_type_checks")  # the type checker draws which element of a list it looks at
-def test_no_global_random_state_is_moved() -> None:
+@pytest.mark.usefixtures("no_type_checks")  # the type checker checks a random element of a list
+def test_no_global_random_state_is_changed() -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     list(loader(make(), num_workers=1, multiprocessing_context="fork"))
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-@pytest.mark.parametrize("whom", ["main", "all"])
-def test_ctrl_c_leaves_no_process(whom: str, context: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["main", "all"])
+def test_ctrl_c_leaves_no_process(target: str, context: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent(
@@ -198,7 +198,7 @@ def test_ctrl_c_leaves_no_process(whom: str, context: str, tmp_path: Path) -> No
         start_new_session=True,
     )
     assert process.stdout.readline() == "batch\n"
-    os.kill(process.pid, signal.SIGINT) if whom == "main" else os.killpg(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT) if target == "main" else os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode in {1, -signal.SIGINT}
     assert "KeyboardInterrupt" in errors
@@ -218,14 +218,14 @@ def test_bad_options_are_named(options: dict, message: str) -> None:
         loader(make(), **options)
 
 
-def test_a_batch_that_cannot_leave_its_process_is_an_error() -> None:
+def test_a_batch_that_does_not_pickle_is_an_error() -> None:
     batches = loader(make(collate=lambda _: threading.Lock()), num_workers=1, multiprocessing_context="fork")
     with pytest.raises(TypeError, match="a batch must pickle to leave a worker process, got lock"):
         next(iter(batches))
 
 
 class Trouble:
-    """A data set in which one sample makes trouble, and each other is its index."""
+    """A data set of indices, in which sample 13 makes trouble."""
 
     def __init__(self, make) -> None:
         self.make = make
@@ -250,14 +250,14 @@ class TwoArgumentsError(Exception):
 
 
 class NotHereError(BaseException):
-    """No `Exception`."""
+    """Not an `Exception`."""
 
 
 def two_arguments():
     raise TwoArgumentsError("one", "two")
 
 
-def no_exception():
+def not_an_exception():
     raise NotHereError("gone")
 
 
@@ -272,13 +272,13 @@ def hang():
     time.sleep(1000)
 
 
-def hang_for_good():
+def hang_ignoring_sigterm():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(1000)
 
 
 class Unpicklable:
-    """Goes into a message, and doesn't come out."""
+    """Pickles, but doesn't unpickle."""
 
     def __reduce__(self):
         return local_error, ()
@@ -288,7 +288,7 @@ TROUBLES = {
     "a lambda": (lambda: lambda: 0, TypeError, "a batch must pickle to leave a worker process, got list"),
     "an error of a local class": (local_error, RuntimeError, "OddError: odd"),
     "an error of two arguments": (two_arguments, RuntimeError, "one and two"),
-    "no exception": (no_exception, RuntimeError, "exited unexpectedly"),
+    "not an Exception": (not_an_exception, RuntimeError, "exited unexpectedly"),
     "an exit": (lambda: sys.exit(3), RuntimeError, "exited unexpectedly"),
     "an exit at once": (lambda: os._exit(3), RuntimeError, "exited unexpectedly"),
     "a kill": (
@@ -296,10 +296,10 @@ TROUBLES = {
         RuntimeError,
         "killed by signal: Killed|exited unexpectedly",
     ),
-    "no memory": (out_of_memory, (MemoryError, RuntimeError), "Unable to allocate"),
-    "what arrives broken": (Unpicklable, Exception, "odd"),
+    "out of memory": (out_of_memory, (MemoryError, RuntimeError), "Unable to allocate"),
+    "a batch that does not unpickle": (Unpicklable, Exception, "odd"),
     "a hang": (hang, RuntimeError, "timed out after 1.5 seconds"),
-    "a hang for good": (hang_for_good, RuntimeError, "timed out after 1.5 seconds"),
+    "a hang that ignores SIGTERM": (hang_ignoring_sigterm, RuntimeError, "timed out after 1.5 seconds"),
 }
 
 
@@ -316,14 +316,15 @@ def test_trouble_at_any_step_is_an_error_in_bounded_time_and_leaves_no_process(t
     with pytest.raises(kind, match=f"(?s){text}") as raised:
         seen.extend(batches)
     assert time.monotonic() - start < 60
-    is_told_at_once = {"no exception", "an exit", "an exit at once", "a kill"}  # perhaps before what it had read ahead
-    assert len(seen) == step or (trouble in is_told_at_once and len(seen) < step)
+    # The end of a worker is noticed at once, perhaps before batches that it had read ahead are delivered.
+    ends_worker = {"not an Exception", "an exit", "an exit at once", "a kill"}
+    assert len(seen) == step or (trouble in ends_worker and len(seen) < step)
     first = shift + 8 * len(seen)
     assert f"while waiting for the batch of positions {first}..{first + 7}" in "".join(raised.value.__notes__)
     if "hang" in trouble:
-        assert "a worker that reads it, or one before, hangs. Raise timeout" in raised.value.__notes__[-1]
+        assert "the worker that reads it, or an earlier batch, hangs. Raise timeout" in raised.value.__notes__[-1]
     if trouble == "a kill":
-        assert "the system kills a process when memory runs out. Lower num_workers" in raised.value.__notes__[-1]
+        assert "the system kills processes if it runs out of memory. Lower num_workers" in raised.value.__notes__[-1]
     assert no_children()
     del raised, batches
     for _ in range(200):  # a queue's thread ends after its process
@@ -334,8 +335,8 @@ def test_trouble_at_any_step_is_an_error_in_bounded_time_and_leaves_no_process(t
     assert not set(Path("/proc/self/fd").iterdir()) - files
 
 
-def test_a_batch_of_many_tensors_needs_few_files() -> None:
-    """With 1,024 open files, as most systems allow, in a process of its own."""
+def test_a_batch_of_many_tensors_needs_few_file_descriptors() -> None:
+    """In a process that may open 256 files; most systems allow 1,024."""
     script = """
 import resource, torch
 from bionemo.data import EpochOrder, Pipeline
@@ -350,8 +351,8 @@ print(sum(len(batch) for batch in kept))
     assert found.stdout == "6144\n", found.stderr
 
 
-def test_an_answer_that_cannot_be_sent_ends_its_worker(monkeypatch) -> None:
-    """A queue's thread that fails would drop the answer, and the main process wait for it."""
+def test_a_batch_that_can_not_be_sent_ends_its_worker(monkeypatch) -> None:
+    """By default the queue's thread would drop the batch, and the main process would wait for it."""
     from bionemo.data.pipes import workers
 
     monkeypatch.setattr(workers, "pack", lambda batch: threading.Lock())
@@ -377,11 +378,11 @@ def test_bad_timeouts_are_named(options: dict, error: type, message: str) -> Non
 def test_an_iteration_is_over_when_the_loader_is_closed() -> None:
     for num_workers in (0, 1):
         batches = loader(make(), num_workers=num_workers, multiprocessing_context="fork" if num_workers else None)
-        begun = iter(batches)
-        next(begun)
+        iterator = iter(batches)
+        next(iterator)
         batches.close()
         with pytest.raises(RuntimeError, match="this iteration is over"):
-            next(begun)
+            next(iterator)
         assert without_pid(next(iter(batches))) == without_pid(batch_at(make(), 1))
         batches.close()
 
