@@ -4,7 +4,7 @@ A kernel written with operators alone works on ints, int64 arrays and int64 tens
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 
@@ -167,7 +167,8 @@ def as_integers(values: Any, /, *, name: str) -> NDArray[Any]:
         values = values.detach().cpu().numpy()
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         return values
-    elements = np.array(list(values) if isinstance(values, Iterator) else values, dtype=np.object_)
+    is_array = hasattr(values, "__array__") or not isinstance(values, Iterable)
+    elements = np.array(values if is_array else list(values), dtype=np.object_)
     # One check per type, not per element: some arguments have 100,000 elements, in every batch.
     for kind in set(map(type, elements.flat)):
         check_integer(next(element for element in elements.flat if type(element) is kind), name=name)

@@ -48,3 +48,5 @@ from bionemo.data.pipeline.record import pipeline_spec as pipeline_spec
 from bionemo.data.pipeline.record import record_differences as record_differences
 from bionemo.data.pipeline.record import to_json as to_json
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
+
+__all__ = sorted(name for name, value in globals().items() if name[0] != "_" and hasattr(value, "__module__"))  # noqa: PLE0605 - each of the names above

@@ -76,12 +76,13 @@ def reverse_complement(row: Row, *, complement: Collection[AnyInt] | Integer[Ten
 
 def _complement(tokens: NDArray[Any], complement: Collection[AnyInt] | Tensor) -> NDArray[Any]:
     """Return the complement of each token, in the dtype of the tokens."""
-    if tokens.dtype.kind not in "iu":
+    if tokens.dtype.kind not in "iuO":  # objects are ints that no dtype holds
         message = f"row must hold integers, got dtype {tokens.dtype}."
         raise TypeError(message)
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(complement):
-        found = f"{tokens.min()}..{tokens.max()}"
-        message = f"tokens must be in 0..{len(complement) - 1}, the indices of complement, got {found}."
+        message = (
+            f"tokens must be in 0..{len(complement) - 1}, indices of complement, got {tokens.min()}..{tokens.max()}."
+        )
         raise IndexError(message)
     table, limit = as_integers(complement, name="complement"), int(np.iinfo(tokens.dtype).max)
     for bound in (table.max(), table.min()) if table.size else ():

@@ -90,7 +90,7 @@ def test_a_token_that_does_not_fit_is_named(tokens, named: int) -> None:
         ([1, True], r"got ids=True of type bool"),
         (np.array([True]), r"got ids=True of type bool"),
         (np.array([1.5]), r"got ids=1.5 of type float"),
-        ("ab", r"got ids='ab' of type str"),
+        ("ab", r"got ids='a' of type str"),
         (None, r"got ids=None of type NoneType"),
     ],
 )
