@@ -171,11 +171,11 @@ def from_plain(plain: Any, /, *, kinds: Sequence[type], arrays: Mapping[str, Any
             message = f"text must hold the fields of {kinds[0].__name__} by name, got {shown(plain)}."
             raise ValueError(message)
         return read(plain, known, arrays or {})
-    except (KeyError, TypeError) as error:  # of a mapping whose items are no pairs
-        message = f"text must hold plain values of records, got {shown(plain)}: {error!r}."
-        raise ValueError(message) from error
-    except RecursionError as error:
-        message = f"text must be nested less deeply, got {shown(plain)}."
+    except (KeyError, TypeError, RecursionError) as error:
+        reason = (
+            "it is nested too deeply" if isinstance(error, RecursionError) else f"a mapping is malformed, {error!r}"
+        )
+        message = f"text must hold plain values, got {shown(plain)}: {reason}."
         raise ValueError(message) from error
 
 

@@ -1,1 +1,1 @@
-"""What samples are made into: collation, masking, targets and transforms."""
+"""What samples are made into: collation, masking, targets, transforms."""

@@ -80,9 +80,7 @@ def _complement(tokens: NDArray[Any], complement: Collection[AnyInt] | Tensor) -
         message = f"row must hold integers, got dtype {tokens.dtype}."
         raise TypeError(message)
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(complement):
-        message = (
-            f"tokens must be in 0..{len(complement) - 1}, indices of complement, got {tokens.min()}..{tokens.max()}."
-        )
+        message = f"tokens must be indices of complement, 0..{len(complement) - 1}, got {tokens.min()}..{tokens.max()}."
         raise IndexError(message)
     table, limit = as_integers(complement, name="complement"), int(np.iinfo(tokens.dtype).max)
     for bound in (table.max(), table.min()) if table.size else ():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo.core.arrays import as_integers
+from bionemo.core.arrays import BLOCK, as_integers
 from bionemo.core.checks import MAX_INT, AnyInt, IntArray, check_int
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.data.orders.order import Order, SampleIndex, index_at
@@ -80,10 +80,6 @@ def lengths_of(lengths: Sequence[FrozenArray], index: SampleIndex, /) -> IntArra
     return found
 
 
-_CHUNK = 2**20
-"""Number of positions that are counted at once."""
-
-
 def padding_fraction(order: Order, lengths: Any, *, batch_size: AnyInt, num_batches: AnyInt | None = None) -> float:
     """Return the fraction of an order's batches that is padding, each batch as wide as its longest sample.
 
@@ -119,7 +115,7 @@ def padding_fraction(order: Order, lengths: Any, *, batch_size: AnyInt, num_batc
     frozen = frozen_lengths(lengths)
     check_lengths(order, frozen)
     tokens = cells = 0
-    step = max(_CHUNK // batch_size, 1)
+    step = max(BLOCK // batch_size, 1)
     for first in range(0, num_batches, step):
         stop = min(first + step, num_batches)
         rows = lengths_of(frozen, index_at(order, range(first * batch_size, stop * batch_size)))

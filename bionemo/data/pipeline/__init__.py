@@ -1,1 +1,5 @@
-"""From positions to batches: data sets, the pipeline record, reading, state and lookup."""
+"""From positions to batches.
+
+`dataset` and `pipeline` are the records; `batch` says where a step starts and ends, `read` reads its samples, `assemble`
+makes the batch of them. `state` is the state of a loader, `record` the JSON, `lookup` is for debugging.
+"""

@@ -95,7 +95,7 @@ def test_invalid_arguments_are_named() -> None:
         random_crop([1], length=0, generator=draw())
     with pytest.raises(ValueError, match=r"prob must be in 0..1, got prob=1.5"):
         random_reverse_complement([1], complement=DNA, generator=draw(), prob=1.5)
-    with pytest.raises(IndexError, match=r"tokens must be in 0..4, indices of complement, got 0..7"):
+    with pytest.raises(IndexError, match=r"tokens must be indices of complement, 0..4, got 0..7"):
         reverse_complement([0, 7], complement=DNA)
     with pytest.raises(IndexError, match=r"got 0..5"):
         reverse_complement([0, 5], complement=DNA)
