@@ -101,7 +101,7 @@ def check_blocks(ids: Tensor, mask: Tensor, /, *, seeds: Tensor | None = None, *
     """Check that a mask, and other tensors beside a block of tokens, belong to it.
 
     Raises:
-        ValueError: if one has another shape, or the seeds aren't one a row.
+        ValueError: if one has another shape, or there is not one seed per row.
         TypeError: if the mask is none of bools.
 
     Example:
@@ -119,6 +119,6 @@ def check_blocks(ids: Tensor, mask: Tensor, /, *, seeds: Tensor | None = None, *
         rows = "" if seeds is None else f" and seeds {tuple(seeds.shape)}"
         message = (
             f"ids and {', '.join(blocks)} must have one shape of rows and columns"
-            f"{'' if seeds is None else ', and seeds one a row'}, got ids {tuple(ids.shape)}, {found}{rows}."
+            f"{'' if seeds is None else ', and seeds one per row'}, got ids {tuple(ids.shape)}, {found}{rows}."
         )
         raise ValueError(message)
