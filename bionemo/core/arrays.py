@@ -52,7 +52,7 @@ def in_blocks(kernel: Callable[..., Any], /, *words: Any) -> Any:
     if not shapes:
         return kernel(*arrays)
     shape = shapes[0] if len(shapes) == 1 else np.broadcast_shapes(*shapes)
-    flat = [np.broadcast_to(array, shape).reshape(-1) if isinstance(array, np.ndarray) else array for array in arrays]
+    flat = [_spread(array, shape) if isinstance(array, np.ndarray) else array for array in arrays]
     last, wholes = _run(kernel, flat, math.prod(shape))
     results = [whole.reshape(shape) for whole in wholes]
     if tensors:
@@ -62,12 +62,17 @@ def in_blocks(kernel: Callable[..., Any], /, *words: Any) -> Any:
     return type(last)(*results) if hasattr(last, "_fields") else tuple(results)
 
 
+def _spread(array: IntArray, shape: tuple[int, ...]) -> IntArray:
+    """Return an array that is broadcast to a shape, with one axis."""
+    return (array if array.shape == shape else np.broadcast_to(array, shape)).reshape(-1)
+
+
 def _run(kernel: Callable[..., Any], flat: list[Any], size: int) -> tuple[Any, list[Any]]:
     """Return the kernel's result for the last block, for its type, and each part of the whole result as one array."""
     if size <= BLOCK:
         last = kernel(*flat)
         parts = last if isinstance(last, tuple) else (last,)
-        return last, [part.copy() if np.size(part) == size > 1 else np.full(size, part) for part in parts]
+        return last, [part.copy() if isinstance(part, np.ndarray) else np.full(size, part) for part in parts]
     wholes: list[Any] = []
     for start in range(0, size, BLOCK):
         block = slice(start, start + BLOCK)
@@ -95,13 +100,13 @@ def by_run(function: Callable[..., tuple[Any, ...]], /, *words: Any) -> tuple[An
     arrays = [word for word in words if isinstance(word, np.ndarray)]
     if not arrays or not arrays[0].size:
         return function(*map(as_int, words))
+    if all([(array == array[0]).all() for array in arrays]):  # noqa: C419 - faster than a generator
+        return function(*(int(word[0]) if isinstance(word, np.ndarray) else word for word in words))
     is_start = np.ones(arrays[0].size, dtype=np.bool_)
     is_start[1:] = arrays[0][1:] != arrays[0][:-1]
     for array in arrays[1:]:
         is_start[1:] |= array[1:] != array[:-1]
     starts: IntArray = np.flatnonzero(is_start)
-    if len(starts) == 1:
-        return function(*(int(word[0]) if isinstance(word, np.ndarray) else word for word in words))
     if len(starts) > len(is_start) // 2:  # hardly any runs: repeating the values would cost more than it saves
         return function(*words)
     lengths = np.diff(starts, append=len(is_start))
