@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import length_hint
 from typing import Any, Final
 
 import numpy as np
@@ -114,7 +115,7 @@ def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None =
         >>> fetch("abc", [2, 0]), fetch(torch.tensor([5, 6, 7]), np.array([2, 0]))
         (['c', 'a'], tensor([7, 5]))
     """
-    samples: list[Any] = []
+    unread: Any = None  # the keys that are read one by one, and not yet
     try:
         if _is_gathered(dataset):
             indices = np.array(keys, dtype=np.int64)
@@ -122,15 +123,12 @@ def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None =
         keys = keys.tolist() if hasattr(type(keys), "tolist") else [as_int(key) for key in keys]
         if keys and _many_at_once(dataset):
             return _getitems(dataset, keys)
-        rows = by_position(dataset)
-        for key in keys:
-            samples.append(rows[key])  # noqa: PERF401 - after an error, its length says which sample failed
+        rows, unread = by_position(dataset), iter(keys)
+        return [rows[key] for key in unread]
     except Exception as error:
         if describe is not None:
-            at_once = _is_gathered(dataset) or _many_at_once(dataset)
-            error.add_note(describe(slice(None) if at_once else np.array([len(samples)])))
+            error.add_note(describe(slice(None) if unread is None else np.array([len(keys) - 1 - length_hint(unread)])))
         raise
-    return samples
 
 
 def _getitems(dataset: Any, keys: list[Any]) -> Any:

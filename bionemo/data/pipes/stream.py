@@ -37,8 +37,8 @@ def read_batches(
         is_full = size == pipeline.batch_size
         count = min(max(BLOCK // max(len(part), 1), 1), (end_position(pipeline) - start) // size) if is_full else 1
         starts = start + size * np.arange(count)
-        found = index_at(pipeline.order, np.add.outer(starts, np.array(part, dtype=np.int64)))
-        for number in range(count):
+        index = index_at(pipeline.order, np.add.outer(starts, np.array(part, dtype=np.int64)))
+        for one in map(SampleIndex, *index):
             positions = range(start + part.start, start + part.stop)
             start += size
-            yield start, no_stop_iteration(read, pipeline, positions, SampleIndex(*(part[number] for part in found)))
+            yield start, no_stop_iteration(read, pipeline, positions, one)
