@@ -4,7 +4,7 @@ from typing import Any
 
 import attrs
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bionemo.core.model.config_yaml import config_from_yaml, config_to_yaml
@@ -43,6 +43,9 @@ WHOLES = st.builds(
 )
 
 
+@example(
+    Whole(part=Part(name="\x06" + "\U00010000" * 7 + "0 0")), Whole(part=Part(name="\x85"))
+)  # folded, and a line break
 @given(config=WHOLES, other=WHOLES)
 def test_configurations_round_trip_and_fingerprints_are_equal_if_and_only_if_configurations_are(
     config: Whole, other: Whole

@@ -19,6 +19,7 @@ __all__ = [
     "from_plain",
     "given_fields",
     "parse_json",
+    "plain_to_json",
     "to_json",
     "to_plain",
     "type_name",
@@ -52,7 +53,17 @@ def to_json(record: Any, /) -> str:
         >>> to_json(Sizes())
         '{"dtype":"bfloat16","type":"Sizes","width":64}'
     """
-    return json.dumps(to_plain(record), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return plain_to_json(to_plain(record))
+
+
+def plain_to_json(plain: Any, /) -> str:
+    """Return plain values as canonical JSON.
+
+    Example:
+        >>> plain_to_json({"b": 1, "a": [2, None]})
+        '{"a":[2,null],"b":1}'
+    """
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def from_json(text: str, *, kinds: Sequence[type], arrays: Mapping[str, Any] | None = None) -> Any:

@@ -20,6 +20,7 @@ _MAX_LENGTH: Final = 2**20
 def _yaml() -> Any:
     yaml: Any = YAML(typ="safe", pure=True)  # YAML 1.2: 010 is 10, and 1:30 is text
     yaml.default_flow_style = False
+    yaml.width = 2 * _MAX_LENGTH  # no line is folded: with escapes in it, folding loses or adds a space
     yaml.allow_unicode = False  # unescaped, some line breaks of Unicode would come back as spaces
     yaml.sort_base_mapping_type_on_output = False
     return yaml

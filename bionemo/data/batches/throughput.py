@@ -41,7 +41,6 @@ def throughput(mask: Bool[Tensor, "batch length"], seconds: AnyFloat) -> Through
     if not seconds > 0:
         message = f"seconds must be above 0, got seconds={seconds}. Measure it with time.perf_counter()."
         raise ValueError(message)
-    seconds = float(seconds)
     num_tokens = int(mask.sum())
     padding_fraction = (mask.numel() - num_tokens) / mask.numel() if mask.numel() else 0.0
-    return Throughput(num_tokens, padding_fraction, len(mask) / seconds, num_tokens / seconds)
+    return Throughput(num_tokens, padding_fraction, len(mask) / float(seconds), num_tokens / float(seconds))

@@ -160,10 +160,6 @@ class BlockShuffleOrder(OrderBase):
         return num_rounds(min(max(self._num_blocks - 1, 1), self._windows[0] * self.block_size - self._missing))
 
     @cached_property
-    def _block_geometry(self) -> Geometry:
-        return geometry(max(self._num_blocks - 1, 1))
-
-    @cached_property
     def _block_seed(self) -> int:
         return fold_in(self.seed, "block")
 
@@ -176,7 +172,7 @@ class BlockShuffleOrder(OrderBase):
             return seed, short_slot, *make_keys(self._rounds, fold_word(seed, 1))
 
         seed, short_slot, *keys = by_run(draw, number)
-        return _Epoch(seed, short_slot, Plan(self._block_geometry, tuple(keys)))
+        return _Epoch(seed, short_slot, Plan(geometry(max(self._num_blocks - 1, 1)), tuple(keys)))
 
     def _window(self, slot: Any, epoch: _Epoch) -> _Window:
         """Return the window that holds a slot."""

@@ -1,6 +1,7 @@
 """Orders and pipelines as records: JSON, fingerprints, and the fields in which two records differ."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -48,7 +49,10 @@ def to_json(record: Any, /) -> str:
         >>> to_json(EpochOrder(length=10, seed=7))
         '{"algorithm":2,"order":{"length":10,"num_samples":null,"seed":7,"shuffle":true,"type":"EpochOrder"}}'
     """
-    return records.to_json(_spec(record))
+    if isinstance(record, Pipeline):
+        return records.plain_to_json(pipeline_spec(record))
+    versioned = {"algorithm": ALGORITHM_VERSION, "order": record} if isinstance(record, Order) else record
+    return records.to_json(versioned)
 
 
 def fingerprint(record: Any, /) -> str:
@@ -65,13 +69,7 @@ def fingerprint(record: Any, /) -> str:
         >>> fingerprint(EpochOrder(length=10, seed=7))[:12]
         'da217f1f8c07'
     """
-    return records.fingerprint(_spec(record))
-
-
-def _spec(record: Any) -> Any:
-    if isinstance(record, Pipeline):
-        return pipeline_spec(record)
-    return {"algorithm": ALGORITHM_VERSION, "order": record} if isinstance(record, Order) else record
+    return hashlib.sha256(to_json(record).encode()).hexdigest()
 
 
 def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequence[type] = ()) -> Any:
@@ -92,12 +90,12 @@ def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequ
         EpochOrder(length=10, seed=7, num_samples=None, shuffle=True)
     """
     plain = records.parse_json(text)
-    if isinstance(plain, dict) and "algorithm" in plain:
-        if plain.keys() != {"algorithm", "order"}:
-            message = f"text must be the JSON of an order, made by to_json, got {shown(text)}."
-            raise ValueError(message)
-        return order_from_spec(plain, arrays=arrays, kinds=kinds)
-    return records.from_plain(plain, kinds=kinds, arrays=arrays)
+    if kinds and not (isinstance(plain, dict) and "algorithm" in plain):
+        return records.from_plain(plain, kinds=kinds, arrays=arrays)
+    if not isinstance(plain, dict) or plain.keys() != {"algorithm", "order"}:
+        message = f"text must be the JSON of an order, made by to_json, got {shown(text)}."
+        raise ValueError(message)
+    return order_from_spec(plain, arrays=arrays, kinds=kinds)
 
 
 def order_from_spec(

@@ -9,11 +9,13 @@ import pytest
 from bionemo.data import (
     EpochOrder,
     MixtureOrder,
+    Pipeline,
     SampleIndex,
     WeightedOrder,
     external_arrays,
     fingerprint,
     from_json,
+    pipeline_spec,
     to_json,
 )
 
@@ -145,3 +147,34 @@ def test_an_array_alone_is_not_an_order() -> None:
     record = json.loads(to_json(WeightedOrder(weights=[1, 2], seed=1)))
     with pytest.raises(ValueError, match="record must hold an order, got FrozenArray"):
         from_json(json.dumps(record | {"order": record["order"]["weights"]}))
+
+
+def test_the_json_of_a_pipeline_is_its_spec_and_its_fingerprint_differs_by_field() -> None:
+    order = EpochOrder(length=5, seed=7, num_samples=5)
+    pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+    assert json.loads(to_json(pipeline)) == pipeline_spec(pipeline)
+    changes = [{"seed": 43}, {"batch_size": 3}, {"collate": list}, {"drop_last": True}, {"sources": ["a"] * 5}]
+    others = [attrs.evolve(pipeline, **change) for change in changes]
+    assert (
+        len({fingerprint(made) for made in (pipeline, *others)}) == 5
+    )  # of a data set its length counts, and not more
+    assert fingerprint(attrs.evolve(pipeline)) == fingerprint(pipeline)
+    weighted = Pipeline(order=LARGE, sources=range(1000), batch_size=2, seed=1)
+    assert LARGE.weights.digest in to_json(weighted)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '{"a": 1}', '{"type": "EpochOrder", "length": 3, "seed": 1}'])
+def test_a_text_that_is_not_the_json_of_an_order_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="text must be the JSON of an order, made by to_json, got"):
+        from_json(text)
+
+
+def test_other_records_come_back_if_their_classes_are_given() -> None:
+    @attrs.frozen
+    class Sizes:
+        width: int = 3
+
+    assert from_json(to_json(Sizes(width=4)), kinds=[Sizes]) == Sizes(width=4)
+    for text in ("[]", "3", "null"):
+        with pytest.raises(ValueError, match="text must hold the fields of Sizes by name, got"):
+            from_json(text, kinds=[Sizes])
