@@ -31,7 +31,7 @@ def in_blocks(kernel: Callable[..., Any], /, *words: Any) -> Any:
     Law: `in_blocks(kernel, *words)` equals `kernel(*words)`.
 
     Args:
-        kernel: a pure elementwise function that returns one result or a tuple of them; an int in the tuple stands for
+        kernel: a pure elementwise function that returns one result or a tuple of them; an int in the tuple represents
             an array of equal elements.
         *words: its arguments: ints, and either int64 arrays or int64 tensors.
 
@@ -87,7 +87,7 @@ def _run(kernel: Callable[..., Any], flat: list[Any], size: int) -> tuple[Any, l
 def by_run(function: Callable[..., tuple[Any, ...]], /, *words: Any) -> tuple[Any, ...]:
     """Return the result of an elementwise function, computed once for each run of equal elements.
 
-    Law: the result broadcasts to `function(*words)`; an int stands for an array of equal elements.
+    Law: the result broadcasts to `function(*words)`; an int represents an array of equal elements.
 
     Args:
         function: a pure elementwise function that returns a tuple.

@@ -50,7 +50,7 @@ class Order(Protocol):
     def index_at(self, position: Word, /) -> SampleIndex:
         """Return the sample at a position, for an int or a one-axis int64 array; unchecked.
 
-        A part of the result may be an int that stands for an array of equal elements. Users call
+        A part of the result may be an int that represents an array of equal elements. Users call
         `bionemo.data.index_at`, which checks the position and takes everything that holds positions.
         """
         ...
