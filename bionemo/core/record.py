@@ -9,7 +9,7 @@ import attrs
 from numpy.typing import NDArray
 
 from bionemo.core.frozen_array import FrozenArray
-from bionemo.core.record_reading import kinds_by_name, read, shown
+from bionemo.core.record_reading import kinds_by_name, read, reason_of, shown
 from bionemo.core.record_writing import TYPE, given_fields, is_written_out, parts_of, type_name, write
 
 __all__ = [
@@ -106,8 +106,7 @@ def parse_json(text: str, /) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).removesuffix(".")
-        message = f"text must be JSON, got {shown(text)}: {reason}."
+        message = f"text must be JSON, got {shown(text)}: {reason_of(error)}."
         raise ValueError(message) from error
 
 
@@ -174,19 +173,15 @@ def from_plain(plain: Any, /, *, kinds: Sequence[type], arrays: Mapping[str, Any
         >>> from_plain({"type": "EpochOrder", "length": 10, "seed": 42}, kinds=[EpochOrder])
         EpochOrder(length=10, seed=42, num_samples=None, shuffle=True)
     """
-    known = kinds_by_name(kinds)
-    try:
-        if isinstance(plain, Mapping) and TYPE not in plain and len(kinds) == 1:
-            plain = {TYPE: type_name(kinds[0])} | dict(plain)
-        if len(kinds) == 1 and not isinstance(plain, Mapping):
+    if len(kinds) == 1:
+        if not isinstance(plain, Mapping):
             message = f"text must hold the fields of {kinds[0].__name__} by name, got {shown(plain)}."
             raise ValueError(message)
-        return read(plain, known, arrays or {})
-    except (KeyError, TypeError, RecursionError) as error:
-        reason = (
-            "it is nested too deeply" if isinstance(error, RecursionError) else f"a mapping is malformed, {error!r}"
-        )
-        message = f"text must hold plain values, got {shown(plain)}: {reason}."
+        plain = {TYPE: type_name(kinds[0])} | dict(plain)
+    try:
+        return read(plain, kinds_by_name(kinds), arrays or {})
+    except (KeyError, TypeError, RecursionError) as error:  # a mapping is malformed
+        message = f"text must hold plain values, got {shown(plain)}: {reason_of(error)}."
         raise ValueError(message) from error
 
 

@@ -18,7 +18,7 @@ from cattrs.preconf.json import make_converter
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.record_writing import MAPPING, TYPE, field_types, type_name
 
-__all__ = ["kinds_by_name", "read", "shown"]
+__all__ = ["kinds_by_name", "read", "reason_of", "shown"]
 
 _MAX_VALUES: Final = 10**6
 """Largest number of values that a text may hold, with its YAML aliases expanded."""
@@ -35,6 +35,17 @@ def shown(value: object, /) -> str:
     """
     text = _SHORT.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - the docstring's
+
+
+def reason_of(error: Exception, /) -> str:
+    """Return why a text can't be read, on one line and without a full stop.
+
+    Example:
+        >>> reason_of(ValueError("no such field."))
+        'no such field'
+    """
+    is_deep = isinstance(error, RecursionError)
+    return "it is nested too deeply" if is_deep else " ".join(str(error).split()).removesuffix(".")
 
 
 def kinds_by_name(kinds: Iterable[type], /) -> dict[str, type]:
@@ -139,10 +150,7 @@ def _structure(fields: Mapping[Any, Any], kind: type) -> Any:
     """
     try:
         return _converter().structure(fields, kind)
-    except StructureHandlerNotFoundError as error:
-        message = f"{kind.__name__} must have fields of plain types and records, got {_cut(error)}."
-        raise ValueError(message) from error
-    except (BaseValidationError, TypeError, ValueError) as error:
+    except (BaseValidationError, StructureHandlerNotFoundError, TypeError, ValueError) as error:
         names = ", ".join(field.alias or field.name for field in attrs.fields(kind))
         is_list = isinstance(error, BaseValidationError)
         said = "; ".join(transform_error(error, format_exception=_describe) if is_list else [_cut(error)])

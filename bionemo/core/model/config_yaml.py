@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from bionemo.core.record import from_plain, to_plain
-from bionemo.core.record_reading import shown
+from bionemo.core.record_reading import reason_of, shown
 
 __all__ = ["config_from_yaml", "config_to_yaml"]
 
@@ -72,8 +72,7 @@ def config_from_yaml(kind: type[Config], text: str, /) -> Config:
     try:
         plain = _yaml().load(text)
     except (YAMLError, ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        message = f"text must be YAML, got {shown(text)}: {reason}"
+        message = f"text must be YAML, got {shown(text)}: {reason_of(error)}."
         raise ValueError(message) from error
     found: Config = from_plain(plain, kinds=[kind])
     return found

@@ -90,12 +90,12 @@ def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequ
         EpochOrder(length=10, seed=7, num_samples=None, shuffle=True)
     """
     plain = records.parse_json(text)
-    if kinds and not (isinstance(plain, dict) and "algorithm" in plain):
-        return records.from_plain(plain, kinds=kinds, arrays=arrays)
-    if not isinstance(plain, dict) or plain.keys() != {"algorithm", "order"}:
+    if isinstance(plain, dict) and plain.keys() == {"algorithm", "order"}:
+        return order_from_spec(plain, arrays=arrays, kinds=kinds)
+    if not kinds:
         message = f"text must be the JSON of an order, made by to_json, got {shown(text)}."
         raise ValueError(message)
-    return order_from_spec(plain, arrays=arrays, kinds=kinds)
+    return records.from_plain(plain, kinds=kinds, arrays=arrays)
 
 
 def order_from_spec(

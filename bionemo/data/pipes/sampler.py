@@ -85,12 +85,5 @@ def batch_sampler(
         >>> list(DataLoader("abcde", batch_sampler=batch_sampler(pipeline), collate_fn="".join))
         ['ab', 'ed', 'c']
     """
-    return _BatchSampler(
-        pipeline,
-        rank=rank,
-        world_size=world_size,
-        batches_per_epoch=batches_per_epoch,
-        restart=restart,
-        start=start,
-        read=_keys,
-    )
+    options: Any = {"batches_per_epoch": batches_per_epoch, "restart": restart, "start": start}
+    return _BatchSampler(pipeline, rank, world_size, **options, read=_keys)
