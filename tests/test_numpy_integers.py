@@ -22,7 +22,7 @@ import torch
 
 import bionemo.core
 import bionemo.data
-from bionemo.core import arrays, checks, padding, record_writing
+from bionemo.core import arrays, checks, fields, padding, record_writing
 from bionemo.core.model.loss import LossSum, scale_for_ranks
 from bionemo.core.padding import rows
 from bionemo.core.random import (
@@ -149,6 +149,10 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
+def group_by_group(*words) -> Any:
+    return arrays.by_group(lambda group, word: [group + word], *words, num_results=1)
+
+
 def with_new_generator(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that passes a new generator to each call: the calls must not share its state."""
     return lambda *args, **fields: function(*args, **fields, generator=rng())
@@ -161,6 +165,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         [call(100, name="n", low=127, high=200), *over(lambda n: call(n, name="n"), 2**63)],
     ),
     "check_seed": (checks.check_seed, [call(-1), *over(call)]),
+    "check_word": (checks.check_word, [call(-1, name="seed"), *over(lambda n: call(n, name="seed"))]),
     "check_token": (tokens.check_token, over(lambda n: call(n, torch.int16, name="token"))),
     "as_tokens": (tokens.as_tokens, [call([100, 127, 3], TOKENS, name="ids")]),
     "check_index": (
@@ -169,6 +174,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     ),
     "in_graph": (checks.in_graph, over(lambda n: call(n, torch.arange(3)))),
     "as_int": (checks.as_int, over(call)),
+    "to_int": (fields.to_int, over(call)),
     "mix": (hashing.mix, over(call, 2**63)),
     "fold_in": (hashing.fold_in, over(lambda n: call(n, "x", n, torch.arange(3)), 2**63)),
     "fold_word": (hashing.fold_word, over(lambda n: call(n, n), 2**63)),
@@ -234,6 +240,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "check_fits": (rows.check_fits, over(lambda n: call(n, np.dtype(np.int16), name="value"))),
     "in_blocks": (run_in_blocks, over(lambda n: call(n, n))),
     "by_run": (run_by_run, over(lambda n: call(n, n))),
+    "by_group": (group_by_group, over(lambda n: call(n, n))),
     "take": (arrays.take, [call(np.arange(300), 100), call(np.arange(300), 255)]),
     # bionemo.data
     "permute": (permute, over(lambda n: call(n - 1, n, n))),
@@ -352,7 +359,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         ],
     ),
     "transform_sample": (assemble.transform_sample, over(lambda n: call(jitter, "x", seed=n, position=n))),
-    "row_seeds": (assemble.row_seeds, over(lambda n: call(n, [n, 3]))),
+    "position_seeds": (assemble.position_seeds, over(lambda n: call(n, "row", [n, 3]))),
     "fetch": (read.fetch, [call(LETTERS, [100, 127, 3]), call(np.arange(300), [5, 255]), call(TOKENS, [3, 1])]),
     "loader": (loader, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=127, prefetch_factor=100, use=some)]),
     "batch_sampler": (batch_sampler, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=20_000, use=some)]),
@@ -469,7 +476,7 @@ WITHOUT_NUMBERS = {
     ),
     *("PositionedSample", "Rows", "Throughput"),
     # Records that store their arguments, and functions without arithmetic.
-    *("EpochIndex", "read"),
+    *("EpochIndex", "read", "check_size"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),
     "token_cross_entropy",

@@ -1,9 +1,7 @@
 """Checks of integers and integer tensors, raised at the public boundary once."""
 
-from collections.abc import Callable  # noqa: TC003 - beartype reads the annotations
 from typing import Any, Final, TypeAlias, overload
 
-import attrs  # noqa: TC002 - beartype reads the annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,13 +13,11 @@ __all__ = [
     "AnyInt",
     "IntArray",
     "as_int",
-    "check_bool",
-    "check_choice",
     "check_index",
     "check_int",
-    "check_int64",
     "check_integer",
     "check_seed",
+    "check_word",
     "in_graph",
     "is_concrete",
 ]
@@ -142,23 +138,25 @@ def check_seed(seed: AnyInt, /) -> int:
     return check_int(seed, name="seed")
 
 
-def check_int64(tensor: Tensor, /, *, name: str) -> Tensor:
-    """Return a tensor of non-negative int64 unchanged.
+def check_word(word: AnyInt | Tensor, /, *, name: str) -> Any:
+    """Return a word in 0..2**63-1: an integer as a Python int, an int64 tensor of words unchanged.
 
     Raises:
-        TypeError: if it has another dtype.
-        ValueError: if a value is negative; only checked if `is_concrete`.
+        TypeError: if it is neither an integer nor an int64 tensor.
+        ValueError: if it is negative or too large; for a tensor only checked if `is_concrete`.
 
     Example:
         >>> import torch
-        >>> check_int64(torch.tensor([0, 3]), name="seeds")
-        tensor([0, 3])
+        >>> check_word(3, name="seed"), check_word(torch.tensor([0, 3]), name="seeds")
+        (3, tensor([0, 3]))
     """
-    _check_dtype(tensor, name)
-    if is_concrete(tensor) and tensor.numel() and (lowest := int(tensor.min())) < 0:
+    if not isinstance(word, Tensor):
+        return check_int(word, name=name)
+    _check_dtype(word, name)
+    if is_concrete(word) and word.numel() and (lowest := int(word.min())) < 0:
         message = f"{name} must not be negative, got {lowest}."
         raise ValueError(message)
-    return tensor
+    return word
 
 
 def check_index(index: Any, /, *, stop: AnyInt | None, name: str) -> Any:
@@ -197,40 +195,3 @@ def check_index(index: Any, /, *, stop: AnyInt | None, name: str) -> Any:
         message = f"{name} must be {allowed}, got {name}={low if low < 0 else high}."
         raise IndexError(message)
     return checked
-
-
-def check_bool(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    """Check that a field of a record is a bool: an attrs validator.
-
-    Raises:
-        TypeError: if it isn't.
-
-    Example:
-        >>> import attrs
-        >>> Options = attrs.make_class("Options", {"shuffle": attrs.field(validator=check_bool)})
-        >>> Options(shuffle=1)
-        Traceback (most recent call last):
-        TypeError: shuffle must be True or False, got shuffle=1.
-    """
-    if not isinstance(value, bool):
-        message = f"{field.name} must be True or False, got {field.name}={value!r}."
-        raise TypeError(message)
-
-
-def check_choice(*choices: str) -> "Callable[[object, attrs.Attribute[Any], Any], None]":
-    """Return an attrs validator that raises a ValueError if a field is none of some choices.
-
-    Example:
-        >>> import attrs
-        >>> Options = attrs.make_class("Options", {"side": attrs.field(validator=check_choice("left", "right"))})
-        >>> Options(side="top")
-        Traceback (most recent call last):
-        ValueError: side must be 'left' or 'right', got side='top'.
-    """
-
-    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if value not in choices:
-            message = f"{field.name} must be {' or '.join(map(repr, choices))}, got {field.name}={value!r}."
-            raise ValueError(message)
-
-    return check

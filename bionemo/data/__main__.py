@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("file", type=Path, help=_FILE)
     shared.add_argument("--json", action="store_true", help="print JSON, for programs")
     shared.add_argument(
         "--arrays",
@@ -38,20 +39,17 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command = commands.add_parser("explain", parents=[shared], help="list the samples that a step reads")
-    command.add_argument("file", type=Path, help=_FILE)
     command.add_argument("--step", type=int, required=True, help="number of the batch, from 0")
     command.add_argument("--rank", type=int, default=0, help="data-parallel rank (default: 0)")
     command.add_argument("--world-size", type=int, default=1, help="number of ranks (default: 1)")
 
     command = commands.add_parser("where", parents=[shared], help="print where a sample is read")
-    command.add_argument("file", type=Path, help=_FILE)
     command.add_argument("--sample", type=int, required=True, help="index in the data set")
     command.add_argument("--source", type=int, default=0, help="number of the data set (default: 0)")
     command.add_argument("--epoch", type=int, default=0, help="pass over the data set (default: 0)")
     command.add_argument("--world-size", type=int, default=1, help="number of ranks (default: 1)")
 
     command = commands.add_parser("diff", parents=[shared], help="print what differs between two runs")
-    command.add_argument("file", type=Path, help=_FILE)
     command.add_argument("other", type=Path, help="another such file")
     command.add_argument("--limit", type=int, default=10**7, help="number of positions to compare (default: 10**7)")
     return parser

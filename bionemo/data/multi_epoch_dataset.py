@@ -8,7 +8,8 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import attrs
 from torch.utils.data import Dataset
 
-from bionemo.core.checks import AnyInt, check_bool, check_int, check_seed
+from bionemo.core.checks import AnyInt, check_int, check_seed
+from bionemo.core.fields import check_bool
 from bionemo.data.orders.base import check_num_samples
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.order import index_at

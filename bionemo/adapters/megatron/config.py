@@ -15,8 +15,9 @@ import torch
 
 from bionemo.adapters.megatron.imports import import_megatron
 from bionemo.core.checks import check_int
+from bionemo.core.fields import check_size
 
-__all__ = ["TransformerSizes", "check_divides", "check_size", "transformer_config"]
+__all__ = ["TransformerSizes", "check_divides", "transformer_config"]
 
 Config = TypeVar("Config")
 
@@ -58,21 +59,6 @@ def _frozen(value: Any, name: str) -> Any:
         )
         raise TypeError(message)
     return value
-
-
-def check_size(_: object, field: "attrs.Attribute[int]", size: int) -> None:
-    """Check that a field of a record is a positive integer: an attrs validator.
-
-    Raises:
-        TypeError: if it is no integer.
-        ValueError: if it isn't positive.
-
-    Example:
-        >>> TransformerSizes(num_layers=0, hidden_size=8, num_attention_heads=2)
-        Traceback (most recent call last):
-        ValueError: num_layers must be in 1..9223372036854775807, got num_layers=0.
-    """
-    check_int(size, name=field.name, low=1)
 
 
 def _check_fraction(_: object, field: "attrs.Attribute[float]", fraction: float) -> None:

@@ -9,11 +9,11 @@ import attrs
 import torch
 
 from bionemo.adapters.megatron.attention import PortableDotProductAttention
-from bionemo.adapters.megatron.config import TransformerSizes, check_divides, check_size, transformer_config
+from bionemo.adapters.megatron.config import TransformerSizes, check_divides, transformer_config
 from bionemo.adapters.megatron.imports import import_megatron
 from bionemo.adapters.megatron.parallel import parallel_state
 from bionemo.adapters.megatron.runtime import runtime_fields
-from bionemo.core.checks import check_bool, check_choice
+from bionemo.core.fields import check_bool, check_choice, check_size
 from bionemo.core.model.config import BionemoTrainableModelConfig
 from bionemo.core.model.loss import TokenCrossEntropy
 from bionemo.core.random import make_generator, random_torch_context, seed_from_generator

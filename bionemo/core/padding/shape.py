@@ -112,13 +112,11 @@ def check_blocks(ids: Tensor, mask: Tensor, /, *, seeds: Tensor | None = None, *
     if mask.dtype != torch.bool:
         message = f"mask must be of bools, True = real token, got dtype={mask.dtype}. Convert it by .bool()."
         raise TypeError(message)
-    blocks = {"mask": mask} | {name: other for name, other in others.items() if isinstance(other, Tensor)}
+    blocks = {"ids": ids, "mask": mask} | {name: other for name, other in others.items() if isinstance(other, Tensor)}
     is_apart = ids.ndim != 2 or any(block.shape != ids.shape for block in blocks.values())  # noqa: PLR2004 - a block
     if is_apart or (seeds is not None and seeds.shape != ids.shape[:1]):
+        blocks |= {} if seeds is None else {"seeds": seeds}
+        rule = "" if seeds is None else ", and seeds one per row"
         found = ", ".join(f"{name} {tuple(block.shape)}" for name, block in blocks.items())
-        rows = "" if seeds is None else f" and seeds {tuple(seeds.shape)}"
-        message = (
-            f"ids and {', '.join(blocks)} must have one shape of rows and columns"
-            f"{'' if seeds is None else ', and seeds one per row'}, got ids {tuple(ids.shape)}, {found}{rows}."
-        )
+        message = f"ids and mask must have one shape of rows and columns{rule}, got {found}."
         raise ValueError(message)

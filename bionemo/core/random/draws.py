@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bionemo.core.arrays import in_blocks
-from bionemo.core.checks import AnyInt, as_int, check_int, check_int64
+from bionemo.core.checks import AnyInt, as_int, check_int, check_word
 from bionemo.core.random.hashing import fold_word
 
 __all__ = ["MAX_RANGE", "bits_at", "integers_at", "scale_to", "uniforms_at"]
@@ -50,13 +50,6 @@ def scale_to(word: Any, length: Any, /) -> Any:
     return upper * high + (((carried >> 1) + upper * low) >> 31)
 
 
-def _checked(seed: AnyInt | Tensor, counter: AnyInt | Tensor) -> tuple[Any, Any]:
-    seed_word = check_int64(seed, name="seed") if isinstance(seed, Tensor) else check_int(seed, name="seed")
-    if isinstance(counter, Tensor):
-        return seed_word, check_int64(counter, name="counter")
-    return seed_word, check_int(counter, name="counter")
-
-
 @overload
 def bits_at(seed: Tensor, counter: AnyInt | Tensor) -> Tensor: ...
 @overload
@@ -90,7 +83,7 @@ def bits_at(seed: AnyInt | Int[Tensor, "..."], counter: AnyInt | Int[Tensor, "..
         >>> bits_at(torch.tensor([[42], [43]]), torch.arange(3)).shape
         torch.Size([2, 3])
     """
-    return in_blocks(fold_word, *_checked(seed, counter))
+    return in_blocks(fold_word, check_word(seed, name="seed"), check_word(counter, name="counter"))
 
 
 @overload
@@ -167,5 +160,6 @@ def integers_at(
         tensor([7, 3, 3, 5, 7, 4])
     """
     length = check_int(length, name="length", low=1, high=MAX_RANGE)
-    drawn: int | Tensor = in_blocks(_integer, *_checked(seed, counter), length)
+    words = check_word(seed, name="seed"), check_word(counter, name="counter")
+    drawn: int | Tensor = in_blocks(_integer, *words, length)
     return drawn

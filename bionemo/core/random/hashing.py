@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.checks import AnyInt, IntArray, as_int, check_int, check_int64, check_seed, in_graph
+from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph
 
 __all__ = ["fold_in", "fold_word", "mix"]
 
@@ -135,17 +135,15 @@ def fold_in(seed: AnyInt | Int[Tensor, "..."], /, *data: AnyInt | str | Int[Tens
         >>> int(fold_in(42, "epoch", torch.tensor([0, 1]))[1])
         3357695411936279130
     """
-    state: Any = check_int64(seed, name="seed") if isinstance(seed, Tensor) else check_seed(seed)
+    state = check_word(seed, name="seed")
     tensors = [datum for datum in data if isinstance(datum, Tensor)]
     if isinstance(state, int) and tensors and torch.compiler.is_compiling():
         state = in_graph(state, like=tensors[0])  # dynamo would inline an int's whole hash at every use
     for datum in data:
         if isinstance(datum, str):
             # Dynamo warns about an lru_cache and ignores it; a compiled graph holds the hash as a constant anyway.
-            word: int | Tensor = (_hash_text if torch.compiler.is_compiling() else _hash_text_once)(datum)
-        elif isinstance(datum, Tensor):
-            word = check_int64(datum, name="data")
+            word: Any = (_hash_text if torch.compiler.is_compiling() else _hash_text_once)(datum)
         else:
-            word = check_int(datum, name="data")
+            word = check_word(datum, name="data")
         state = fold_word(state, word)
     return state

@@ -10,29 +10,11 @@ from bionemo.core.checks import as_int
 
 __all__ = ["PrecisionTypes", "get_autocast_dtype"]
 
-PrecisionTypes = Literal[
-    "fp16",
-    "bf16",
-    "fp32",
-    "fp64",
-    "fp16-mixed",
-    "bf16-mixed",
-    "fp32-mixed",
-    "16-mixed",
-    "fp16-true",
-    "bf16-true",
-    "16-true",
-    "32-true",
-    "64-true",
-    "16",
-    "32",
-    "64",
-    "transformer-engine",
-    "transformer-engine-float16",
-    16,
-    32,
-    64,
-]
+_Plain = Literal["fp16", "bf16", "fp32", "fp64", "16", "32", "64", 16, 32, 64]
+_Mixed = Literal["fp16-mixed", "bf16-mixed", "fp32-mixed", "16-mixed"]
+_True = Literal["fp16-true", "bf16-true", "16-true", "32-true", "64-true"]
+_TransformerEngine = Literal["transformer-engine", "transformer-engine-float16"]
+PrecisionTypes = Literal[_Plain, _Mixed, _True, _TransformerEngine]
 """Names of precisions in NeMo, Megatron and Lightning: strings, or numbers of bits."""
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
-from bionemo.core.checks import AnyFloat, AnyInt, check_int64, is_concrete
+from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
 from bionemo.core.model.loss import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
 from bionemo.core.random.hashing import fold_in
@@ -99,8 +99,11 @@ def mask_tokens(
     # Python's floats, because a NumPy float32 would round the sum of the two fractions.
     mask_prob = mask_prob if isinstance(mask_prob, Tensor) else float(mask_prob)
     mask_replace_prob, random_replace_prob = float(mask_replace_prob), float(random_replace_prob)
-    _check_probabilities(mask_prob, mask_replace_prob, random_replace_prob, spans)
+    _check_probabilities(mask_prob, mask_replace_prob, random_replace_prob)
     check_blocks(ids, mask, seeds=seeds, mask_prob=mask_prob, spans=spans)
+    if isinstance(mask_prob, Tensor) and spans is not None:
+        message = "mask_prob must be one number if spans are given, got a tensor. Pass a float for all spans."
+        raise ValueError(message)
     mask_id = check_token(mask_id, ids.dtype, name="mask_id")
     replacements = as_tokens(replacement_ids, ids, name="replacement_ids")
     if not len(replacements):
@@ -115,7 +118,9 @@ def mask_tokens(
     # chosen, the lower 32 what a chosen one becomes.
     words = fold_in(seeds[:, None], "mask", (mask.cumsum(1) - 1).clamp(min=0))
     lower = words & (_BITS_32 - 1)
-    upper = (words if spans is None else fold_in(seeds[:, None], "span", _zero_padding(spans, mask))) >> 32
+    upper = words >> 32
+    if spans is not None:  # the numbers at padding don't count, and aren't checked
+        upper = fold_in(seeds[:, None], "span", check_word(spans.where(mask, 0), name="spans")) >> 32
     is_special = torch.isin(ids, as_tokens(special_ids, ids, name="special_ids"))
     chosen = _choose(upper, mask & ~is_special, mask_prob, min_one=min_one)
     # The range of the lower word is cut in three: [0, mask_below) masks, [mask_below, replace_below) replaces, and
@@ -129,11 +134,6 @@ def mask_tokens(
     replacement = replacements[offset * len(replacements) // max(replace_below - mask_below, 1)]
     corrupted = torch.where(lower < mask_below, mask_id, torch.where(lower < replace_below, replacement, ids))
     return MaskedTokens(torch.where(chosen, corrupted, ids), torch.where(chosen, ids.long(), IGNORE_INDEX))
-
-
-def _zero_padding(spans: Int[Tensor, "batch length"], mask: Bool[Tensor, "batch length"]) -> Tensor:
-    """Return the span numbers, with padding set to 0 so that its contents are never validated."""
-    return check_int64(spans.where(mask, 0), name="spans")
 
 
 def _choose(
@@ -156,21 +156,12 @@ def _choose(
     return chosen | (could & (quotient == quotient.amin(1, keepdim=True)))
 
 
-def _check_probabilities(
-    mask_prob: float | Tensor,
-    mask_replace_prob: float,
-    random_replace_prob: float,
-    spans: Int[Tensor, "batch length"] | None,
-) -> None:
+def _check_probabilities(mask_prob: float | Tensor, mask_replace_prob: float, random_replace_prob: float) -> None:
+    bounds = [mask_prob]
     if isinstance(mask_prob, Tensor):
-        if spans is not None:
-            message = "mask_prob must be one number if spans are given, got a tensor. Pass a float for all spans."
-            raise ValueError(message)
-        if is_concrete(mask_prob) and mask_prob.numel():
-            for bound in (mask_prob.min(), mask_prob.max()):
-                _check_probability("mask_prob", float(bound))
-    else:
-        _check_probability("mask_prob", mask_prob)
+        bounds = list(torch.aminmax(mask_prob)) if is_concrete(mask_prob) and mask_prob.numel() else []
+    for bound in bounds:
+        _check_probability("mask_prob", float(bound))
     _check_probability("mask_replace_prob", mask_replace_prob)
     _check_probability("random_replace_prob", random_replace_prob)
     _check_probability("mask_replace_prob + random_replace_prob", mask_replace_prob + random_replace_prob)

@@ -8,21 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.arrays import by_run, take
-from bionemo.core.checks import AnyInt, as_int, check_int, check_seed
+from bionemo.core.checks import as_int, check_seed
+from bionemo.core.fields import check_size, to_int
 from bionemo.core.random.draws import scale_to
 from bionemo.core.random.hashing import fold_in, fold_word
 from bionemo.data.orders.base import OrderBase, check_in_epochs, check_length, check_num_samples
 from bionemo.data.orders.order import SampleIndex
-from bionemo.data.permute import (
-    MAX_LENGTH,
-    Geometry,
-    Plan,
-    geometry,
-    make_keys,
-    num_rounds,
-    permute_kernel,
-    unpermute_kernel,
-)
+from bionemo.data.permute import Geometry, Plan, geometry, make_keys, num_rounds, permute_kernel, unpermute_kernel
 
 __all__ = ["BlockShuffleOrder"]
 
@@ -48,14 +40,6 @@ class _Window(NamedTuple):
     """First cell after the short block's samples; the data set's length if the short block isn't in the window."""
     plan: Plan
     """Permutation of the samples."""
-
-
-def _check_block_size(block_size: AnyInt) -> int:
-    return check_int(block_size, name="block_size", low=1, high=MAX_LENGTH)
-
-
-def _check_blocks_per_window(blocks_per_window: AnyInt) -> int:
-    return check_int(blocks_per_window, name="blocks_per_window", low=1, high=MAX_LENGTH)
 
 
 @attrs.frozen(kw_only=True)
@@ -88,8 +72,8 @@ class BlockShuffleOrder(OrderBase):
     """
 
     length: int = attrs.field(converter=check_length)
-    block_size: int = attrs.field(converter=_check_block_size)
-    blocks_per_window: int = attrs.field(converter=_check_blocks_per_window)
+    block_size: int = attrs.field(converter=to_int, validator=check_size)
+    blocks_per_window: int = attrs.field(converter=to_int, validator=check_size)
     seed: int = attrs.field(converter=check_seed)
     num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
 

@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 
 from bionemo.core.arrays import by_run
-from bionemo.core.checks import as_int, check_bool, check_seed
+from bionemo.core.checks import as_int, check_seed
+from bionemo.core.fields import check_bool
 from bionemo.core.random.hashing import fold_in, fold_word
 from bionemo.data.orders.base import OrderBase, check_in_epochs, check_length, check_num_samples
 from bionemo.data.orders.order import SampleIndex

@@ -8,24 +8,17 @@ import attrs
 import numpy as np
 import torch
 
-from bionemo.core.arrays import groups
-from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int, check_int, check_seed
+from bionemo.core.arrays import by_group
+from bionemo.core.checks import MAX_INT, IntArray, as_int, check_seed
+from bionemo.core.fields import check_size, to_int
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.random.hashing import fold_in
 from bionemo.data.orders.base import OrderBase, check_order
 from bionemo.data.orders.lengths import check_lengths, frozen_lengths, lengths_of
 from bionemo.data.orders.order import Order, SampleIndex, index_at, position_of
-from bionemo.data.permute import MAX_LENGTH, permute
+from bionemo.data.permute import permute
 
 __all__ = ["LengthGroupedOrder"]
-
-
-def _check_window_size(window_size: AnyInt) -> int:
-    return check_int(window_size, name="window_size", low=1, high=MAX_LENGTH)
-
-
-def _check_batch_size(batch_size: AnyInt) -> int:
-    return check_int(batch_size, name="batch_size", low=1, high=MAX_LENGTH)
 
 
 class _Window(NamedTuple):
@@ -78,8 +71,8 @@ class LengthGroupedOrder(OrderBase):
 
     order: Order = attrs.field(validator=check_order)
     lengths: tuple[FrozenArray, ...] = attrs.field(converter=frozen_lengths)
-    window_size: int = attrs.field(converter=_check_window_size)
-    batch_size: int = attrs.field(converter=_check_batch_size)
+    window_size: int = attrs.field(converter=to_int, validator=check_size)
+    batch_size: int = attrs.field(converter=to_int, validator=check_size)
     seed: int = attrs.field(converter=check_seed)
 
     @lengths.validator
@@ -131,13 +124,10 @@ class LengthGroupedOrder(OrderBase):
         """Return what is read from the window of each position, at its slot in the window."""
         position = as_int(position)
         start = self._window_start(position)
-        if isinstance(position, int):
-            return [int(part) for part in read(self._window_at(start), position - start)]
-        results = [np.empty_like(position) for _ in range(num_results)]
-        for first, members in groups(start):
-            for result, part in zip(results, read(self._window_at(first), position[members] - first), strict=True):
-                result[members] = part
-        return results
+        found = by_group(
+            lambda first, at: read(self._window_at(first), at - first), start, position, num_results=num_results
+        )
+        return list(map(as_int, found))
 
     def _window_start(self, position: Any) -> Any:
         """Return where the window of a position starts; each epoch of the base order starts a new window."""

@@ -1,14 +1,14 @@
 """Several orders interleaved by weight."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import numpy as np
 
-from bionemo.core.arrays import groups
+from bionemo.core.arrays import by_group
 from bionemo.core.checks import AnyInt, as_int, check_index, check_int
 from bionemo.core.record import given_fields
 from bionemo.data.orders.base import OrderBase, check_num_samples, check_order
@@ -19,9 +19,6 @@ from bionemo.data.orders.weights import MAX_TOTAL
 from bionemo.data.permute import MAX_LENGTH
 
 __all__ = ["MixtureOrder"]
-
-_FEW: Final = 12
-"""Below so many elements, a call per int is faster than one per array."""
 
 
 def _check_integer_weights(weights: Iterable[AnyInt]) -> tuple[int, ...]:
@@ -140,9 +137,7 @@ class MixtureOrder(OrderBase):
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
         child, count = item_at(position, *self._interleaving)
-        if isinstance(child, int):
-            return self._index_of(child, count)
-        return SampleIndex(*_by_child(self._index_of, child, count, num_results=3))
+        return SampleIndex(*by_group(self._index_of, child, count, num_results=3))
 
     def position_of(self, index: SampleIndex, /) -> Any:
         """Return the position of a sample, also beyond the mixture's end: call `bionemo.data.position_of`.
@@ -153,10 +148,7 @@ class MixtureOrder(OrderBase):
         """
         source = as_int(index.source)
         child: Any = sum(((source >= first) * 1 for first in self._first_sources[1:-1]), source * 0)
-        if isinstance(child, int):
-            (count,) = self._count_of(child, *index)
-        else:
-            (count,) = _by_child(self._count_of, child, *index, num_results=1)
+        (count,) = by_group(self._count_of, child, *index, num_results=1)
         return position_of_item(child, count, *self._interleaving)
 
     @cached_property
@@ -215,14 +207,3 @@ def _first_repeated(orders: Iterable[Order]) -> Order | None:
             return order
         seen.add(drawn)
     return None
-
-
-def _by_child(function: Callable[..., Any], child: Any, /, *words: Any, num_results: int) -> list[Any]:
-    """Return the results of a function that is called once per child, with the elements of arrays that belong to it."""
-    results = [np.empty_like(child) for _ in range(num_results)]
-    for number, members in groups(child):
-        for part in members.tolist() if len(members) < _FEW else [members]:
-            found = function(number, *(as_int(word[part]) for word in words))
-            for result, value in zip(results, found, strict=True):
-                result[part] = value
-    return results

@@ -15,7 +15,7 @@ from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.read import read, read_sample
 
-__all__ = ["assemble", "assemble_sample", "no_stop_iteration", "note", "row_seeds", "transform_sample"]
+__all__ = ["assemble", "assemble_sample", "no_stop_iteration", "note", "position_seeds", "transform_sample"]
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
@@ -36,17 +36,18 @@ def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: Any
     return transform(sample, generator=make_generator(seed, "sample", position))
 
 
-def row_seeds(seed: AnyInt, positions: Collection[AnyInt], /) -> Tensor:
-    """Return the seed of each row of a batch, made from the pipeline's seed and the row's position.
+def position_seeds(seed: AnyInt, purpose: str, positions: Collection[AnyInt], /) -> Tensor:
+    """Return the seed of each sample or row of a batch, made from the pipeline's seed and the position.
+
+    Args:
+        seed: the pipeline's seed.
+        purpose: "sample" for transforms of samples, "row" for a transform of the batch.
+        positions: positions in the training order.
 
     Example:
-        >>> row_seeds(42, [3, 4]) % 100
+        >>> position_seeds(42, "row", [3, 4]) % 100
         tensor([ 5, 46])
     """
-    return _seeds(seed, "row", positions)
-
-
-def _seeds(seed: AnyInt, purpose: str, positions: Collection[AnyInt]) -> Tensor:
     seeds: Tensor = fold_in(seed, purpose, torch.from_numpy(np.array(positions, dtype=np.int64)))
     return seeds
 
@@ -147,7 +148,7 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
         try:
             batch: Any = samples if pipeline.collate is None else pipeline.collate(list(samples))
             if pipeline.batch_transform is not None:
-                batch = pipeline.batch_transform(batch, seeds=row_seeds(pipeline.seed, positions))
+                batch = pipeline.batch_transform(batch, seeds=position_seeds(pipeline.seed, "row", positions))
         except Exception as error:
             error.add_note(note("collating", positions, index))
             raise
@@ -158,7 +159,7 @@ def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[
     """Return samples, each transformed with its own generator."""
     transformed = []
     transforms = [pipeline.sources[number].transform for number in index.source.tolist()]
-    seeds = _seeds(pipeline.seed, "sample", positions).tolist()
+    seeds = position_seeds(pipeline.seed, "sample", positions).tolist()
     for number, (sample, transform, seed) in enumerate(zip(samples, transforms, seeds, strict=True)):
         try:
             generator = torch.Generator().manual_seed(seed)

@@ -7,7 +7,7 @@ import attrs
 import numpy as np
 from torch import Tensor
 
-from bionemo.core.checks import check_choice
+from bionemo.core.fields import check_choice
 from bionemo.data.pipeline.indexing import check_by_position, is_labelled
 
 __all__ = ["EpochIndex", "SizedDataset", "Source", "check_not_empty", "to_sources"]

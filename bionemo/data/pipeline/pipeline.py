@@ -5,7 +5,8 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from bionemo.core.checks import AnyInt, check_bool, check_int, check_seed
+from bionemo.core.checks import check_seed
+from bionemo.core.fields import check_bool, check_size, to_int
 from bionemo.data.orders.base import check_order
 from bionemo.data.orders.order import Order
 from bionemo.data.pipeline.dataset import Source, to_sources
@@ -13,10 +14,6 @@ from bionemo.data.pipeline.dataset import Source, to_sources
 __all__ = ["Pipeline"]
 
 Batch = TypeVar("Batch")
-
-
-def _check_batch_size(batch_size: AnyInt) -> int:
-    return check_int(batch_size, name="batch_size", low=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +46,7 @@ class Pipeline(Generic[Batch]):
 
     order: Order = attrs.field(validator=check_order)
     sources: tuple[Source, ...] = attrs.field(converter=to_sources)
-    batch_size: int = attrs.field(converter=_check_batch_size)
+    batch_size: int = attrs.field(converter=to_int, validator=check_size)
     seed: int = attrs.field(converter=check_seed)
     collate: Callable[[list[Any]], Batch] | None = None
     batch_transform: Callable[..., Batch] | None = None

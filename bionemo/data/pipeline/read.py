@@ -196,6 +196,4 @@ def _many_at_once(dataset: Any) -> bool:
 def _sort(indices: IntArray) -> tuple[IntArray, IntArray]:
     """Return sorted indices, and where each of the given indices is among them."""
     order = np.argsort(indices, kind="stable")
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    return indices[order], back
+    return indices[order], np.argsort(order)

@@ -6,7 +6,8 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import attrs
 
-from bionemo.core.checks import AnyFloat, AnyInt, as_int, check_bool, check_int
+from bionemo.core.checks import AnyFloat, AnyInt, check_int
+from bionemo.core.fields import check_bool, check_size, to_int
 from bionemo.data.pipeline.assemble import assemble
 from bionemo.data.pipeline.batch import batch_stop, end_position, num_batches, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
@@ -17,14 +18,6 @@ from bionemo.data.pipes.workers import BatchWorkers, check_timeout
 __all__ = ["PipelineLoader", "loader"]
 
 Batch = TypeVar("Batch")
-
-
-def _check_num_workers(num_workers: AnyInt) -> int:
-    return check_int(num_workers, name="num_workers")
-
-
-def _check_prefetch_factor(prefetch_factor: AnyInt) -> int:
-    return check_int(prefetch_factor, name="prefetch_factor", low=1)
 
 
 def _check_batches_per_epoch(batches_per_epoch: AnyInt | None) -> int | None:
@@ -76,14 +69,14 @@ class PipelineLoader(Generic[Batch]):
     """
 
     pipeline: Pipeline[Batch]
-    rank: int = attrs.field(default=0, converter=as_int)
-    world_size: int = attrs.field(default=1, converter=as_int)
+    rank: int = attrs.field(default=0, converter=to_int)
+    world_size: int = attrs.field(default=1, converter=to_int)
     batches_per_epoch: int | None = attrs.field(default=None, converter=_check_batches_per_epoch, kw_only=True)
     restart: bool = attrs.field(default=False, validator=check_bool, kw_only=True)
-    start: int = attrs.field(default=0, converter=as_int, kw_only=True)
-    num_workers: int = attrs.field(default=0, converter=_check_num_workers, kw_only=True)
+    start: int = attrs.field(default=0, converter=to_int, kw_only=True)
+    num_workers: int = attrs.field(default=0, converter=to_int, kw_only=True)
     multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = attrs.field(default=None, kw_only=True)
-    prefetch_factor: int = attrs.field(default=2, converter=_check_prefetch_factor, kw_only=True)
+    prefetch_factor: int = attrs.field(default=2, converter=to_int, validator=check_size, kw_only=True)
     pin_memory: bool = attrs.field(default=False, validator=check_bool, kw_only=True)
     timeout: AnyFloat = attrs.field(default=0, kw_only=True)
     read: Read = attrs.field(default=assemble, kw_only=True)
@@ -91,7 +84,7 @@ class PipelineLoader(Generic[Batch]):
 
     def __attrs_post_init__(self) -> None:
         rank_positions(0, 0, rank=self.rank, world_size=self.world_size)
-        check_timeout(self.timeout, self.num_workers)
+        check_timeout(self.timeout, check_int(self.num_workers, name="num_workers"))
         self.start = self.consumed_samples = check_int(self.start, name="start", high=end_position(self.pipeline))
         self._begin = self.start
         self._current: object = None

@@ -15,7 +15,7 @@ from torchdata.nodes import BaseNode, Batcher, Mapper, PinMemory, Prefetcher
 from bionemo.core.arrays import BLOCK
 from bionemo.core.checks import AnyInt, check_int, check_seed
 from bionemo.data.orders.order import Order, SampleIndex, index_at
-from bionemo.data.pipeline.assemble import no_stop_iteration, note, row_seeds, transform_sample
+from bionemo.data.pipeline.assemble import no_stop_iteration, note, position_seeds, transform_sample
 from bionemo.data.pipeline.dataset import Source, to_sources
 from bionemo.data.pipeline.read import read_sample
 
@@ -161,7 +161,7 @@ def _collate(
         collated = no_stop_iteration(function, [positioned.sample for positioned in samples])
         if batch_transform is None or seed is None:
             return collated
-        return no_stop_iteration(partial(batch_transform, collated, seeds=row_seeds(seed, positions)))
+        return no_stop_iteration(partial(batch_transform, collated, seeds=position_seeds(seed, "row", positions)))
     except Exception as error:
         index = SampleIndex(*map(np.array, zip(*(positioned.sample_index for positioned in samples), strict=True)))
         error.add_note(note("collating", positions, index))

@@ -2,14 +2,13 @@
 
 import pickle
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed
 
-from bionemo.core.random import make_generator, random_numpy_context, random_python_context, random_torch_context
+from bionemo.core.random import random_global_context
 from bionemo.data.testing.content import content_digests, different_parts
 
 __all__ = ["check_pure_reads", "check_same_on_ranks"]
@@ -51,10 +50,7 @@ def _read_all(
     numbers = range(len(indices))
     samples: dict[int, Any] = {}
     found: dict[int, dict[str, str]] = {}
-    with ExitStack() as contexts:
-        contexts.enter_context(random_torch_context(make_generator(seed)))
-        contexts.enter_context(random_numpy_context(seed))
-        contexts.enter_context(random_python_context(seed))
+    with random_global_context(seed):
         for number in reversed(numbers) if backwards else numbers:
             samples[number] = _read(read, indices[number])
             found[number] = content_digests(samples[number])

@@ -161,8 +161,8 @@ def test_invalid_options_are_named(options: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seeds": torch.tensor([7])}, r"seeds .*, got ids \(64, 200\), mask \(64, 200\) and seeds \(1,\)"),
-        ({"mask": MASK[:, :9]}, "ids and mask must have one shape"),
+        ({"seeds": torch.tensor([7])}, r"seeds .*, got ids \(64, 200\), mask \(64, 200\), seeds \(1,\)"),
+        ({"mask": MASK[:, :9]}, r"must have one shape of rows and columns.*, got ids \(64, 200\), mask \(64, 9\)"),
         ({"ids": IDS.to(torch.uint8), "mask_id": -1}, "mask_id must fit the ids' torch.uint8, got mask_id=-1"),
         (
             {"ids": IDS.to(torch.uint8), "replacement_ids": (5, 256)},
@@ -244,7 +244,7 @@ def test_invalid_probabilities_per_token_and_spans_are_named(options: dict, mess
 
 @pytest.mark.usefixtures("no_type_checks")
 def test_probabilities_of_another_shape_are_named() -> None:
-    with pytest.raises(ValueError, match=r"mask_prob \(64,\) and seeds"):
+    with pytest.raises(ValueError, match=r"mask_prob \(64,\), seeds"):
         mask_tokens(IDS, MASK, seeds=SEEDS, mask_prob=torch.ones(64), **OPTIONS)
 
 

@@ -95,7 +95,7 @@ def test_numbers_out_of_range_are_named(options: dict, message: str) -> None:
 @pytest.mark.usefixtures("no_type_checks")
 def test_shapes_that_do_not_fit_are_named() -> None:
     ids = torch.arange(6).reshape(2, 3)
-    with pytest.raises(ValueError, match=r"got ids \(2, 3\), mask \(2, 3\) and seeds \(3,\)"):
+    with pytest.raises(ValueError, match=r"got ids \(2, 3\), mask \(2, 3\), seeds \(3,\)"):
         corrupt_spans(ids, ids > 0, seeds=torch.arange(3), sentinel_ids=[1])
 
 

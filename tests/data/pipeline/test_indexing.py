@@ -31,7 +31,7 @@ from bionemo.data import (
     padding_fraction,
     sample_at,
 )
-from bionemo.data.pipeline.assemble import row_seeds
+from bionemo.data.pipeline.assemble import position_seeds
 from bionemo.data.pipeline.indexing import by_position, check_by_position, gives_many, is_labelled
 from bionemo.data.pipeline.read import fetch, read_sample
 from bionemo.data.pipes.nodes import read, sample_indices
@@ -379,5 +379,5 @@ def test_a_series_of_numbers_is_read_by_position(labels) -> None:
     mixture = MixtureOrder(orders=orders, weights=series, changes=[(5, series[::-1])])
     assert mixture == MixtureOrder(orders=orders, weights=NUMBERS, changes=changes)
     assert index_at(base, series).idx.tolist() == index_at(base, NUMBERS).idx.tolist()
-    assert torch.equal(row_seeds(1, series), row_seeds(1, NUMBERS))
+    assert torch.equal(position_seeds(1, "row", series), position_seeds(1, "row", NUMBERS))
     assert fetch(list(range(20)), series) == NUMBERS

@@ -1,0 +1,72 @@
+"""Converters and validators for the fields of attrs records."""
+
+from collections.abc import Callable  # noqa: TC003 - beartype reads the annotations
+from typing import Any
+
+import attrs  # noqa: TC002 - beartype reads the annotations
+import numpy as np
+
+from bionemo.core.checks import AnyInt, check_int
+
+__all__ = ["check_bool", "check_choice", "check_size", "to_int"]
+
+
+def to_int(number: AnyInt, /) -> int:
+    """Return an integer as a Python int: a converter of a record's field, which a validator checks afterwards.
+
+    Example:
+        >>> to_int(np.int8(100))
+        100
+    """
+    return int(number) if isinstance(number, np.integer) else number
+
+
+def check_size(_: object, field: "attrs.Attribute[int]", size: int) -> None:
+    """Check that a field of a record is a positive integer: an attrs validator.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if it is outside 1..2**62, so that twice a size fits int64.
+
+    Example:
+        >>> Options = attrs.make_class("Options", {"window_size": attrs.field(validator=check_size)})
+        >>> Options(window_size=0)
+        Traceback (most recent call last):
+        ValueError: window_size must be in 1..4611686018427387904, got window_size=0.
+    """
+    check_int(size, name=field.name, low=1, high=2**62)
+
+
+def check_bool(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    """Check that a field of a record is a bool: an attrs validator.
+
+    Raises:
+        TypeError: if it isn't.
+
+    Example:
+        >>> Options = attrs.make_class("Options", {"shuffle": attrs.field(validator=check_bool)})
+        >>> Options(shuffle=1)
+        Traceback (most recent call last):
+        TypeError: shuffle must be True or False, got shuffle=1.
+    """
+    if not isinstance(value, bool):
+        message = f"{field.name} must be True or False, got {field.name}={value!r}."
+        raise TypeError(message)
+
+
+def check_choice(*choices: str) -> "Callable[[object, attrs.Attribute[Any], Any], None]":
+    """Return an attrs validator that raises a ValueError if a field is none of some choices.
+
+    Example:
+        >>> Options = attrs.make_class("Options", {"side": attrs.field(validator=check_choice("left", "right"))})
+        >>> Options(side="top")
+        Traceback (most recent call last):
+        ValueError: side must be 'left' or 'right', got side='top'.
+    """
+
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if value not in choices:
+            message = f"{field.name} must be {' or '.join(map(repr, choices))}, got {field.name}={value!r}."
+            raise ValueError(message)
+
+    return check
