@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow laws histories resume bench-index bench-loader bench-batch bench-earlier env lint types unit format clean
+.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-earlier env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -44,6 +44,11 @@ histories: env
 # Thousands of Lightning runs that are stopped, saved and resumed, each compared with an uninterrupted run.
 resume: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest property_tests/test_lightning_resume_laws.py tests/adapters/test_lightning_resume.py -m "slow or not slow" --hypothesis-profile=many --hypothesis-show-statistics
+
+# A hundred thousand calls of public functions with one argument of a wrong type: about three minutes.
+SEED ?= 1
+fuzz: env
+	$(BIN)/python -m tests.fuzzing $(SEED) 100000
 
 # Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own.
 bench-index: env

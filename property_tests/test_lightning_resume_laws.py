@@ -82,6 +82,10 @@ def folder(tmp_path_factory) -> Path:
     Setup(limit="early stopping", validated="each epoch"),
     [Stop(hook="on_train_end", batches=5, how="saved and finished")],
 )
+@example(  # a validation that was done is skipped in its own epoch only
+    Setup(accumulated=3, validated="every 2 batches", module="plain"),
+    [Stop(hook="on_train_batch_start", batches=2)],
+)
 @example(  # an order that has ended
     Setup(limit="order", is_finite=True, accumulated=3, validated="each epoch"),
     [Stop(hook="on_train_end", batches=8, how="saved and finished")],

@@ -16,6 +16,7 @@ MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("
 
 ROOMS = [
     "bionemo.core.checks",
+    "bionemo.core.checked",
     "bionemo.core.fields",
     "bionemo.core.arrays",
     "bionemo.core.files",

@@ -70,7 +70,7 @@ from bionemo.data.batches import tokens
 from bionemo.data.orders import base, interleave, lengths
 from bionemo.data.permute import permute, unpermute
 from bionemo.data.pipeline import assemble, batch, lookup, read, state
-from bionemo.data.pipeline.record import function_name
+from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipes import batch_sampler, loader, nodes, workers
 from bionemo.data.testing.content import content_digests
 
@@ -157,6 +157,8 @@ def with_new_generator(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that passes a new generator to each call: the calls must not share its state."""
     return lambda *args, **fields: function(*args, **fields, generator=rng())
 
+
+pytestmark = pytest.mark.filterwarnings("ignore:a step of .* samples leaves ranks")
 
 TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     # bionemo.core
@@ -336,6 +338,8 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "position_of": (position_of, [call(EPOCHS, SampleIndex(0, 100, 127)), call(EPOCHS, SampleIndex(0, 127, 255))]),
     "check_length": (base.check_length, [call(0), *over(call, 2**63)]),
     "check_num_samples": (base.check_num_samples, [call(-1), *over(call, 2**63)]),
+    "check_some_samples": (base.check_some_samples, [call(0), *over(call, 2**63)]),
+    "check_memory": (checks.check_memory, over(lambda n: call(n, name="n", value=n), 2**63)),
     "check_in_epochs": (base.check_in_epochs, over(lambda n: call(SampleIndex(0, 100, 127), n))),
     "padding_fraction": (padding_fraction, [call(EPOCHS, LENGTHS, batch_size=100, num_batches=100)]),
     "first_divergence": (
@@ -363,9 +367,10 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "fetch": (read.fetch, [call(LETTERS, [100, 127, 3]), call(np.arange(300), [5, 255]), call(TOKENS, [3, 1])]),
     "loader": (loader, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=127, prefetch_factor=100, use=some)]),
     "batch_sampler": (batch_sampler, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=20_000, use=some)]),
-    "PipelineLoader": (
+    "PipelineLoader": (loader, [call(PIPELINE, 3, 5, start=127, prefetch_factor=100, use=some)]),
+    "BatchSampler": (
         lambda num_batches: (
-            made := loader(PIPELINE),
+            made := batch_sampler(PIPELINE),
             list(itertools.islice(made, 200)),
             made.state_after(num_batches),
         )[2],
@@ -476,7 +481,7 @@ WITHOUT_NUMBERS = {
     ),
     *("PositionedSample", "Rows", "Throughput"),
     # Records that store their arguments, and functions without arithmetic.
-    *("EpochIndex", "read", "check_size"),
+    *("EpochIndex", "read", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),
     "token_cross_entropy",

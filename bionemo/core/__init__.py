@@ -9,12 +9,19 @@ import platformdirs
 __all__ = ["BIONEMO_CACHE_DIR"]
 
 
+_NO_HOME: Final = Path(os.devnull, "no home folder, set HOME or BIONEMO_CACHE_DIR")
+"""A folder that can't exist: whoever uses it gets an OSError that names the remedy."""
+
+
 def _cache_dir() -> Path:
     """Return the folder that the environment variable names, or the platform's default."""
     chosen = os.environ.get("BIONEMO_CACHE_DIR")
-    if not chosen:
-        return platformdirs.user_cache_path("bionemo")
-    return Path(os.path.expanduser(chosen))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+    try:
+        # Not Path.expanduser, which raises for an unknown user.
+        path = Path(os.path.expanduser(chosen)) if chosen else platformdirs.user_cache_path("bionemo")  # noqa: PTH111
+    except RuntimeError:  # of platformdirs, if there is no home folder; earlier versions keep the tilde
+        path = Path("~")
+    return _NO_HOME if path.parts[:1] == ("~",) else path
 
 
 BIONEMO_CACHE_DIR: Final[Path] = _cache_dir()
@@ -22,5 +29,5 @@ BIONEMO_CACHE_DIR: Final[Path] = _cache_dir()
 
 The value of the environment variable of the same name if it is set and not empty (a leading `~` is the home folder),
 otherwise the platform's user cache folder for `bionemo`. The variable is read once, on import. Importing doesn't create
-the folder; code that writes to it does.
+the folder; code that writes to it does. For a user without a home folder, only that fails, with an OSError.
 """

@@ -4,8 +4,11 @@ A kernel written with operators alone works on ints, int64 arrays and int64 tens
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from itertools import pairwise
+from operator import countOf
 from typing import Any, Final
 
 import numpy as np
@@ -13,9 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int, check_integer, in_graph, is_concrete
+from bionemo.core.checks import (
+    MAX_INT,
+    AnyInt,
+    IntArray,
+    as_int,
+    check_integer,
+    check_memory,
+    in_graph,
+    is_concrete,
+    shown,
+)
 
-__all__ = ["BLOCK", "as_integers", "by_group", "by_run", "groups", "in_blocks", "take"]
+__all__ = ["BLOCK", "as_integers", "by_group", "by_run", "groups", "in_blocks", "listed", "take"]
 
 BLOCK: Final = 2**14
 """Elements per block: the fastest size measured; half or twice as many take 10% longer."""
@@ -173,6 +186,24 @@ def take(table: Any, index: Any, /) -> Any:
     return np.take(table, index, mode="clip") if isinstance(index, np.ndarray) else int(table[index])
 
 
+def listed(values: Any, /, *, name: str) -> list[Any]:
+    """Return the elements of a sequence, an array, a tensor or another iterable that has an order.
+
+    Raises:
+        TypeError: if it isn't one; a mapping, a set and a string are not.
+
+    Example:
+        >>> listed(np.array([2, 1]), name="weights")
+        [2, 1]
+    """
+    if isinstance(values, Tensor | np.ndarray):
+        values = values.tolist()
+    if isinstance(values, str | bytes | Mapping | AbstractSet) or not isinstance(values, Iterable):
+        message = f"{name} must be a sequence, got {name}={shown(values)} of type {type(values).__name__}."
+        raise TypeError(message)
+    return list(values)
+
+
 def as_integers(values: Any, /, *, name: str) -> NDArray[Any]:
     """Return integers as an array of the same shape.
 
@@ -185,6 +216,7 @@ def as_integers(values: Any, /, *, name: str) -> NDArray[Any]:
 
     Raises:
         TypeError: if an element is not an integer; a bool is not.
+        ValueError: if they are too many for the memory.
 
     Example:
         >>> as_integers([[3, 2], [1, 0]], name="positions")
@@ -192,12 +224,16 @@ def as_integers(values: Any, /, *, name: str) -> NDArray[Any]:
                [1, 0]])
     """
     if isinstance(values, range) and all(abs(end) <= MAX_INT for end in (*values[:1], *values[-1:])):
+        check_memory(8 * len(values), name=f"the number of {name}", value=len(values))
         step = values.step if len(values) > 1 else 0  # it may not fit int64
         return np.arange(len(values), dtype=np.int64) * step + (values.start if values else 0)
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         return values
+    if isinstance(values, list | tuple) and countOf(map(type, values), int) == len(values):
+        with suppress(OverflowError):  # beyond int64
+            return np.fromiter(values, np.int64, len(values))
     is_array = hasattr(values, "__array__") or not isinstance(values, Iterable)
     elements = np.array(values if is_array else list(values), dtype=np.object_)
     # One check per type, not per element: some arguments have 100,000 elements, in every batch.

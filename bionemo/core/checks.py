@@ -1,5 +1,7 @@
 """Checks of integers and integer tensors, raised at the public boundary once."""
 
+import os
+import reprlib
 from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
@@ -16,10 +18,12 @@ __all__ = [
     "check_index",
     "check_int",
     "check_integer",
+    "check_memory",
     "check_seed",
     "check_word",
     "in_graph",
     "is_concrete",
+    "shown",
 ]
 
 MAX_INT: Final = 2**63 - 1
@@ -33,6 +37,20 @@ AnyFloat: TypeAlias = float | np.floating | np.integer
 
 IntArray: TypeAlias = NDArray[np.int64]
 """An int64 array."""
+
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shown(value: object, /) -> str:
+    """Return the repr of a value for an error, cut to 80 characters.
+
+    Example:
+        >>> len(shown("a" * 1000))
+        80
+    """
+    text = _SHORT.repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - the docstring's
 
 
 @overload
@@ -55,17 +73,19 @@ def is_concrete(tensor: Tensor, /) -> bool:
     """Return whether the values of a tensor are in CPU memory and may be looked at.
 
     Not under `torch.compile` and `vmap`, which can't follow a branch on a value, and not on an accelerator, because
-    reading a value waits for it. Public functions don't check the values of such tensors.
+    reading a value waits for it. Public functions don't check the values of such tensors. Parameters and other plain
+    subclasses are concrete; those with a `__torch_dispatch__` of their own, e.g. fake and distributed tensors, aren't.
 
     Example:
         >>> import torch
         >>> is_concrete(torch.arange(3))
         True
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return False
     is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - not public
-    return type(tensor) is Tensor and tensor.device.type == "cpu" and not is_wrapped
+    is_dense = tensor.layout is torch.strided and not tensor.is_nested
+    return is_dense and tensor.device.type == "cpu" and not is_wrapped
 
 
 def in_graph(number: AnyInt, /, like: Tensor) -> Tensor:
@@ -95,7 +115,7 @@ def check_integer(value: Any, /, *, name: str) -> int:
         TypeError: token must be an integer, got token=True of type bool.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        message = f"{name} must be an integer, got {name}={value!r} of type {type(value).__name__}."
+        message = f"{name} must be an integer, got {name}={shown(value)} of type {type(value).__name__}."
         raise TypeError(message)
     return int(value)
 
@@ -122,6 +142,31 @@ def check_int(value: AnyInt, /, *, name: str, low: AnyInt = 0, high: AnyInt = MA
         message = f"{name} must be in {low}..{high}, got {name}={number}."
         raise ValueError(message)
     return number
+
+
+def check_memory(num_bytes: AnyInt, /, *, name: str, value: AnyInt) -> None:
+    """Check that a result fits the machine's memory, before anything is allocated for it.
+
+    Args:
+        num_bytes: number of bytes that the result needs at least.
+        name: name of the argument that determines it.
+        value: value of the argument.
+
+    Raises:
+        ValueError: if the result needs more than the whole memory. While compiling, nothing is checked.
+
+    Example:
+        >>> check_memory(8 * 10, name="num_samples", value=10)
+    """
+    if torch.compiler.is_compiling():
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if num_bytes > memory:
+        message = (
+            f"{name} must be small enough for this machine's memory of {memory:,} bytes, got {name}={value}, which "
+            f"takes {num_bytes:,} bytes. Choose a smaller one."
+        )
+        raise ValueError(message)
 
 
 def check_seed(seed: AnyInt, /) -> int:

@@ -6,9 +6,9 @@ from typing import Any
 import attrs  # noqa: TC002 - beartype reads the annotations
 import numpy as np
 
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checks import AnyInt, check_int, shown
 
-__all__ = ["check_bool", "check_choice", "check_size", "to_int"]
+__all__ = ["check_bool", "check_choice", "check_instance", "check_size", "to_bool", "to_int"]
 
 
 def to_int(number: AnyInt, /) -> int:
@@ -19,6 +19,16 @@ def to_int(number: AnyInt, /) -> int:
         100
     """
     return int(number) if isinstance(number, np.integer) else number
+
+
+def to_bool(value: bool | np.bool_, /) -> bool:  # noqa: FBT001 - a converter
+    """Return a bool of NumPy as one of Python: a converter of a record's field, which a validator checks afterwards.
+
+    Example:
+        >>> to_bool(np.bool_(True))
+        True
+    """
+    return bool(value) if isinstance(value, np.bool_) else value
 
 
 def check_size(_: object, field: "attrs.Attribute[int]", size: int) -> None:
@@ -37,6 +47,25 @@ def check_size(_: object, field: "attrs.Attribute[int]", size: int) -> None:
     check_int(size, name=field.name, low=1, high=2**62)
 
 
+def check_instance(kind: type, /) -> "Callable[[object, attrs.Attribute[Any], Any], None]":
+    """Return an attrs validator that raises a TypeError if a field is no instance of a class.
+
+    Example:
+        >>> Options = attrs.make_class("Options", {"name": attrs.field(validator=check_instance(str))})
+        >>> Options(name=3)
+        Traceback (most recent call last):
+        TypeError: name must be a str, got name=3 of type int.
+    """
+
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if not isinstance(value, kind):
+            found = f"{field.name}={shown(value)} of type {type(value).__name__}"
+            message = f"{field.name} must be a {kind.__name__}, got {found}."
+            raise TypeError(message)
+
+    return check
+
+
 def check_bool(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     """Check that a field of a record is a bool: an attrs validator.
 
@@ -50,7 +79,7 @@ def check_bool(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         TypeError: shuffle must be True or False, got shuffle=1.
     """
     if not isinstance(value, bool):
-        message = f"{field.name} must be True or False, got {field.name}={value!r}."
+        message = f"{field.name} must be True or False, got {field.name}={shown(value)}."
         raise TypeError(message)
 
 
@@ -65,8 +94,8 @@ def check_choice(*choices: str) -> "Callable[[object, attrs.Attribute[Any], Any]
     """
 
     def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if value not in choices:
-            message = f"{field.name} must be {' or '.join(map(repr, choices))}, got {field.name}={value!r}."
+        if not isinstance(value, str) or value not in choices:
+            message = f"{field.name} must be {' or '.join(map(repr, choices))}, got {field.name}={shown(value)}."
             raise ValueError(message)
 
     return check

@@ -8,8 +8,10 @@ from typing import Any
 import attrs
 from numpy.typing import NDArray
 
+from bionemo.core.checked import checked
+from bionemo.core.checks import shown
 from bionemo.core.frozen_array import FrozenArray
-from bionemo.core.record_reading import kinds_by_name, read, reason_of, shown
+from bionemo.core.record_reading import kinds_by_name, read, reason_of
 from bionemo.core.record_writing import TYPE, given_fields, is_written_out, parts_of, type_name, write
 
 __all__ = [
@@ -66,6 +68,7 @@ def plain_to_json(plain: Any, /) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+@checked
 def from_json(text: str, *, kinds: Sequence[type], arrays: Mapping[str, Any] | None = None) -> Any:
     """Return the record of a JSON text.
 
@@ -92,6 +95,7 @@ def from_json(text: str, *, kinds: Sequence[type], arrays: Mapping[str, Any] | N
     return from_plain(parse_json(text), kinds=kinds, arrays=arrays)
 
 
+@checked
 def parse_json(text: str, /) -> Any:
     """Return the plain values of a JSON text.
 
@@ -162,6 +166,7 @@ def _what_is_lost(record: Any, plain: Any) -> str:
         return str(error)
 
 
+@checked
 def from_plain(plain: Any, /, *, kinds: Sequence[type], arrays: Mapping[str, Any] | None = None) -> Any:
     """Return the record of plain values; see `bionemo.core.record.from_json`.
 
@@ -173,13 +178,17 @@ def from_plain(plain: Any, /, *, kinds: Sequence[type], arrays: Mapping[str, Any
         >>> from_plain({"type": "EpochOrder", "length": 10, "seed": 42}, kinds=[EpochOrder])
         EpochOrder(length=10, seed=42, num_samples=None, shuffle=True)
     """
+    known = kinds_by_name(kinds)
+    if not all(isinstance(digest, str) for digest in arrays or {}):
+        message = f"arrays must map digests to arrays, got arrays={shown(arrays)}."
+        raise TypeError(message)
     if len(kinds) == 1:
         if not isinstance(plain, Mapping):
             message = f"text must hold the fields of {kinds[0].__name__} by name, got {shown(plain)}."
             raise ValueError(message)
         plain = {TYPE: type_name(kinds[0])} | dict(plain)
     try:
-        return read(plain, kinds_by_name(kinds), arrays or {})
+        return read(plain, known, arrays or {})
     except (KeyError, TypeError, RecursionError) as error:  # a mapping is malformed
         message = f"text must hold plain values, got {shown(plain)}: {reason_of(error)}."
         raise ValueError(message) from error

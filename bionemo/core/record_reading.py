@@ -1,7 +1,6 @@
 """Records from plain values, by cattrs, without conversions between types."""
 
 import math
-import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial
@@ -15,26 +14,14 @@ from cattrs import BaseValidationError, Converter, StructureHandlerNotFoundError
 from cattrs.gen import make_dict_structure_fn
 from cattrs.preconf.json import make_converter
 
+from bionemo.core.checks import shown
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.record_writing import MAPPING, TYPE, field_types, type_name
 
-__all__ = ["kinds_by_name", "read", "reason_of", "shown"]
+__all__ = ["kinds_by_name", "read", "reason_of"]
 
 _MAX_VALUES: Final = 10**6
 """Largest number of values that a text may hold, with its YAML aliases expanded."""
-_SHORT: Final = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
-
-
-def shown(value: object, /) -> str:
-    """Return the repr of a value for an error, cut to 80 characters.
-
-    Example:
-        >>> len(shown("a" * 1000))
-        80
-    """
-    text = _SHORT.repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - the docstring's
 
 
 def reason_of(error: Exception, /) -> str:
@@ -59,6 +46,10 @@ def kinds_by_name(kinds: Iterable[type], /) -> dict[str, type]:
     """
     found: dict[str, type] = {}
     hints: list[Any] = list(kinds)
+    for kind in hints:
+        if not isinstance(kind, type):
+            message = f"kinds must hold classes, got {shown(kind)}."
+            raise TypeError(message)
     for hint in hints:  # the list grows meanwhile
         if attrs.has(hint) and found.setdefault(type_name(hint), hint) is hint:
             hints.extend(known for known in field_types(hint).values() if known not in hints)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from cattrs.preconf.json import make_converter
 
+from bionemo.core.checks import shown
 from bionemo.core.frozen_array import FrozenArray
 
 __all__ = ["MAPPING", "TYPE", "field_types", "given_fields", "is_written_out", "parts_of", "type_name", "write"]
@@ -153,6 +154,9 @@ def type_name(kind: type, /) -> str:
         >>> type_name(FrozenArray), type_name(Path)
         ('FrozenArray', 'pathlib.Path')
     """
+    if not isinstance(kind, type):
+        message = f"kind must be a class, got kind={shown(kind)}."  # type: ignore[unreachable]
+        raise TypeError(message)
     module = kind.__module__
     if module == "__main__":
         main = sys.modules[module]

@@ -1,9 +1,10 @@
 """Orders, pipelines and batches: the sample at any position, the batch at any step. No torchdata, no Lightning."""
 
 from bionemo.core.record import external_arrays as external_arrays
-from bionemo.data.batches.collate import RaggedField as RaggedField
-from bionemo.data.batches.collate import ScalarField as ScalarField
 from bionemo.data.batches.collate import collate_fields as collate_fields
+from bionemo.data.batches.fields import ObjectField as ObjectField
+from bionemo.data.batches.fields import RaggedField as RaggedField
+from bionemo.data.batches.fields import ScalarField as ScalarField
 from bionemo.data.batches.masking import MaskedTokens as MaskedTokens
 from bionemo.data.batches.masking import mask_tokens as mask_tokens
 from bionemo.data.batches.targets import CorruptedSpans as CorruptedSpans

@@ -9,11 +9,11 @@ import attrs
 from torch.utils.data import Dataset
 
 from bionemo.core.checks import AnyInt, check_int, check_seed
-from bionemo.core.fields import check_bool
-from bionemo.data.orders.base import check_num_samples
+from bionemo.core.fields import check_bool, to_bool
+from bionemo.data.orders.base import check_some_samples
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.order import index_at
-from bionemo.data.pipeline.dataset import EpochIndex, SizedDataset, check_not_empty
+from bionemo.data.pipeline.dataset import EpochIndex, SizedDataset, check_not_empty, shown_dataset
 from bionemo.data.pipeline.indexing import by_position, check_by_epoch, check_by_position, speaks_for
 from bionemo.data.pipeline.read import fetch
 
@@ -67,7 +67,7 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
     Args:
         dataset: indexed by `EpochIndex`; wrap a data set that is indexed by ints in `IdentityMultiEpochDatasetWrapper`.
         num_epochs: number of epochs, at least 1. As an attribute it includes an incomplete last epoch.
-        num_samples: number of samples, instead of `num_epochs`. With neither, one epoch.
+        num_samples: number of samples, at least 1, instead of `num_epochs`. With neither, one epoch.
         shuffle: whether to shuffle each epoch; if False, each is in the data set's own order.
         seed: 0..2**63-1.
 
@@ -82,10 +82,10 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
         (['c', 'a', 'b', 'b', 'a', 'c'], 6)
     """
 
-    dataset: MultiEpochDataset[Sample] = attrs.field(eq=id, validator=_check_by_epoch)
+    dataset: MultiEpochDataset[Sample] = attrs.field(eq=id, validator=_check_by_epoch, repr=shown_dataset)
     _num_epochs: int | None = attrs.field(default=None, converter=_check_num_epochs, alias="num_epochs")
-    _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
-    shuffle: bool = attrs.field(default=True, validator=check_bool)
+    _num_samples: int | None = attrs.field(default=None, converter=check_some_samples, alias="num_samples")
+    shuffle: bool = attrs.field(default=True, converter=to_bool, validator=check_bool)
     seed: int = attrs.field(default=42, converter=check_seed)
 
     def __attrs_post_init__(self) -> None:
@@ -136,7 +136,7 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
 
     def __repr__(self) -> str:
         options = f"num_samples={self.num_samples}, shuffle={self.shuffle}, seed={self.seed}"
-        return f"{type(self).__name__}(dataset={self.dataset!r}, {options})"
+        return f"{type(self).__name__}(dataset={shown_dataset(self.dataset)}, {options})"
 
 
 @attrs.frozen
@@ -161,7 +161,7 @@ class MultiEpochDatasetWrapper(Dataset[Sample], ABC, Generic[Sample]):
         ['a0', 'b0', 'c0', 'a1', 'b1', 'c1']
     """
 
-    dataset: SizedDataset[Any] = attrs.field(eq=id, validator=_check_by_position)
+    dataset: SizedDataset[Any] = attrs.field(eq=id, validator=_check_by_position, repr=shown_dataset)
 
     @abstractmethod
     def apply_transform(self, sample: Any, index: EpochIndex) -> Sample:

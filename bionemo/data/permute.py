@@ -15,7 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from bionemo.core.arrays import in_blocks
-from bionemo.core.checks import AnyInt, as_int, check_index, check_int, check_seed, in_graph
+from bionemo.core.checks import AnyInt, as_int, check_index, check_int, check_integer, check_seed, in_graph
 from bionemo.core.random.hashing import fold_in, fold_word, mix
 
 __all__ = [
@@ -42,8 +42,7 @@ _SECOND: Final = 0x5851F42D
 """Upper half of D. Knuth's 64-bit multiplier (MMIX; also PCG's)."""
 _PURPOSE: Final = fold_in(0, "permute")
 """Separates the keys of a seed from everything else derived from it."""
-_STEP: Final = 0x1F83D9ABFB41BD6B
-"""Separates the keys of a permutation: any odd number with many ones and zeros works (this is a SHA-512 constant)."""
+_STEP: Final = 0x1F83D9ABFB41BD6B  # of SHA-512; any odd number with many ones and zeros separates the keys as well
 
 
 class Geometry(NamedTuple):
@@ -136,7 +135,7 @@ def permute_kernel(index: Any, plan: Plan) -> Any:
     row, column = index >> row_bits, index & (width - 1)
     for key in keys:
         row_key, column_key = key & _MASK_31, key >> 32
-        # This is `_rotation`, inlined: for a single int, calls would take a third of the time.
+        # `_rotation`, inlined: for a single int, calls would take a third of the time.
         size = width - (row == end) * missing
         word = (row + row_key) * _FIRST
         column = column + ((((word ^ (word >> 32)) & _MASK_32) * _SECOND & _MASK_32) * size >> 32)
@@ -195,8 +194,9 @@ def _run(kernel: Callable[..., Any], index: AnyInt | Tensor, length: AnyInt, see
         plan = Plan(geometry(in_graph(length, like=index)), make_keys(num_rounds(length), in_graph(seed, like=index)))
         return kernel(check_index(index, stop=None, name="index"), plan)
     plan = _check_plan(length, seed)
-    index = check_index(index, stop=length, name="index")
-    return kernel(index, plan) if isinstance(index, int) else in_blocks(partial(kernel, plan=plan), index)
+    if not isinstance(index, Tensor):
+        return kernel(check_index(check_integer(index, name="index"), stop=length, name="index"), plan)
+    return in_blocks(partial(kernel, plan=plan), check_index(index, stop=length, name="index"))
 
 
 @overload

@@ -8,11 +8,11 @@ import attrs
 from torch.utils.data import Dataset
 
 from bionemo.core.checks import AnyInt, check_seed
-from bionemo.data.orders.base import check_num_samples
+from bionemo.data.orders.base import check_some_samples
 from bionemo.data.orders.order import index_at
 from bionemo.data.orders.resample import ResampleOrder
 from bionemo.data.orders.weighted import WeightedOrder
-from bionemo.data.pipeline.dataset import SizedDataset, check_not_empty
+from bionemo.data.pipeline.dataset import SizedDataset, check_not_empty, shown_dataset
 from bionemo.data.pipeline.indexing import by_position, check_by_position, speaks_for
 from bionemo.data.pipeline.read import fetch
 
@@ -31,7 +31,7 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
     Args:
         dataset: indexed by ints; a Series or DataFrame of pandas is read by position.
         seed: 0..2**63-1.
-        num_samples: number of draws; None for the number of samples in the data set.
+        num_samples: number of draws, at least 1; None for the number of samples in the data set.
 
     Raises:
         ValueError: if a number is out of range, or the data set is empty.
@@ -42,9 +42,9 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
         ['f', 'e', 'e', 'a', 'f', 'e', 'c', 'd']
     """
 
-    dataset: SizedDataset[Sample] = attrs.field(eq=id)
+    dataset: SizedDataset[Sample] = attrs.field(eq=id, repr=shown_dataset)
     seed: int = attrs.field(default=42, converter=check_seed)
-    _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
+    _num_samples: int | None = attrs.field(default=None, converter=check_some_samples, alias="num_samples")
 
     def __attrs_post_init__(self) -> None:
         check_by_position(self.dataset)
@@ -84,4 +84,5 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
         return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(dataset={self.dataset!r}, seed={self.seed}, num_samples={self.num_samples})"
+        options = f"seed={self.seed}, num_samples={self.num_samples}"
+        return f"{type(self).__name__}(dataset={shown_dataset(self.dataset)}, {options})"

@@ -31,7 +31,7 @@ from bionemo.core.random import make_generator, seed_from_generator, split
 from bionemo.data import next_token_labels
 from bionemo.data.pipes import loader
 from bionemo.examples.protein_mlm.bad_input import BadInputError
-from bionemo.examples.protein_mlm.command_line import INTERRUPTED, Parser, integer
+from bionemo.examples.protein_mlm.command_line import INTERRUPTED, Parser, integer, say
 from bionemo.examples.protein_mlm.pipelines import make_pipelines, unigram_entropy
 from bionemo.examples.protein_mlm.proteins import AMINO_ACID_IDS, VOCABULARY, embedded_proteins
 
@@ -64,12 +64,9 @@ def _train(*, steps: int, seed: int) -> None:
     batches = iter_micro_batches(loader(pipeline, *rank_and_world_size(), batches_per_epoch=steps))
     processes = torch.distributed.get_world_size()
     torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))
-    say = print if torch.distributed.get_rank() == 0 else lambda *_, **__: None
+    tell = say if torch.distributed.get_rank() == 0 else lambda _: None
     num_weights = sum(parameter.numel() for parameter in model.parameters())
-    say(
-        f"{len(proteins):,} proteins; processes: {processes}, weights in each: {num_weights:,}\n step   loss",
-        flush=True,
-    )
+    tell(f"{len(proteins):,} proteins; processes: {processes}, weights in each: {num_weights:,}\n step   loss")
     recent: list[float] = []
     for number in range(1, steps + 1):
         output, loss_func = step_func(batches, model)
@@ -80,9 +77,9 @@ def _train(*, steps: int, seed: int) -> None:
         optimizer.step()
         recent = [*recent[-24:], float(loss.detach())]
         if number == 1 or number % 25 == 0 or number == steps:
-            say(f"{number:5}  {sum(recent) / len(recent):.3f}", flush=True)
+            tell(f"{number:5}  {sum(recent) / len(recent):.3f}")
     entropy = unigram_entropy(pipeline.sources[0].dataset[idx] for idx in range(len(pipeline.sources[0].dataset)))
-    say(f"nats per residue, mean of up to 25 steps; amino-acid frequencies alone give {entropy:.3f}")
+    tell(f"nats per residue, mean of up to 25 steps; amino-acid frequencies alone give {entropy:.3f}")
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
@@ -118,7 +115,7 @@ def _start_processes(number: int, arguments: Sequence[str]) -> int:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         ended = f"ended by {failure.signal_name()}" if failure.exitcode < 0 else f"failed with code {failure.exitcode}"
-        print(f"protein_gpt_megatron: process {rank} {ended}.", file=sys.stderr)
+        say(f"protein_gpt_megatron: process {rank} {ended}.", file=sys.stderr)
         return 1
     return 0
 
@@ -143,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.filterwarnings("ignore", ".*CUDA_DEVICE_MAX_CONNECTIONS")  # advice for GPUs only
             _train(steps=options.steps, seed=options.seed)
     except BadInputError as error:
-        print(f"protein_gpt_megatron: {error}", file=sys.stderr)
+        say(f"protein_gpt_megatron: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -6,8 +6,11 @@ import attrs
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import nn
 
 from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule, TrainableModule
+from bionemo.adapters.lightning.accumulation import save_gradients
 from bionemo.core.model.loss import mean_loss, token_cross_entropy
 from bionemo.core.random import make_generator
 from bionemo.core.utils.dtype import get_autocast_dtype
@@ -50,6 +53,19 @@ def test_dropout_is_drawn_from_seed_and_step(uninterrupted, tmp_path: Path) -> N
     generator = torch.Generator().set_state(before)
     torch.rand(7, generator=generator)  # as `run` does
     assert torch.equal(torch.get_rng_state(), generator.get_state())
+
+
+@pytest.mark.filterwarnings("ignore:You defined a .validation_step. but have no")
+def test_random_numbers_differ_between_accumulated_batches_and_between_ranks(tmp_path: Path) -> None:
+    drawn = []
+    for rank in (0, 1):
+        module = make_module()
+        module.model.register_forward_hook(lambda *_: drawn.append(float(torch.rand(()))))
+        strategy = SingleDeviceStrategy("cpu")
+        strategy.global_rank = rank
+        options = {"accumulate_grad_batches": 2, "limit_val_batches": 0, "max_steps": 2, "strategy": strategy}
+        make_trainer(tmp_path / str(rank), **options).fit(module, train_dataloaders=loader(TRAIN, batches_per_epoch=4))
+    assert len(drawn) == len(set(drawn)) == 2 * 4
 
 
 def test_the_validation_loss_is_the_mean_over_all_tokens(uninterrupted, tmp_path: Path) -> None:
@@ -194,6 +210,18 @@ def test_a_checkpoint_between_accumulated_batches_holds_their_gradient(tmp_path:
         assert after.batches == {step: ids for step, ids in recorder.batches.items() if step > batch}
         for name, weights in module.state_dict().items():
             assert torch.equal(weights, resumed.state_dict()[name]), (batch, name)
+
+
+def test_a_saved_gradient_is_a_copy() -> None:
+    """Training continues while a checkpoint is kept, and ranks average their gradients in place."""
+    module, num_tokens = nn.Linear(2, 1), [torch.tensor(3)]
+    module(torch.ones(2)).backward()
+    saved = save_gradients(module, num_tokens, accumulated=2, mean=lambda gradient: gradient.mul_(0.5))
+    assert module.weight.grad.tolist() == [[1, 1]]
+    module(torch.ones(2)).backward()
+    num_tokens.clear()
+    assert saved["gradients"]["weight"].tolist() == [[0.5, 0.5]]
+    assert saved["num_tokens"] == [3]
 
 
 @pytest.mark.filterwarnings("ignore:You defined a .validation_step. but have no")

@@ -1,5 +1,7 @@
 """Checkpoints of real trainers: damaged in any way, they are refused before anything is loaded."""
 
+import datetime as dt
+import decimal
 import hashlib
 import io
 import os
@@ -7,15 +9,20 @@ import pathlib
 import random
 import resource
 import shutil
+import uuid
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import fsspec
+import numpy as np
 import pytest
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from bionemo.adapters.lightning import AtomicCheckpointIO, check_checkpoint, find_checkpoint
 from tests.adapters.trainers import run
@@ -215,13 +222,37 @@ def test_errors_name_a_path_that_can_not_be_read(tmp_path: Path) -> None:
             refuse(tmp_path)
 
 
-def test_the_error_names_objects_that_weights_only_refuses(tmp_path: Path) -> None:
-    checkpoint, path = {"at": pathlib.PurePosixPath("a"), "weights": torch.ones(3)}, tmp_path / "a.ckpt"
+def test_a_trainer_says_that_a_checkpoint_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.ckpt"):
+        run(tmp_path, steps=1, checkpoint=tmp_path / "none.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("value", "kinds"),
+    [
+        (pathlib.PurePosixPath("a"), "pathlib.PurePosixPath"),
+        (np.float64(1.5), "numpy"),
+        (np.arange(3), "numpy"),
+        (dt.date(2020, 1, 2), "datetime.date"),
+        (decimal.Decimal(1), "decimal.Decimal"),
+        (partial(int, base=2), "functools.partial"),
+        (uuid.UUID(int=1), "uuid.UUID"),
+        (range(3), "builtins.range|range"),
+        (pathlib.Path, "pathlib"),
+        (len, "len"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_error_names_objects_that_weights_only_refuses(tmp_path: Path, value: object, kinds: str) -> None:
+    checkpoint, path = {"at": [value], "weights": torch.ones(3)}, tmp_path / "a.ckpt"
     for plugin in (AtomicCheckpointIO(), TorchCheckpointIO()):
         plugin.save_checkpoint(checkpoint, path)
-        with pytest.raises(ValueError, match=r"is whole and holds pathlib.PurePosixPath. .* with weights_only=False"):
+        with pytest.raises(ValueError, match=f"is whole and holds .*({kinds}).* with weights_only=False"):
             AtomicCheckpointIO().load_checkpoint(path, weights_only=True)
-        assert is_equal(AtomicCheckpointIO().load_checkpoint(path, weights_only=False), checkpoint)
+        loaded = AtomicCheckpointIO().load_checkpoint(path, weights_only=False)
+        assert repr(loaded["at"]) == repr([value])
+        check_checkpoint(path)
+        assert find_checkpoint(tmp_path) == path
 
 
 def test_errors_of_torch_on_a_whole_checkpoint_are_unchanged(trained: Path) -> None:
@@ -256,9 +287,46 @@ def test_the_newest_whole_checkpoint_is_found(trained: Path, tmp_path: Path) -> 
         find_checkpoint("s3://a")
 
 
-def test_only_local_checkpoints_load() -> None:
-    with pytest.raises(ValueError, match="path must be a local file, got path='s3://a/b'"):
-        AtomicCheckpointIO().load_checkpoint("s3://a/b")
+URLS = ["s3://a/b", "gs://a/b", "memory://a/b", "file:///a/b", "S3://a/b", Path("s3://a/b"), Path("/tmp/s3://a/b")]
+
+
+@pytest.mark.parametrize("url", URLS, ids=str)
+def test_a_url_is_never_taken_for_a_local_path(url: str | Path, tmp_path: Path, monkeypatch) -> None:
+    """`Path("s3://a/b")` is `s3:/a/b`, a local path by its form."""
+    monkeypatch.chdir(tmp_path)
+    for use in (
+        check_checkpoint,
+        AtomicCheckpointIO().load_checkpoint,
+        partial(AtomicCheckpointIO().save_checkpoint, {}),
+    ):
+        with pytest.raises(
+            ValueError, match=f"path must be a local file, got path='{url}'. Give a local one. To train"
+        ):
+            use(url)
+    with pytest.raises(ValueError, match=f"folder must be a local folder, got folder='{url}'"):
+        find_checkpoint(url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_local_paths_with_colons_are_local(tmp_path: Path) -> None:
+    for name in ("10:30:00", "run:", "s3:a", "a:s3"):
+        AtomicCheckpointIO().save_checkpoint({"a": 1}, tmp_path / name / "a.ckpt")
+        assert find_checkpoint(tmp_path / name) == tmp_path / name / "a.ckpt"
+
+
+@pytest.mark.parametrize("url", ["memory://a/b", Path("s3://a/b")], ids=str)
+def test_a_trainer_refuses_a_remote_folder_before_the_first_step(url: str | Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="dirpath must be a local folder, got dirpath='.*a/b'. Give a local one"):
+        run(tmp_path, steps=3, callbacks=[ModelCheckpoint(url)])
+    with pytest.raises(ValueError, match="dirpath must be a local folder, got dirpath='memory://c/checkpoints'"):
+        run(tmp_path, steps=3, callbacks=[ModelCheckpoint()], default_root_dir="memory://c")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_remote_folder_is_left_to_lightnings_own_plugin(tmp_path: Path) -> None:
+    run(tmp_path, steps=2, callbacks=[ModelCheckpoint("memory://own")], plugins=[])
+    assert fsspec.filesystem("memory").glob("/own/*.ckpt")
 
 
 @contextmanager

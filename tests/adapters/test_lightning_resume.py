@@ -1,6 +1,7 @@
 """Tests of resumed Lightning runs: signals, tuners, time limits, data modules that are reused, ranks."""
 
 import json
+import multiprocessing
 import os
 import pickle
 import random
@@ -18,6 +19,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
+    GradientAccumulationScheduler,
     LearningRateFinder,
     ModelCheckpoint,
     OnExceptionCheckpoint,
@@ -26,6 +28,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.tuner import Tuner
 
 from bionemo.adapters.lightning import PipelineDataModule
+from bionemo.adapters.lightning.signals import DeferredSignals
 from bionemo.data import batch_at
 from bionemo.data.pipes import loader
 from tests.adapters import stopped_runs
@@ -158,6 +161,57 @@ def test_a_batch_that_could_not_be_read_is_trained_by_the_resumed_run(tmp_path: 
         assert after.batches == {number: ids for number, ids in whole.batches.items() if number >= min(after.batches)}
         assert min(after.batches) > 0
         assert same(weights(module), weights(resumed))
+
+
+def test_a_fit_that_fails_leaves_no_worker_process(tmp_path: Path) -> None:
+    class Fails(Callback):
+        def on_before_backward(self, *_) -> None:
+            raise ArithmeticError
+
+    data = make_data(Setup(num_workers=1))  # kept, and with it the loader
+    with pytest.raises(ArithmeticError):
+        train(tmp_path, Fails(), data=data)
+    assert multiprocessing.active_children() == []
+
+
+class FailsAt(Callback):
+    """Raises in the batch of a number, before its gradient."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def on_before_backward(self, trainer, *_) -> None:
+        if trainer.fit_loop.epoch_loop.total_batch_idx == self.number:
+            raise ArithmeticError
+
+
+@pytest.mark.parametrize("number", [3, 6, 7])
+def test_a_checkpoint_within_a_step_holds_all_of_it_when_a_schedule_accumulates_more_batches(
+    number: int, tmp_path: Path
+) -> None:
+    schedule = {0: 1, 1: 4}  # epochs of 4 batches
+    saving = OnExceptionCheckpoint(tmp_path, "failed")
+    with pytest.raises(ArithmeticError):
+        train(tmp_path, GradientAccumulationScheduler(schedule), FailsAt(number), saving)
+    whole, module, _ = train(tmp_path, GradientAccumulationScheduler(schedule))
+    after, resumed, _ = train(tmp_path, GradientAccumulationScheduler(schedule), checkpoint=tmp_path / "failed.ckpt")
+    assert after.batches == {number: ids for number, ids in whole.batches.items() if number >= min(after.batches)}
+    assert same(weights(module), weights(resumed))
+
+
+@pytest.mark.parametrize("max_steps", [3, -1])
+def test_a_run_is_extended_by_a_longer_order(max_steps: int, tmp_path: Path) -> None:
+    pipeline = make_data(Setup()).train
+    short, long = (
+        PipelineDataModule(train=attrs.evolve(pipeline, order=attrs.evolve(pipeline.order, num_samples=count)))
+        for count in (4 * pipeline.batch_size, 10 * pipeline.batch_size)
+    )
+    first, _, trainer = train(tmp_path, data=short, max_epochs=1, max_steps=max_steps)
+    trainer.save_checkpoint(tmp_path / "short.ckpt")
+    second, _, _ = train(tmp_path, data=long, max_epochs=2, checkpoint=tmp_path / "short.ckpt")
+    whole, _, _ = train(tmp_path, data=long, max_epochs=1)
+    assert first.batches | second.batches == whole.batches
+    assert not first.batches.keys() & second.batches.keys()
 
 
 class Unreadable:
@@ -461,6 +515,26 @@ def wait_for(processes: list[subprocess.Popen], condition) -> None:
         assert all(process.poll() is None for process in processes), [process.communicate() for process in processes]
         assert time.monotonic() < end
         time.sleep(0.002)
+
+
+def test_each_deferred_signal_is_handled_once_however_often_it_was_sent_and_deferred() -> None:
+    """A second fit by the same trainer defers the handlers again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    signals, seen = DeferredSignals(), []
+    try:
+        for number in before:
+            signal.signal(number, lambda number, frame: seen.append(number))
+        signals.defer()
+        signals.defer()
+        for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGUSR2):
+            signal.raise_signal(number)
+        assert seen == []
+        signals.handle(signals.pending)
+        signals.handle(signals.pending)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert seen == [signal.SIGUSR1, signal.SIGUSR2]
 
 
 @pytest.mark.parametrize("world_size", [1, pytest.param(2, marks=pytest.mark.slow)])

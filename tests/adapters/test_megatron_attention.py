@@ -161,6 +161,20 @@ def test_half_precision_input_gives_half_precision_output() -> None:
         torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.02)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("keys", [3, 7, 100])
+def test_the_softmax_of_half_precision_scores_is_computed_in_float32(dtype: torch.dtype, keys: int) -> None:
+    """With equal values, the output doesn't depend on the weights: only if their sum is exactly 1, gradients are 0."""
+    query = torch.randn(2, 1, 2, 8, generator=make_generator(3)).to(dtype).requires_grad_()
+    key = torch.ones(keys, 1, 2, 8, dtype=dtype, requires_grad=True)
+    value = torch.full((keys, 1, 2, 8), 10.0, dtype=dtype)
+    output = make_attention(dropout=1e-12)(query, key, value, None)
+    torch.testing.assert_close(output.float(), torch.full((2, 1, 16), 10.0), rtol=2 * torch.finfo(dtype).eps, atol=0)
+    output.sum().backward()
+    assert query.grad.abs().max() < 1e-4  # one rounding of the weights to half precision makes it 0.01 and more
+    assert key.grad.abs().max() < 1e-4
+
+
 @pytest.mark.parametrize(
     ("field", "message"),
     [

@@ -181,6 +181,33 @@ def test_batches_that_cannot_be_split_are_refused(number: int, message: str) -> 
         split_into_micro_batches(letters(), number)
 
 
+@pytest.mark.filterwarnings("ignore:a step of 2 samples leaves ranks of 3 without any:UserWarning")  # of the loader
+def test_micro_batches_of_fewer_samples_than_ranks_are_refused() -> None:
+    message = (
+        "each micro-batch must have a sample for every rank, got micro-batches of 2 samples and 3 data-parallel ranks. "
+        "Split a batch into fewer micro-batches, or raise batch_size"
+    )
+    assert split_into_micro_batches(letters(6), 2, world_size=3).batch_size == 3
+    with pytest.raises(ValueError, match=message):
+        split_into_micro_batches(letters(6), 3, world_size=3)
+    split = split_into_micro_batches(letters(6), 3)  # without process groups nothing is known of other ranks
+    for rank in range(3):
+        with pytest.raises(ValueError, match=message):
+            iter_micro_batches(loader(split, rank, 3))
+    with pytest.raises(ValueError, match="world_size must be in 1.*, got world_size=0"):
+        split_into_micro_batches(letters(6), 3, world_size=0)
+
+
+def test_the_number_of_ranks_is_that_of_the_process_groups(monkeypatch) -> None:
+    with model_parallel():
+        assert split_into_micro_batches(letters(4), 4).batch_size == 1
+        from megatron.core import parallel_state
+
+        monkeypatch.setattr(parallel_state, "get_data_parallel_world_size", lambda: 2)
+        with pytest.raises(ValueError, match="micro-batches of 1 samples and 2 data-parallel ranks"):
+            split_into_micro_batches(letters(4), 4)
+
+
 class Losses(Callback):
     """Records the loss of each step."""
 

@@ -1,5 +1,6 @@
 """Tests of data sets over orders: epochs, transforms that depend on the epoch, and draws with replacement."""
 
+import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +22,7 @@ from bionemo.data import (
     PRNGResampleDataset,
     SizedDataset,
     index_at,
+    to_json,
 )
 from bionemo.data.pipeline.read import fetch
 
@@ -157,7 +159,61 @@ def test_the_data_sets_are_frozen_records_and_torch_data_sets() -> None:
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             dataset.seed = 4
     assert isinstance(IdentityMultiEpochDatasetWrapper("abc"), MultiEpochDataset)
-    assert repr(PRNGResampleDataset("abc")) == "PRNGResampleDataset(dataset='abc', seed=42, num_samples=3)"
+    assert repr(PRNGResampleDataset("abc")) == "PRNGResampleDataset(dataset=str of 3, seed=42, num_samples=3)"
+
+
+@pytest.mark.parametrize("rows", [list(range(10**6)), ["x" * 10**6] * 100, torch.arange(10**6), np.zeros((10**5, 50))])
+def test_the_repr_of_every_data_set_is_one_short_line(rows) -> None:
+    wrapper = IdentityMultiEpochDatasetWrapper(rows)
+    for dataset in (wrapper, PRNGResampleDataset(rows), MultiEpochDatasetResampler(wrapper)):
+        assert len(repr(dataset)) < 140
+        assert "\n" not in repr(dataset)
+        assert f" of {len(rows)}" in repr(dataset)
+    assert repr(WithField(wrapper, factor=3)).startswith("WithField(dataset=IdentityMultiEpochDatasetWrapper of")
+    assert repr(Transformed(rows)) == f"Transformed(dataset={type(rows).__name__} of {len(rows)})"
+
+
+def test_a_bool_of_numpy_is_a_bool() -> None:
+    dataset, order = IdentityMultiEpochDatasetWrapper("abcde"), EpochOrder(length=5, seed=1)
+    for shuffle in (np.bool_(True), np.array([False, True])[0]):
+        assert attrs.evolve(order, shuffle=shuffle).shuffle is bool(shuffle)
+        assert attrs.evolve(order, shuffle=shuffle) == attrs.evolve(order, shuffle=bool(shuffle))
+        assert to_json(attrs.evolve(order, shuffle=shuffle)) == to_json(attrs.evolve(order, shuffle=bool(shuffle)))
+        assert MultiEpochDatasetResampler(dataset, shuffle=shuffle).shuffle is bool(shuffle)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("shuffle", [1, 0, np.int64(1), "yes", None, np.array([True]), torch.tensor(True)])
+def test_what_is_no_bool_is_refused(shuffle: object) -> None:
+    with pytest.raises(TypeError, match="shuffle must be True or False, got shuffle="):
+        EpochOrder(length=5, seed=1, shuffle=shuffle)
+    with pytest.raises(TypeError, match="shuffle must be True or False, got shuffle="):
+        MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), shuffle=shuffle)
+
+
+@pytest.mark.parametrize("number", [0, np.int64(0), -1])
+def test_a_data_set_without_samples_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=rf"num_samples must be in 1\.\..*got num_samples={number}"):
+        MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), num_samples=number)
+    with pytest.raises(ValueError, match=rf"num_samples must be in 1\.\..*got num_samples={number}"):
+        PRNGResampleDataset("abc", num_samples=number)
+
+
+def test_the_arguments_have_the_names_and_the_order_of_2x() -> None:
+    rows = IdentityMultiEpochDatasetWrapper("abcde")
+    assert list(inspect.signature(MultiEpochDatasetResampler).parameters) == [
+        "dataset",
+        "num_epochs",
+        "num_samples",
+        "shuffle",
+        "seed",
+    ]
+    assert list(inspect.signature(PRNGResampleDataset).parameters) == ["dataset", "seed", "num_samples"]
+    assert list(inspect.signature(MultiEpochDatasetWrapper).parameters) == ["dataset"]
+    assert MultiEpochDatasetResampler(rows, 2, None, False, 7) == MultiEpochDatasetResampler(
+        dataset=rows, num_epochs=2, shuffle=False, seed=7
+    )
+    assert PRNGResampleDataset("abcde", 7, 3).num_samples == 3
 
 
 @pytest.mark.usefixtures("no_type_checks")

@@ -5,15 +5,20 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
+import fsspec  # type: ignore[import-untyped]
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from bionemo.adapters.lightning.digest import damage, has_digest, is_archive, save_with_digest, size
+from bionemo.core.checked import checked
 from bionemo.core.files import write_atomically
 
-__all__ = ["AtomicCheckpointIO", "check_checkpoint", "find_checkpoint"]
+__all__ = ["AtomicCheckpointIO", "check_checkpoint", "check_destinations", "find_checkpoint"]
+
+_SCHEMES: Final = frozenset(fsspec.available_protocols())
+"""The starts of URLs that Lightning can write to, e.g. "s3"."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -94,6 +99,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return checkpoint
 
 
+@checked
 def check_checkpoint(path: str | os.PathLike[str], /) -> None:
     """Check that the bytes of a checkpoint are those that were written, without loading anything.
 
@@ -117,6 +123,7 @@ def check_checkpoint(path: str | os.PathLike[str], /) -> None:
         _check(path, file)
 
 
+@checked
 def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
     """Return the newest whole checkpoint in a folder, or None if there is none or the folder does not exist.
 
@@ -162,11 +169,31 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(ages, key=ages.__getitem__, reverse=True)
 
 
+def check_destinations(trainer: Any, /) -> None:
+    """Check that a trainer whose checkpoints are written by `AtomicCheckpointIO` writes them to local folders.
+
+    Raises:
+        ValueError: if the folder of one of its callbacks is a URL.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> check_destinations(Trainer(logger=False, accelerator="cpu", plugins=[AtomicCheckpointIO()]))
+    """
+    if isinstance(trainer.strategy.checkpoint_io, AtomicCheckpointIO):
+        for callback in trainer.checkpoint_callbacks:
+            _local(getattr(callback, "dirpath", None) or "", name="dirpath", kind="folder")
+
+
 def _local(path: str | os.PathLike[str], *, name: str = "path", kind: str = "file") -> Path:
-    """Return a path after checking that it is local."""
-    if "://" in str(path):
+    """Return a path after checking that it is local.
+
+    `Path("s3://a")` is `s3:/a`, which Lightning resolves in the working directory: no local folder is named like that.
+    """
+    schemes = {part[:-1].lower() for part in Path(path).parts if part.endswith(":")}
+    if "://" in str(path) or schemes & _SCHEMES:
         message = (
-            f"{name} must be a local {kind}, got {name}={str(path)!r}. This plugin doesn't support remote storage."
+            f"{name} must be a local {kind}, got {name}={str(path)!r}. Give a local one. To train with remote "
+            "checkpoints, leave AtomicCheckpointIO out: Lightning's own plugin writes to URLs."
         )
         raise ValueError(message)
     return Path(path)
@@ -197,7 +224,8 @@ def _explanation(path: Path, file: BinaryIO, error: Exception) -> str | None:
     """Return why torch can't load a file in which no damage was found, or None if torch's own error says it best."""
     got = f"got path={str(path)!r}, a file of {size(file):,} bytes"
     if is_archive(file) and str(error).startswith("Weights only load failed"):
-        types = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or "objects of other types"
+        named = torch.serialization.get_unsafe_globals_in_checkpoint(path) or re.findall(r"<class '(.+?)'>", str(error))
+        types = ", ".join(named) or "objects of other types"
         return (
             f"path must hold only tensors and plain values if weights_only is on, {got} that is whole and holds "
             f"{types}. If you trust its author, load it with weights_only=False, e.g. by "

@@ -5,13 +5,15 @@ from typing import Any
 
 import attrs
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
-from bionemo.adapters.lightning.epoch_loader import EpochLoader
+from bionemo.adapters.lightning.checkpoint import check_destinations
+from bionemo.adapters.lightning.epoch_loader import EpochLoader, EvaluationLoader
 from bionemo.adapters.lightning.ranks import rank_and_world_size
 from bionemo.adapters.lightning.resume import ExactResume
+from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.pipeline.batch import num_batches
 from bionemo.data.pipeline.pipeline import Pipeline
-from bionemo.data.pipes.loader import PipelineLoader
 
 __all__ = ["PipelineDataModule"]
 
@@ -41,7 +43,9 @@ class PipelineDataModule(LightningDataModule):
         num_workers: number of processes that read the training batches ahead of time.
 
     Raises:
-        ValueError: if the training order has no end and `batches_per_epoch` is None, or another order has no end.
+        ValueError: if the training order has no end and `batches_per_epoch` is None, another order has no end, or a
+            number is out of range.
+        TypeError: if an argument is of another kind, e.g. a loader or a data set instead of a pipeline.
     """
 
     def __init__(
@@ -51,17 +55,22 @@ class PipelineDataModule(LightningDataModule):
         validation: Pipeline[Any] | Mapping[str, Pipeline[Any]] | None = None,
         test: Pipeline[Any] | Mapping[str, Pipeline[Any]] | None = None,
         predict: Pipeline[Any] | Mapping[str, Pipeline[Any]] | None = None,
-        batches_per_epoch: int | None = None,
-        num_workers: int = 0,
+        batches_per_epoch: AnyInt | None = None,
+        num_workers: AnyInt = 0,
     ) -> None:
         super().__init__()
+        _check_pipeline(train, name="train")
         if batches_per_epoch is None and num_batches(train) is None:
             message = (
                 "batches_per_epoch must be given for an order without end, got batches_per_epoch=None. Set it to the "
                 "number of steps of a Lightning epoch."
             )
             raise ValueError(message)
-        self.train, self.batches_per_epoch, self.num_workers = train, batches_per_epoch, num_workers
+        self.train = train
+        self.batches_per_epoch = None
+        if batches_per_epoch is not None:
+            self.batches_per_epoch = check_int(batches_per_epoch, name="batches_per_epoch", low=1)
+        self.num_workers = check_int(num_workers, name="num_workers")
         self.validation = _by_name("validation", validation)
         self.test = _by_name("test", test)
         self.predict = _by_name("predict", predict)
@@ -105,7 +114,7 @@ class PipelineDataModule(LightningDataModule):
     def train_dataloader(self) -> EpochLoader:
         """Return this rank's training loader, at the start of the pipeline or at the position of the fit."""
         pause, (rank, world_size) = self.steps_per_epoch(), rank_and_world_size(self.trainer)
-        accumulated = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+        accumulated = 1 if self.trainer is None else _most_accumulated(self.trainer)
         total = num_batches(self.train)
         if accumulated > 1 and pause is not None and total is not None and total % pause:
             message = (
@@ -128,25 +137,29 @@ class PipelineDataModule(LightningDataModule):
                     "PipelineDataModule.setup must be called before a fit. Call super().setup(stage) in your setup."
                 )
                 raise RuntimeError(message)
+            check_destinations(self.trainer)
             self._fit.attach_loader(self.trainer, batches)
         return batches
 
-    def _evaluation_loaders(self, stage: str, pipelines: Mapping[str, Pipeline[Any]]) -> list[PipelineLoader[Any]]:
+    def _evaluation_loaders(self, stage: str, pipelines: Mapping[str, Pipeline[Any]]) -> list[EvaluationLoader]:
         if not pipelines and stage != "validation":
             message = f"{stage} must be given, got none. Make the data module with {stage}=..., a pipeline."
             raise ValueError(message)
         rank, world_size = rank_and_world_size(self.trainer)
-        return [PipelineLoader(pipeline, rank, world_size, restart=True) for pipeline in pipelines.values()]
+        return [
+            EvaluationLoader(pipeline, rank, world_size, restart=True, name=name)
+            for name, pipeline in pipelines.items()
+        ]
 
-    def val_dataloader(self) -> list[PipelineLoader[Any]]:
+    def val_dataloader(self) -> list[EvaluationLoader]:
         """Return this rank's validation loaders, one per pipeline."""
         return self._evaluation_loaders("validation", self.validation)
 
-    def test_dataloader(self) -> list[PipelineLoader[Any]]:
+    def test_dataloader(self) -> list[EvaluationLoader]:
         """Return this rank's test loaders, one per pipeline."""
         return self._evaluation_loaders("test", self.test)
 
-    def predict_dataloader(self) -> list[PipelineLoader[Any]]:
+    def predict_dataloader(self) -> list[EvaluationLoader]:
         """Return this rank's prediction loaders, one per pipeline."""
         return self._evaluation_loaders("predict", self.predict)
 
@@ -158,9 +171,29 @@ class PipelineDataModule(LightningDataModule):
 
 def _by_name(stage: str, pipelines: Pipeline[Any] | Mapping[str, Pipeline[Any]] | None) -> dict[str, Pipeline[Any]]:
     """Return pipelines by name; a single pipeline is named `""`."""
-    found = {"": pipelines} if isinstance(pipelines, Pipeline) else dict(pipelines or {})
-    for pipeline in found.values():
+    if not (pipelines is None or isinstance(pipelines, Mapping)):
+        _check_pipeline(pipelines, name=stage)
+        pipelines = {"": pipelines}
+    for name, pipeline in (pipelines or {}).items():
+        _check_pipeline(pipeline, name=f"{stage}[{name!r}]" if name else stage)
         if num_batches(pipeline) is None:
             message = f"{stage} must have an end, got an order with num_samples=None. Set the order's num_samples."
             raise ValueError(message)
-    return found
+    return {str(name): pipeline for name, pipeline in (pipelines or {}).items()}
+
+
+def _check_pipeline(value: Any, *, name: str) -> None:
+    if not isinstance(value, Pipeline):
+        several = "" if name == "train" else " Several go by name: {'mouse': pipeline, ...}."
+        message = (
+            f"{name} must be a Pipeline, got an object of type {type(value).__name__}. Pass Pipeline(order=..., "
+            f"sources=..., batch_size=..., seed=...): the data module makes its loaders.{several}"
+        )
+        raise TypeError(message)
+
+
+def _most_accumulated(trainer: Any) -> int:
+    """Return the largest number of batches that a trainer accumulates for a step, in any epoch."""
+    callbacks = (callback for callback in trainer.callbacks if isinstance(callback, GradientAccumulationScheduler))
+    schedules = [number for callback in callbacks for number in callback.scheduling.values()]
+    return max([int(trainer.accumulate_grad_batches), *schedules])

@@ -1,7 +1,7 @@
-"""The training loader of a Lightning fit, which also knows the positions of its most recent batches."""
+"""The loaders of a Lightning run: one to train, which knows its batches' positions, and named ones to evaluate."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -9,7 +9,7 @@ import attrs
 from bionemo.data.pipeline.state import loader_state
 from bionemo.data.pipes.loader import PipelineLoader
 
-__all__ = ["EpochLoader", "TrainingData"]
+__all__ = ["EpochLoader", "EvaluationLoader", "TrainingData", "metric_suffixes"]
 
 
 @runtime_checkable
@@ -86,3 +86,31 @@ class EpochLoader(PipelineLoader[Any]):
             "batches_per_epoch": self.batches_per_epoch,
             "open_step": starts,
         }
+
+
+@attrs.define(eq=False, repr=False, slots=False)
+class EvaluationLoader(PipelineLoader[Any]):
+    """A loader with the name of its pipeline.
+
+    Args:
+        name: name of the pipeline among those that are evaluated together; empty if it needs none.
+    """
+
+    name: str = attrs.field(default="", kw_only=True)
+
+
+def metric_suffixes(loaders: Sequence[Any], /) -> list[str]:
+    """Return the end of the names of each loader's metrics, by which several loaders are told apart.
+
+    It is the name of the loader's pipeline. Other loaders than ours have no names: several get numbers, in the words
+    that Lightning uses.
+
+    Example:
+        >>> metric_suffixes([[1, 2]]), metric_suffixes([[1, 2], [3]])
+        ([''], ['/dataloader_idx_0', '/dataloader_idx_1'])
+    """
+    unnamed = [f"/dataloader_idx_{number}" for number in range(len(loaders))] if len(loaders) > 1 else [""]
+    return [
+        f"{'_' if loader.name else ''}{loader.name}" if isinstance(loader, EvaluationLoader) else number
+        for loader, number in zip(loaders, unnamed, strict=False)
+    ]

@@ -3,23 +3,32 @@
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from bionemo.adapters.lightning import accumulation
+from bionemo.adapters.lightning.epoch_loader import metric_suffixes
 from bionemo.core.checks import AnyInt, check_seed
 from bionemo.core.model.config import BionemoTrainableModelConfig, build_model
 from bionemo.core.model.loss import LossSum, add_losses, mean_metrics, scale_for_ranks, sum_over_ranks
 from bionemo.core.random import make_generator, random_torch_context
 
 __all__ = ["TrainableModule"]
+
+_RECORD: Final = "Pass an instance of a BionemoTrainableModelConfig that makes the model and names its loss."
+_LOSSES: Final = "Return e.g. TokenCrossEntropy, not TokenCrossEntropy(), or a class with the same methods."
+_MAKERS: Final = (
+    "Pass a class, with or without options, e.g. optimizer=partial(torch.optim.AdamW, lr=0.001), "
+    "lr_scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=1000)."
+)
+_SCHEDULERS: Final = "For one that follows a metric, override configure_optimizers and name the metric as `monitor`."
 
 
 class TrainableModule(LightningModule):
@@ -30,17 +39,19 @@ class TrainableModule(LightningModule):
     has to be saved. A checkpoint saved between accumulated batches holds their gradient; to resume from it, the trainer
     must accumulate the same number of batches.
 
-    Logs `train_loss`, `val_loss`, `test_loss` and the means of the loss's metrics. If validation or test pipelines were
-    given by name, the pipeline's name is appended, e.g. `val_loss_mouse`.
+    Logs `train_loss`, `val_loss`, `test_loss` and the means of the loss's metrics. A validation or test pipeline's name
+    is appended, e.g. `val_loss_mouse`; several unnamed loaders get numbers, e.g. `val_loss/dataloader_idx_1`.
 
     Args:
         config: configuration of the model. The model is called with the batch; the loss class has `forward(batch,
             out)`, which returns a `LossSum`, and `reduce`.
         optimizer: makes the optimizer from the parameters.
-        lr_scheduler: makes the learning-rate scheduler from the optimizer. It is stepped after every optimizer step.
-            None keeps the learning rate constant.
+        lr_scheduler: makes the learning-rate scheduler from the optimizer, stepped after every step; None for none.
         generator: draws the initial weights.
         seed: 0..2**63-1, seed of the random numbers of all steps.
+
+    Raises:
+        TypeError: if an argument, or what the configuration returns, is of another kind.
     """
 
     def __init__(
@@ -53,11 +64,15 @@ class TrainableModule(LightningModule):
         seed: AnyInt,
     ) -> None:
         super().__init__()
-        self.model = build_model(config, generator=generator)
-        self.train_loss = config.get_loss_reduction_class()()
-        self.validation_loss = config.get_loss_reduction_class()(validation_step=True)
+        _check(config, isinstance(config, BionemoTrainableModelConfig), "config must be the record of a model", _RECORD)
+        for name, make in (("optimizer", optimizer), ("lr_scheduler", lr_scheduler)):
+            is_right = callable(make) or (make is None and name == "lr_scheduler")
+            _check(make, is_right, f"{name} must be a function that makes it", _MAKERS)
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.seed = check_seed(seed)
+        self.train_loss, self.validation_loss = _make_losses(config)
+        self.model = build_model(config, generator=generator)
+        _check(self.model, isinstance(self.model, nn.Module), "configure_model must return a torch.nn.Module", _RECORD)
         self._accumulated: list[Tensor] = []
         self._restored: dict[str, Any] | None = None
         self._evaluated: dict[int, list[LossSum]] = {}
@@ -74,7 +89,7 @@ class TrainableModule(LightningModule):
         total = sum_over_ranks(loss)
         if not math.isfinite(float(total.loss_sum)):
             raise FloatingPointError(self._not_finite(step, loss, total))
-        self.log("train_loss", self.train_loss.reduce([total]), prog_bar=True)
+        self._log_means("train", total, self.train_loss)
         # The step's number of tokens is known only after its last batch. Until then, divide by the first batch's;
         # on_before_optimizer_step rescales the gradients.
         self._accumulated.append(total.num_tokens)
@@ -172,26 +187,64 @@ class TrainableModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over the validation tokens of all ranks."""
-        self._log_evaluated("val", "validation")
+        self._log_evaluated("val")
 
     def on_test_epoch_end(self) -> None:
         """Log the means over the test tokens of all ranks."""
-        self._log_evaluated("test", "test")
+        self._log_evaluated("test")
 
-    def _log_evaluated(self, prefix: str, stage: str) -> None:
-        """Log the mean loss and metrics per evaluation pipeline, with the pipeline's name appended if it has one."""
-        names = list(getattr(getattr(self.trainer, "datamodule", None), stage, {})) or [""] * len(self._evaluated)
+    def _log_evaluated(self, prefix: str) -> None:
+        """Log the mean loss and metrics per evaluated loader."""
+        loop: Any = self.trainer._evaluation_loop  # noqa: SLF001 - the public attributes may be those of an earlier run
+        suffixes = metric_suffixes(loop._combined_loader.flattened)  # noqa: SLF001
         for number, losses in sorted(self._evaluated.items()):
             total = sum_over_ranks(add_losses(losses))
-            means = {"loss": self.validation_loss.reduce([total]), **mean_metrics([total])}
-            for metric, mean in means.items():
-                name = f"{prefix}_{metric}{'_' if names[number] else ''}{names[number]}"
-                self.log(name, mean, prog_bar=metric == "loss", rank_zero_only=True)
+            self._log_means(prefix, total, self.validation_loss, suffix=suffixes[number], is_synced=True)
         self._evaluated.clear()
 
+    def _log_means(self, prefix: str, total: LossSum, loss: Any, *, suffix: str = "", is_synced: bool = False) -> None:
+        """Log the mean loss per token, and the means of its metrics."""
+        options: dict[str, Any] = {"rank_zero_only": is_synced, "add_dataloader_idx": False}
+        for metric, mean in {"loss": loss.reduce([total]), **mean_metrics([total])}.items():
+            self.log(f"{prefix}_{metric}{suffix}", mean, prog_bar=metric == "loss", **options)
+
     def configure_optimizers(self) -> Any:
-        """Return the optimizer, with its learning-rate scheduler if there is one."""
+        """Return the optimizer, with its learning-rate scheduler if there is one.
+
+        Raises:
+            TypeError: if `optimizer` or `lr_scheduler` makes something else, or a scheduler that follows a metric.
+        """
         optimizer = self.optimizer(self.parameters())
+        _check(optimizer, isinstance(optimizer, Optimizer), "optimizer must return an optimizer", _MAKERS)
         if self.lr_scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}}
+        scheduler = self.lr_scheduler(optimizer)
+        follows_steps = isinstance(scheduler, LRScheduler) and not isinstance(scheduler, ReduceLROnPlateau)
+        _check(scheduler, follows_steps, "lr_scheduler must return a scheduler that needs no metric", _SCHEDULERS)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _make_losses(config: BionemoTrainableModelConfig[Any, Any]) -> tuple[Any, Any]:
+    """Return the losses of a configuration, one to train and one to evaluate."""
+    made: Any = config.get_loss_reduction_class()
+    required = "get_loss_reduction_class must return a class of losses"
+    try:
+        losses = made(), made(validation_step=True)
+    except TypeError as error:
+        message = f"{required}, got {_kind(made)} ({error}). {_LOSSES}"
+        raise TypeError(message) from error
+    for name in ("forward", "reduce"):
+        has_it = all(callable(getattr(loss, name, None)) for loss in losses)
+        _check(made, has_it, f"{required} that have the method {name!r}", _LOSSES)
+    return losses
+
+
+def _check(value: Any, is_right: bool, required: str, remedy: str) -> None:  # noqa: FBT001
+    """Raise a TypeError that says what was required and what a value is, unless it is right."""
+    if not is_right:
+        message = f"{required}, got {_kind(value)}. {remedy}"
+        raise TypeError(message)
+
+
+def _kind(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bionemo.adapters.megatron.imports import import_megatron
-from bionemo.core.checks import check_int
+from bionemo.core.checks import check_int, shown
 from bionemo.core.fields import check_size
 
 __all__ = ["TransformerSizes", "check_divides", "transformer_config"]
@@ -27,7 +27,8 @@ _Immutable: TypeAlias = bool | int | float | str | torch.dtype | enum.Enum | Fun
 def _sorted_pairs(extra: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
     """Return the fields in `extra` as pairs sorted by name, with values that nobody can change."""
     items = extra.items() if isinstance(extra, Mapping) else extra
-    pairs = list(items) if isinstance(items, Iterable) else [None]
+    is_listed = isinstance(items, Iterable) and not isinstance(items, np.ndarray | torch.Tensor)
+    pairs: list[Any] = list(items) if is_listed else [None]
     names = [
         pair[0]
         for pair in pairs
@@ -36,7 +37,7 @@ def _sorted_pairs(extra: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> tuple
     if len(names) < len(pairs) or len(set(names)) < len(names):
         message = (
             "extra must be a mapping from field names to values, or (name, value) pairs with each name once, "
-            f"got extra={extra!r}."
+            f"got extra={shown(extra)}."
         )
         raise ValueError(message)
     for name in names:
@@ -55,7 +56,7 @@ def _frozen(value: Any, name: str) -> Any:
     if not isinstance(value, _Immutable):
         message = (
             f"extra must hold numbers, text, dtypes, enum members, functions and lists of these, "
-            f"got {name}={value!r} of type {type(value).__name__}. Pass it as a runtime argument."
+            f"got {name}={shown(value)} of type {type(value).__name__}. Pass it as a runtime argument."
         )
         raise TypeError(message)
     return value
@@ -63,7 +64,7 @@ def _frozen(value: Any, name: str) -> Any:
 
 def _check_fraction(_: object, field: "attrs.Attribute[float]", fraction: float) -> None:
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction < 1:
-        message = f"{field.name} must be a fraction, at least 0 and below 1, got {field.name}={fraction!r}."
+        message = f"{field.name} must be a fraction, at least 0 and below 1, got {field.name}={shown(fraction)}."
         raise ValueError(message)
 
 

@@ -13,18 +13,12 @@ from bionemo.adapters.megatron.config import TransformerSizes, check_divides, tr
 from bionemo.adapters.megatron.imports import import_megatron
 from bionemo.adapters.megatron.parallel import parallel_state
 from bionemo.adapters.megatron.runtime import runtime_fields
-from bionemo.core.fields import check_bool, check_choice, check_size
+from bionemo.core.fields import check_bool, check_choice, check_instance, check_size, to_bool
 from bionemo.core.model.config import BionemoTrainableModelConfig
 from bionemo.core.model.loss import TokenCrossEntropy
 from bionemo.core.random import make_generator, random_torch_context, seed_from_generator
 
 __all__ = ["MegatronBertConfig", "MegatronGPTConfig"]
-
-
-def _check_sizes(_: object, field: "attrs.Attribute[Any]", sizes: object) -> None:
-    if not isinstance(sizes, TransformerSizes):
-        message = f"{field.name} must be a TransformerSizes, got {field.name}={sizes!r} of type {type(sizes).__name__}."
-        raise TypeError(message)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,13 +28,13 @@ class _LanguageModelConfig(BionemoTrainableModelConfig[Any, TokenCrossEntropy]):
     ignored: ClassVar[tuple[str, ...]]
     """Fields of megatron-core's configuration that would have no effect on the local layers."""
 
-    transformer: TransformerSizes = attrs.field(validator=_check_sizes)
+    transformer: TransformerSizes = attrs.field(validator=check_instance(TransformerSizes))
     vocab_size: int = attrs.field(validator=check_size)
     max_length: int = attrs.field(validator=check_size)
     position_embedding_type: Literal["learned_absolute", "rope", "none"] = attrs.field(
         default="rope", validator=check_choice("learned_absolute", "rope", "none")
     )
-    share_embeddings_and_output_weights: bool = attrs.field(default=False, validator=check_bool)
+    share_embeddings_and_output_weights: bool = attrs.field(default=False, converter=to_bool, validator=check_bool)
 
     def configure_model(self, *, layer_spec: Any = None, **runtime: Any) -> Any:
         """Return this process's part of a new model, on the CPU. Call it through `build_model`, on every rank.

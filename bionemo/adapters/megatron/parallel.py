@@ -12,7 +12,7 @@ import torch.distributed
 from bionemo.adapters.megatron.imports import import_megatron
 from bionemo.core.checks import check_int
 
-__all__ = ["model_parallel", "parallel_state", "pipeline_stage", "rank_and_world_size"]
+__all__ = ["data_parallel_size", "model_parallel", "parallel_state", "pipeline_stage", "rank_and_world_size"]
 
 
 @contextmanager
@@ -115,6 +115,23 @@ def rank_and_world_size() -> tuple[int, int]:
     return state.get_data_parallel_rank(), state.get_data_parallel_world_size()
 
 
+def _state_if_initialized() -> Any:
+    """Return megatron-core's module `parallel_state`; None if there are no process groups."""
+    state = sys.modules.get("megatron.core.parallel_state")
+    return None if state is None or not state.model_parallel_is_initialized() else state
+
+
+def data_parallel_size() -> int:
+    """Return the number of data-parallel ranks; 1 if there are no process groups.
+
+    Example:
+        >>> data_parallel_size()
+        1
+    """
+    state = _state_if_initialized()
+    return 1 if state is None else int(state.get_data_parallel_world_size())
+
+
 def pipeline_stage() -> int:
     """Return this process's pipeline-parallel stage; 0 if there are no process groups.
 
@@ -122,8 +139,5 @@ def pipeline_stage() -> int:
         >>> pipeline_stage()
         0
     """
-    state = sys.modules.get("megatron.core.parallel_state")
-    if state is None or not state.model_parallel_is_initialized():
-        return 0
-    stage: int = state.get_pipeline_model_parallel_rank()
-    return stage
+    state = _state_if_initialized()
+    return 0 if state is None else int(state.get_pipeline_model_parallel_rank())

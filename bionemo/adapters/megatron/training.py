@@ -10,8 +10,9 @@ import torch.distributed
 from jaxtyping import Float
 from torch import Tensor
 
-from bionemo.adapters.megatron.parallel import pipeline_stage
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.adapters.megatron.parallel import data_parallel_size, pipeline_stage
+from bionemo.core.checked import checked
+from bionemo.core.checks import AnyInt, check_int, shown
 from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data import Pipeline
 from bionemo.data.pipes.loader import PipelineLoader
@@ -33,7 +34,10 @@ class MicroBatch(NamedTuple):
     """Data-parallel rank."""
 
 
-def split_into_micro_batches(pipeline: Pipeline[Any], num_micro_batches: AnyInt, /) -> Pipeline[Any]:
+@checked
+def split_into_micro_batches(
+    pipeline: Pipeline[Any], num_micro_batches: AnyInt, /, *, world_size: AnyInt | None = None
+) -> Pipeline[Any]:
     """Return a pipeline whose batches are the micro-batches of another pipeline's batches.
 
     A step's batch is split into micro-batches first, and each micro-batch into the ranks' parts, as in Megatron's
@@ -46,9 +50,12 @@ def split_into_micro_batches(pipeline: Pipeline[Any], num_micro_batches: AnyInt,
         pipeline: its `batch_size` is the number of samples per optimizer step, over all ranks together. A finite order
             has `num_batches(pipeline)` steps.
         num_micro_batches: number of micro-batches per step; a divisor of `batch_size`.
+        world_size: number of data-parallel ranks; by default that of megatron-core's process groups, or 1 if there are
+            none.
 
     Raises:
-        ValueError: if it is no divisor, or the last step would be short, which megatron-core's schedules don't support.
+        ValueError: if it is no divisor, a micro-batch has fewer samples than there are ranks, or the last step would be
+            short. Megatron-core's schedules support neither an empty part nor a short step.
 
     Example:
         >>> from bionemo.data import EpochOrder, batch_at
@@ -64,6 +71,10 @@ def split_into_micro_batches(pipeline: Pipeline[Any], num_micro_batches: AnyInt,
             f"num_micro_batches={number}."
         )
         raise ValueError(message)
+    split = attrs.evolve(pipeline, batch_size=pipeline.batch_size // number)
+    _check_micro_batch(
+        split, check_int(data_parallel_size() if world_size is None else world_size, name="world_size", low=1)
+    )
     num_samples = pipeline.order.num_samples
     if not pipeline.drop_last and num_samples is not None and num_samples % pipeline.batch_size:
         message = (
@@ -71,7 +82,16 @@ def split_into_micro_batches(pipeline: Pipeline[Any], num_micro_batches: AnyInt,
             "Set drop_last=True in the pipeline."
         )
         raise ValueError(message)
-    return attrs.evolve(pipeline, batch_size=pipeline.batch_size // number)
+    return split
+
+
+def _check_micro_batch(pipeline: Pipeline[Any], world_size: int) -> None:
+    if pipeline.batch_size < world_size:
+        message = (
+            f"each micro-batch must have a sample for every rank, got micro-batches of {pipeline.batch_size} samples "
+            f"and {world_size} data-parallel ranks. Split a batch into fewer micro-batches, or raise batch_size."
+        )
+        raise ValueError(message)
 
 
 def _on_device(batch: Any, device: torch.device | str) -> Any:
@@ -85,6 +105,7 @@ def _on_device(batch: Any, device: torch.device | str) -> Any:
     return batch
 
 
+@checked
 def iter_micro_batches(loader: Any, /, *, device: torch.device | str | None = None) -> Iterator[MicroBatch]:
     """Return an iterator over a loader's batches with their coordinates, as the `data_iterator` of schedules.
 
@@ -99,6 +120,7 @@ def iter_micro_batches(loader: Any, /, *, device: torch.device | str | None = No
 
     Raises:
         TypeError: if it is another kind of loader.
+        ValueError: if its batches have fewer samples than there are ranks.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -111,6 +133,7 @@ def iter_micro_batches(loader: Any, /, *, device: torch.device | str | None = No
     if not isinstance(loader, PipelineLoader):
         message = f"loader must be a loader of bionemo.data.pipes, got an object of type {type(loader).__name__}."
         raise TypeError(message)
+    _check_micro_batch(loader.pipeline, loader.world_size)
     return _iter_micro_batches(loader, device)
 
 
@@ -120,6 +143,7 @@ def _iter_micro_batches(loader: PipelineLoader[Any], device: torch.device | str 
         yield MicroBatch(moved, loader.last_positions.start // loader.pipeline.batch_size, loader.rank)
 
 
+@checked
 def forward_step(
     batches: Iterator[Any], model: Callable[[Any], Any], /, *, loss: Any, seed: AnyInt
 ) -> tuple[Any, Callable[[Any], tuple[Tensor, Tensor, Report]]]:
@@ -184,6 +208,7 @@ def _reported_loss(loss: Any, batch: Any, output: Any) -> tuple[Tensor, Tensor, 
     return loss_sum, num_tokens, {n: torch.stack([part.detach().double(), num_tokens]) for n, part in sums.items()}
 
 
+@checked
 def mean_reports(
     reports: Sequence[Mapping[str, Float[Tensor, " 2"]]], /, *, group: torch.distributed.ProcessGroup | None = None
 ) -> dict[str, Float[Tensor, ""]]:
@@ -203,6 +228,10 @@ def mean_reports(
         {'loss': tensor(2.)}
     """
     means = {}
+    for number, report in enumerate(reports):
+        if not isinstance(report, Mapping):
+            message = f"reports must hold mappings from names to tensors, got reports[{number}]={shown(report)}."  # type: ignore[unreachable]
+            raise TypeError(message)
     for name in sorted(reports[0]) if reports else ():
         total = torch.stack([report[name] for report in reports]).sum(0)
         if group is not None:

@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
+from bionemo.core.checked import checked
 from bionemo.core.random import random_numpy_context, random_python_context, random_torch_context, seed_from_generator
 
 __all__ = [
@@ -81,6 +82,7 @@ class BionemoTrainableModelConfig(BionemoModelConfig[ModelType], Generic[ModelTy
         """Return the class of the model's loss; it is instantiated by `cls()` or `cls(validation_step=True)`."""
 
 
+@checked
 def build_model(config: BionemoModelConfig[ModelType], *, generator: torch.Generator, **runtime: Any) -> ModelType:
     """Return the model of a configuration, with weights drawn from a generator.
 

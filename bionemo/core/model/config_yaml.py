@@ -6,8 +6,10 @@ from typing import Any, Final, TypeVar
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from bionemo.core.checked import checked
+from bionemo.core.checks import shown
 from bionemo.core.record import from_plain, to_plain
-from bionemo.core.record_reading import reason_of, shown
+from bionemo.core.record_reading import reason_of
 
 __all__ = ["config_from_yaml", "config_to_yaml"]
 
@@ -48,6 +50,7 @@ def config_to_yaml(config: Any, /) -> str:
     return text.getvalue()
 
 
+@checked
 def config_from_yaml(kind: type[Config], text: str, /) -> Config:
     """Return the configuration of a YAML text.
 

@@ -1,17 +1,20 @@
 """Losses as sums over tokens, which add up to the same total however a batch is split."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
 import attrs
 import torch
 import torch.distributed
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.fx.immutable_collections import immutable_dict
 
-from bionemo.core.checks import AnyInt, as_int
+from bionemo.core.arrays import listed
+from bionemo.core.checked import checked
+from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.fields import check_bool, to_bool
 
 __all__ = [
     "IGNORE_INDEX",
@@ -47,6 +50,7 @@ class LossSum(NamedTuple):
     """Other sums over the same tokens by name, e.g. of correct predictions. Treat it as immutable: the default is."""
 
 
+@checked
 def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[Tensor, "*batch"], /) -> LossSum:
     """Return the sum of the cross-entropy over all labeled tokens, in nats.
 
@@ -63,19 +67,18 @@ def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[
 
     Raises:
         ValueError: if there is not one row of logits per label.
-        TypeError: if the labels are floats.
+        TypeError: if the labels are bools, or other numbers than integers.
 
     Example:
         >>> token_cross_entropy(torch.zeros(3, 4), torch.tensor([1, -100, 2])).num_tokens
         tensor(2)
     """
     if logits.shape[:-1] != labels.shape:
-        message = (
-            f"logits must have one row per label, got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}."
-        )
+        shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
+        message = f"logits must have one row per label, got {shapes}."
         raise ValueError(message)
-    if labels.is_floating_point():
-        message = f"labels must be integers, got dtype={labels.dtype}."
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        message = f"labels must be integers, got dtype={labels.dtype}. They are tokens."
         raise TypeError(message)
     loss_sum = torch.nn.functional.cross_entropy(
         logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32)),
@@ -86,7 +89,8 @@ def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[
     return LossSum(loss_sum, (labels != IGNORE_INDEX).sum())
 
 
-def add_losses(losses: Sequence[LossSum], /) -> LossSum:
+@checked
+def add_losses(losses: Iterable[LossSum], /) -> LossSum:
     """Return the sum of the losses of several parts of a batch.
 
     Law: loss and gradients equal those of the whole batch, to rounding. The sum is computed in at least float32.
@@ -102,6 +106,11 @@ def add_losses(losses: Sequence[LossSum], /) -> LossSum:
         >>> add_losses([part, part]).loss_sum
         tensor(12.)
     """
+    losses = listed(losses, name="losses")
+    for number, loss in enumerate(losses):
+        if not isinstance(loss, LossSum):
+            message = f"losses must hold LossSums, got losses[{number}]={shown(loss)}."
+            raise TypeError(message)
     if not losses:
         message = "losses must hold at least one part, got none."
         raise ValueError(message)
@@ -117,7 +126,8 @@ def add_losses(losses: Sequence[LossSum], /) -> LossSum:
     )
 
 
-def mean_loss(losses: Sequence[LossSum], /) -> Float[Tensor, ""]:
+@checked
+def mean_loss(losses: Iterable[LossSum], /) -> Float[Tensor, ""]:
     """Return the mean loss per token over several parts of a batch.
 
     Law: equal to the mean over the whole batch, to rounding.
@@ -140,7 +150,8 @@ def mean_loss(losses: Sequence[LossSum], /) -> Float[Tensor, ""]:
     return total.loss_sum / total.num_tokens.clamp(min=1)
 
 
-def mean_metrics(losses: Sequence[LossSum], /) -> dict[str, Tensor]:
+@checked
+def mean_metrics(losses: Iterable[LossSum], /) -> dict[str, Tensor]:
     """Return the mean of each metric per token, over several parts of a batch.
 
     Raises:
@@ -154,6 +165,7 @@ def mean_metrics(losses: Sequence[LossSum], /) -> dict[str, Tensor]:
     return {name: number / total.num_tokens.clamp(min=1) for name, number in total.metrics.items()}
 
 
+@checked
 def sum_over_ranks(loss: LossSum, /, group: torch.distributed.ProcessGroup | None = None) -> LossSum:
     """Return the sum of the losses of all ranks, without gradients, for logging and for the total number of tokens.
 
@@ -183,12 +195,12 @@ def sum_over_ranks(loss: LossSum, /, group: torch.distributed.ProcessGroup | Non
     return LossSum(loss_sum, num_tokens, dict(zip(names, metrics, strict=True)))
 
 
-def scale_for_ranks(loss: LossSum, num_tokens: Int[Tensor, ""], world_size: AnyInt) -> Float[Tensor, ""]:
+@checked
+def scale_for_ranks(loss: LossSum, num_tokens: Num[Tensor, ""], world_size: AnyInt) -> Float[Tensor, ""]:
     """Return a scalar whose gradient, averaged over ranks, is the gradient of the mean over all tokens of a step.
 
-    DDP averages gradients over ranks as if all ranks had the same number of tokens. With this scale the average equals
-    the gradient of the whole batch, however the batch is split into micro-batches and ranks, and also if a rank has no
-    token.
+    DDP averages gradients over ranks as if all had the same number of tokens. With this scale the average equals the
+    gradient of the whole batch, however it is split into micro-batches and ranks, and also if a rank has no token.
 
     Args:
         loss: loss of a batch or micro-batch of this rank.
@@ -199,7 +211,10 @@ def scale_for_ranks(loss: LossSum, num_tokens: Int[Tensor, ""], world_size: AnyI
         >>> scale_for_ranks(LossSum(torch.tensor(6.0), torch.tensor(2)), torch.tensor(12), world_size=2)
         tensor(1.)
     """
-    return loss.loss_sum * as_int(world_size) / num_tokens.clamp(min=1)
+    if num_tokens.ndim or num_tokens.is_complex() or num_tokens.dtype == torch.bool:
+        message = f"num_tokens must be one number, got shape {tuple(num_tokens.shape)} and dtype={num_tokens.dtype}."
+        raise ValueError(message)
+    return loss.loss_sum * check_int(world_size, name="world_size", low=1) / num_tokens.clamp(min=1)
 
 
 @attrs.frozen
@@ -216,7 +231,7 @@ class TokenCrossEntropy:
         tensor(1)
     """
 
-    validation_step: bool = False
+    validation_step: bool = attrs.field(default=False, converter=to_bool, validator=check_bool)
     """Whether losses have the metric "accuracy", the number of correct predictions."""
 
     def setup(self, batch: Mapping[str, Tensor]) -> Callable[[Tensor], LossSum]:
@@ -230,6 +245,6 @@ class TokenCrossEntropy:
             return loss
         return loss._replace(metrics={"accuracy": (out.argmax(-1) == batch["labels"]).sum()})
 
-    def reduce(self, losses: Sequence[LossSum]) -> Float[Tensor, ""]:
+    def reduce(self, losses: Iterable[LossSum]) -> Float[Tensor, ""]:
         """Return the mean loss per token over several (micro-)batches."""
         return mean_loss(losses)

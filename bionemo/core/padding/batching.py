@@ -1,21 +1,34 @@
 """Padding: from ragged rows of tokens to one block and its mask, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Integer, Shaped
 from torch import Tensor
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import MAX_INT, AnyInt, check_int
-from bionemo.core.padding.rows import Row, Rows, Side, check_fits, check_side, lay_out, read_rows, torch_dtype
+from bionemo.core.padding.elements import check_row
+from bionemo.core.padding.rows import (
+    Row,
+    Rows,
+    Side,
+    check_fits,
+    check_side,
+    lay_out,
+    list_rows,
+    read_rows,
+    torch_dtype,
+)
 from bionemo.core.padding.shape import check_blocks, padded_length, row_mask
 
 __all__ = ["pad_token_ids", "pad_token_ids_into", "truncate_token_ids", "unpad_token_ids"]
 
 
+@checked
 def pad_token_ids(
-    token_ids: Sequence[Row],
+    token_ids: Iterable[Row],
     padding_value: AnyInt = 0,
     padding_len: AnyInt | None = None,
     pad_size_divisible_by: AnyInt = 1,
@@ -31,7 +44,7 @@ def pad_token_ids(
 
     Args:
         token_ids: rows of any length, including 0: sequences of ints, integer arrays and one-dimensional integer
-            tensors, which may be mixed.
+            tensors, which may be mixed. Bools are no integers.
         padding_value: value of the padding.
         padding_len: width of the block, in tokens; by default the length of the longest row.
         pad_size_divisible_by: the width is rounded up to a multiple of this.
@@ -46,8 +59,8 @@ def pad_token_ids(
         `padding_len`, or 0.
 
     Raises:
-        ValueError: if a row isn't one-dimensional or is longer than `padding_len`, a size isn't positive, or a token or
-            the padding value doesn't fit the dtype.
+        ValueError: if a row isn't one-dimensional or is longer than `padding_len`, a size isn't positive, a token or
+            the padding value doesn't fit the dtype, or the block doesn't fit the memory.
         TypeError: if a row holds anything but integers, a number is not an integer, or `dtype` is not an integer dtype.
 
     Example:
@@ -62,9 +75,9 @@ def pad_token_ids(
     if dtype is not None:
         _check_dtype(dtype, "dtype")
     rows = read_rows(token_ids, name="token_ids")
-    width = padded_length(rows.lengths, padding_len, pad_size_divisible_by)
     if dtype is None:
         dtype = torch_dtype(rows.dtype) if rows.dtype.kind in "iu" else torch.int64
+    width = padded_length(rows.lengths, padding_len, pad_size_divisible_by, token_bytes=dtype.itemsize + 1)
     ids = torch.empty((len(rows.parts), width), dtype=dtype, device="cpu")
     _fill(rows, ids, padding_value, padding_side)
     mask = torch.from_numpy(row_mask(rows.lengths, width, padding_side=padding_side))
@@ -88,10 +101,11 @@ def _fill(rows: Rows, ids: Tensor, padding_value: AnyInt, padding_side: Side) ->
     lay_out(rows, block, side=padding_side, name="token_ids")
 
 
+@checked
 def pad_token_ids_into(
     ids_buffer: Integer[Tensor, "..."],
     mask_buffer: Bool[Tensor, "..."],
-    token_ids: Sequence[Row],
+    token_ids: Iterable[Row],
     padding_value: AnyInt = 0,
     *,
     padding_len: AnyInt | None = None,
@@ -104,7 +118,7 @@ def pad_token_ids_into(
 
     Args:
         ids_buffer: contiguous CPU tensor of an integer dtype, of any shape with room for the block. It is overwritten
-            from its start, also if an error is raised because a token doesn't fit.
+            from its start, also if an error is raised because of a token.
         mask_buffer: contiguous CPU tensor of bools, of any shape with room for the block.
         token_ids: as in `pad_token_ids`. The rows must not share memory with a buffer.
         padding_value: value of the padding.
@@ -149,19 +163,21 @@ def _room(buffer: Tensor, shape: tuple[int, int], name: str) -> Tensor:
     return buffer.view(-1)[:size].view(shape)
 
 
+@checked
 def unpad_token_ids(
-    ids: Shaped[Tensor, "batch length"], mask: Bool[Tensor, "batch length"], /
-) -> list[Shaped[Tensor, " _"]]:
+    ids: Shaped[Tensor, "batch length *shape"], mask: Bool[Tensor, "batch length"], /
+) -> list[Shaped[Tensor, "_ *shape"]]:
     """Return the real tokens of each row of a padded block.
 
     Law: the inverse of `pad_token_ids`, for either padding side and any dtype.
 
     Args:
-        ids: a padded block of tokens, or of labels or numbers, one per token.
+        ids: a padded block of tokens, or of labels or numbers, one per token, or one array of a fixed shape per token.
         mask: True = real token.
 
     Returns:
-        One one-dimensional tensor per row, of the dtype and device of `ids`. They don't share memory with `ids`.
+        One tensor per row, of shape (tokens, *shape) and of the dtype and device of `ids`. They don't share memory with
+        `ids`.
 
     Raises:
         ValueError: if the shapes of `ids` and `mask` differ.
@@ -171,11 +187,12 @@ def unpad_token_ids(
         >>> unpad_token_ids(*pad_token_ids([[5, 6, 7], [], [8]]))
         [tensor([5, 6, 7]), tensor([], dtype=torch.int64), tensor([8])]
     """
-    check_blocks(ids, mask)
+    check_blocks(mask if ids.shape[:2] == mask.shape else ids, mask)
     return list(torch.split(ids[mask], mask.sum(1).tolist())) if len(ids) else []
 
 
-def truncate_token_ids(token_ids: Sequence[Row], length: AnyInt, /, *, side: Side = "right") -> list[Row]:
+@checked
+def truncate_token_ids(token_ids: Iterable[Row], length: AnyInt, /, *, side: Side = "right") -> list[Row]:
     """Return rows cut to at most `length` tokens; shorter rows are unchanged.
 
     Law: rows keep their containers and dtypes. Padding never cuts, so only this function drops tokens.
@@ -187,6 +204,7 @@ def truncate_token_ids(token_ids: Sequence[Row], length: AnyInt, /, *, side: Sid
 
     Raises:
         ValueError: if `length` isn't positive, or `side` is neither "left" nor "right".
+        TypeError: if a row can't be cut, e.g. an iterator.
 
     Example:
         >>> truncate_token_ids([[5, 6, 7], [8]], 2), truncate_token_ids([[5, 6, 7], [8]], 2, side="left")
@@ -194,4 +212,7 @@ def truncate_token_ids(token_ids: Sequence[Row], length: AnyInt, /, *, side: Sid
     """
     check_side(side, name="side")
     length = check_int(length, name="length", low=1)
-    return [row[:length] if side == "right" else row[max(len(row) - length, 0) :] for row in token_ids]
+    rows = list_rows(token_ids, name="token_ids")
+    for number, row in enumerate(rows):
+        check_row(row, name=f"row {number} of token_ids")
+    return [row[:length] if side == "right" else row[max(len(row) - length, 0) :] for row in rows]

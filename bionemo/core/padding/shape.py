@@ -1,21 +1,24 @@
 """Width, masks and shapes of padded blocks."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 from torch import Tensor
 
-from bionemo.core.checks import AnyInt, as_int, check_int
+from bionemo.core.arrays import as_integers
+from bionemo.core.checked import checked
+from bionemo.core.checks import AnyInt, as_int, check_int, check_memory
 from bionemo.core.padding.rows import Side
 
 __all__ = ["check_blocks", "length_mask", "padded_length", "row_mask"]
 
 
-def length_mask(lengths: Int[Tensor, " batch"], /, length: AnyInt) -> Bool[Tensor, "batch length"]:
+@checked
+def length_mask(lengths: Integer[Tensor, " batch"], /, length: AnyInt) -> Bool[Tensor, "batch length"]:
     """Return the mask of a right-padded block as a tensor.
 
     Law: row `i` begins with `min(lengths[i], length)` times True; the rest is False.
@@ -27,15 +30,25 @@ def length_mask(lengths: Int[Tensor, " batch"], /, length: AnyInt) -> Bool[Tenso
     Returns:
         The mask, True = real token, on the device of `lengths`.
 
+    Raises:
+        ValueError: if the mask doesn't fit the memory.
+
     Example:
         >>> length_mask(torch.tensor([2, 0]), 3)
         tensor([[ True,  True, False],
                 [False, False, False]])
     """
-    return torch.arange(as_int(length), device=lengths.device) < lengths[:, None]
+    length = as_int(length)
+    if lengths.ndim != 1 or lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        message = f"lengths must be integers in one axis, got shape {tuple(lengths.shape)} and dtype={lengths.dtype}."
+        raise TypeError(message)
+    if lengths.device.type == "cpu":
+        check_memory((lengths.numel() + 8) * length, name="length", value=length)  # and int64 columns
+    return torch.arange(length, device=lengths.device) < lengths[:, None]
 
 
-def row_mask(lengths: Collection[AnyInt], width: AnyInt, /, *, padding_side: Side = "right") -> npt.NDArray[np.bool_]:
+@checked
+def row_mask(lengths: Iterable[AnyInt], width: AnyInt, /, *, padding_side: Side = "right") -> npt.NDArray[np.bool_]:
     """Return the mask of a padded block as a NumPy array.
 
     Law: row `i` has `min(lengths[i], width)` times True, at the end that isn't padded.
@@ -48,12 +61,16 @@ def row_mask(lengths: Collection[AnyInt], width: AnyInt, /, *, padding_side: Sid
     Returns:
         The mask, True = real token, of shape `(len(lengths), width)`.
 
+    Raises:
+        ValueError: if the mask doesn't fit the memory.
+
     Example:
         >>> row_mask([2, 0], 3, padding_side="left")
         array([[False,  True,  True],
                [False, False, False]])
     """
-    width = as_int(width)
+    lengths, width = _as_list(lengths), as_int(width)
+    check_memory((len(lengths) + 2) * width, name="width", value=width)  # and int16 columns, or wider ones
     # Comparing int16 is four times as fast as comparing int64.
     dtype = np.int16 if max(width, *lengths, 0) <= np.iinfo(np.int16).max else np.int64
     columns: npt.NDArray[Any] = np.arange(width, dtype=dtype)
@@ -62,12 +79,14 @@ def row_mask(lengths: Collection[AnyInt], width: AnyInt, /, *, padding_side: Sid
     return mask
 
 
+@checked
 def padded_length(
-    lengths: Collection[AnyInt],
+    lengths: Iterable[AnyInt],
     padding_len: AnyInt | None = None,
     pad_size_divisible_by: AnyInt = 1,
     *,
     name: str = "token_ids",
+    token_bytes: AnyInt = 1,
 ) -> int:
     """Return the width of the block that rows of given lengths are padded to.
 
@@ -76,25 +95,43 @@ def padded_length(
         padding_len: wanted width; by default the length of the longest row.
         pad_size_divisible_by: the width is rounded up to a multiple of this.
         name: name of the rows in errors.
+        token_bytes: number of bytes that the block and its mask take per token.
 
     Raises:
-        ValueError: if a row is longer than `padding_len`, or a size isn't positive.
+        ValueError: if a row is longer than `padding_len`, a size isn't positive, or the block doesn't fit the memory.
 
     Example:
         >>> padded_length([5, 3], None, 4)
         8
     """
     divisor = check_int(pad_size_divisible_by, name="pad_size_divisible_by", low=1)
-    longest = as_int(max(lengths, default=0))
+    lengths = _as_list(lengths)
+    longest = max(lengths, default=0)
     width = longest if padding_len is None else check_int(padding_len, name="padding_len", low=1)
     if width < longest:
         message = (
             f"padding_len must be at least the longest row, got padding_len={width} "
-            f"and {longest} tokens in row {list(lengths).index(longest)} of {name}. "
+            f"and {longest} tokens in row {lengths.index(longest)} of {name}. "
             "Raise padding_len, or cut the rows with truncate_token_ids."
         )
         raise ValueError(message)
-    return -(-width // divisor) * divisor  # rounds up
+    padded = -(-width // divisor) * divisor  # rounds up
+    option, value = ("padding_len", width) if padding_len is not None else (f"the longest row of {name}", longest)
+    if divisor > width:
+        option, value = "pad_size_divisible_by", divisor
+    # One row more, for the columns' indices that the mask is made from.
+    check_memory((len(lengths) + 1) * padded * as_int(token_bytes), name=option, value=value)
+    return padded
+
+
+def _as_list(lengths: Iterable[AnyInt]) -> list[int]:
+    """Return the lengths of rows as Python ints."""
+    found = as_integers(lengths, name="lengths")
+    if found.ndim != 1:
+        message = f"lengths must be integers in one axis, got shape {found.shape}."
+        raise TypeError(message)
+    numbers: list[int] = found.tolist()
+    return numbers
 
 
 def check_blocks(ids: Tensor, mask: Tensor, /, *, seeds: Tensor | None = None, **others: object) -> None:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.arrays import take
-from bionemo.core.checks import AnyFloat, IntArray
+from bionemo.core.checks import AnyFloat, IntArray, shown
 from bionemo.core.random.hashing import fold_word
 
 __all__ = ["AliasTable", "Weights", "check_weights", "draw_by_alias", "make_alias_table"]
 
-Weights: TypeAlias = Collection[AnyFloat] | NDArray[Any] | Tensor
+Weights: TypeAlias = Collection[AnyFloat | bool] | NDArray[Any] | Tensor
 """Numbers in one axis, in any container."""
 
 _MASK_31: Final = 2**31 - 1
@@ -78,7 +78,11 @@ def _as_array(weights: Weights) -> NDArray[Any]:
         weights = weights.detach().cpu()
         numbers: NDArray[Any] = (weights if weights.is_complex() else weights.to(torch.float64)).numpy()
         return numbers
-    numbers = np.asarray(weights)
+    try:
+        numbers = np.asarray(weights)
+    except ValueError as error:  # rows of several lengths
+        message = f"weights must be real numbers in one axis, got {shown(weights)}."
+        raise TypeError(message) from error
     is_mixed = numbers.dtype == np.object_ and all(isinstance(number, Real) for number in numbers.ravel())
     return numbers.astype(np.float64) if is_mixed else numbers
 

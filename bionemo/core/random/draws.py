@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bionemo.core.arrays import in_blocks
-from bionemo.core.checks import AnyInt, as_int, check_int, check_word
+from bionemo.core.checks import AnyInt, as_int, check_int, check_word, shown
 from bionemo.core.random.hashing import fold_word
 
 __all__ = ["MAX_RANGE", "bits_at", "integers_at", "scale_to", "uniforms_at"]
@@ -116,8 +116,8 @@ def uniforms_at(
         >>> uniforms_at(42, torch.arange(3), dtype=torch.float32)
         tensor([0.7547, 0.3592, 0.3266])
     """
-    if dtype not in _MANTISSA:
-        message = f"dtype must be torch.float32 or torch.float64, got dtype={dtype}. Convert the result afterwards."
+    if not isinstance(dtype, torch.dtype) or dtype not in _MANTISSA:
+        message = f"dtype must be torch.float32 or torch.float64, got dtype={shown(dtype)}. Convert the result."
         raise ValueError(message)
     mantissa = _MANTISSA[dtype]
     bits = bits_at(seed, counter) >> (63 - mantissa)  # no more bits than the dtype holds: nothing rounds up to 1.0

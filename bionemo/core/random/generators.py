@@ -1,16 +1,21 @@
 """Torch generators made from seeds, and seeds drawn from generators."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checked import checked
+from bionemo.core.checks import AnyInt, check_int, check_memory, shown
 from bionemo.core.random.hashing import fold_in
 
 __all__ = ["get_seed_from_rng", "make_generator", "seed_from_generator", "split"]
 
+_STATE_BYTES: Final = 5056
+"""Size of the state of a CPU generator of torch."""
 
+
+@checked
 def make_generator(seed: AnyInt, /, *data: AnyInt | str, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a new generator seeded with `fold_in(seed, *data)`.
 
@@ -46,13 +51,18 @@ def seed_from_generator(generator: torch.Generator, /) -> int:
         >>> seed_from_generator(generator) == seed_from_generator(generator)
         False
     """
+    if not isinstance(generator, torch.Generator):  # by hand: this function is called for every sample
+        message = f"generator must be a torch.Generator, got generator={shown(generator)}. Use make_generator(seed)."  # type: ignore[unreachable]
+        raise TypeError(message)
     return int(torch.empty((), dtype=torch.int64, device=generator.device).random_(generator=generator))
 
 
+@checked
 def split(generator: torch.Generator, /, num: AnyInt = 2) -> tuple[torch.Generator, ...]:
     """Return independent generators for the parts of a program; the parent advances by one draw.
 
-    Law: the children depend only on the state of the parent, and child `i` doesn't depend on `num`.
+    Law: the children depend only on the state of the parent, and child `i` doesn't depend on `num`. On the CPU, two
+    children give the same stream with probability 2**-32, because torch keeps only 32 bits of their seeds.
 
     Args:
         generator: the parent.
@@ -62,28 +72,35 @@ def split(generator: torch.Generator, /, num: AnyInt = 2) -> tuple[torch.Generat
         `num` generators on the parent's device.
 
     Raises:
-        ValueError: if `num` is below 1.
+        ValueError: if `num` is below 1, or the generators don't fit the memory.
 
     Example:
         >>> order_generator, model_generator = split(make_generator(42))
     """
     num = check_int(num, name="num", low=1)
+    check_memory(num * _STATE_BYTES, name="num", value=num)
     seed = seed_from_generator(generator)
     return tuple(make_generator(seed, "split", child, device=generator.device) for child in range(num))
 
 
+@checked
 def get_seed_from_rng(rng: np.random.Generator, dtype: type[np.signedinteger[Any]] = np.int64) -> int:
     """Return a seed drawn from a NumPy generator, which advances by one draw.
 
+    Law: it equals `int(rng.integers(np.iinfo(dtype).max))`, the seed that bionemo-core 2.x draws.
+
     Args:
         rng: the NumPy generator.
-        dtype: signed integer type; the seed is drawn uniformly from its non-negative values.
+        dtype: signed integer type; the seed is drawn uniformly from its non-negative values except the largest.
 
     Returns:
-        An int in `0..np.iinfo(dtype).max`.
+        An int in `0..np.iinfo(dtype).max - 1`.
 
     Example:
         >>> get_seed_from_rng(np.random.default_rng(42))
-        7138484576005690180
+        7138484576005690179
     """
-    return int(rng.integers(np.iinfo(dtype).max, dtype=dtype, endpoint=True))
+    if not issubclass(dtype, np.signedinteger):
+        message = f"dtype must be a signed integer type of NumPy, got dtype={shown(dtype)}."  # type: ignore[unreachable]
+        raise TypeError(message)
+    return int(rng.integers(np.iinfo(dtype).max))

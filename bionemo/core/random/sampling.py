@@ -7,7 +7,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from bionemo.core.arrays import in_blocks
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checked import checked
+from bionemo.core.checks import MAX_INT, AnyInt, check_int, check_memory
 from bionemo.core.random.alias import Weights, check_weights, draw_by_alias, make_alias_table
 from bionemo.core.random.draws import MAX_RANGE, bits_at, integers_at
 from bionemo.core.random.generators import seed_from_generator
@@ -15,6 +16,14 @@ from bionemo.core.random.generators import seed_from_generator
 __all__ = ["sample_by_weight", "sample_with_replacement", "sample_without_replacement"]
 
 
+def _check_number(num_samples: AnyInt, *, high: int = MAX_INT) -> int:
+    """Return the size of a sample as a Python int, after checking that the sample fits the memory."""
+    number = check_int(num_samples, name="num_samples", high=high)
+    check_memory(16 * number, name="num_samples", value=number)  # an int64 counter and the sample
+    return number
+
+
+@checked
 def sample_with_replacement(
     length: AnyInt, num_samples: AnyInt, *, generator: torch.Generator
 ) -> Int[Tensor, " num_samples"]:
@@ -31,7 +40,8 @@ def sample_with_replacement(
         An int64 tensor on the CPU.
 
     Raises:
-        ValueError: if a number is out of range. The generator doesn't advance then.
+        ValueError: if a number is out of range, or the sample doesn't fit the memory. The generator doesn't advance
+            then.
         TypeError: if a number is not an integer.
 
     Example:
@@ -39,10 +49,11 @@ def sample_with_replacement(
         tensor([1, 3, 5, 8, 5, 0])
     """
     length = check_int(length, name="length", low=1, high=MAX_RANGE)
-    num_samples = check_int(num_samples, name="num_samples")
+    num_samples = _check_number(num_samples)
     return integers_at(seed_from_generator(generator), torch.arange(num_samples, device="cpu"), length)
 
 
+@checked
 def sample_without_replacement(
     length: AnyInt, num_samples: AnyInt, *, generator: torch.Generator
 ) -> Int[Tensor, " num_samples"]:
@@ -61,7 +72,8 @@ def sample_without_replacement(
         An int64 tensor on the CPU.
 
     Raises:
-        ValueError: if a number is out of range. The generator doesn't advance then.
+        ValueError: if a number is out of range, or the sample doesn't fit the memory. The generator doesn't advance
+            then.
         TypeError: if a number is not an integer.
 
     Example:
@@ -69,7 +81,7 @@ def sample_without_replacement(
         tensor([9, 7, 5, 0, 8, 1])
     """
     length = check_int(length, name="length", high=MAX_RANGE)
-    num_samples = check_int(num_samples, name="num_samples", high=length)
+    num_samples = _check_number(num_samples, high=length)
     seed = seed_from_generator(generator)
     if num_samples > length // 2:
         # Sorting random keys shuffles the range. No two keys are equal: `bits_at` is injective in its counter.
@@ -95,6 +107,7 @@ def _first_of_each(values: Tensor) -> Tensor:
     return values[order[is_first].sort().values]
 
 
+@checked
 def sample_by_weight(
     weights: Weights, num_samples: AnyInt, *, generator: torch.Generator
 ) -> Int[Tensor, " num_samples"]:
@@ -111,15 +124,16 @@ def sample_by_weight(
         An int64 tensor on the CPU, of values in `range(len(weights))`.
 
     Raises:
-        ValueError: if a weight is NaN, negative or infinite, or all are zero. The generator doesn't advance then.
+        ValueError: if a weight is NaN, negative or infinite, all are zero, or the sample doesn't fit the memory. The
+            generator doesn't advance then.
         TypeError: if the weights are not real numbers.
 
     Example:
         >>> sample_by_weight([0.5, 0.0, 1.5], 6, generator=torch.Generator().manual_seed(42))
         tensor([0, 2, 2, 2, 2, 0])
     """
+    num_samples = _check_number(num_samples)
     table = make_alias_table(check_weights(weights))
-    num_samples = check_int(num_samples, name="num_samples")
     kernel = partial(draw_by_alias, table, seed_from_generator(generator))
     indices: Tensor = in_blocks(kernel, torch.arange(num_samples, device="cpu"))
     return indices

@@ -6,7 +6,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 import torch
 
-from bionemo.core.checks import as_int
+from bionemo.core.checks import as_int, shown
 
 __all__ = ["PrecisionTypes", "get_autocast_dtype"]
 
@@ -54,5 +54,5 @@ def get_autocast_dtype(precision: PrecisionTypes | np.integer | torch.dtype) -> 
     elif isinstance(precision, str | int | np.integer) and precision in _DTYPES:
         return _DTYPES[as_int(precision)]
     known = ", ".join(repr(name) for name in _DTYPES)
-    message = f"precision must be a floating-point torch.dtype or one of {known}, got precision={as_int(precision)!r}."
+    message = f"precision must be a floating-point torch.dtype or one of {known}, got precision={shown(precision)}."
     raise ValueError(message)

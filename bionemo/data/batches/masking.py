@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
 from bionemo.core.model.loss import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
@@ -28,6 +29,7 @@ class MaskedTokens(NamedTuple):
     """Original token where one was chosen, -100 elsewhere; int64."""
 
 
+@checked
 def mask_tokens(
     ids: Integer[Tensor, "batch length"],
     mask: Bool[Tensor, "batch length"],
@@ -159,7 +161,10 @@ def _choose(
 def _check_probabilities(mask_prob: float | Tensor, mask_replace_prob: float, random_replace_prob: float) -> None:
     bounds = [mask_prob]
     if isinstance(mask_prob, Tensor):
-        bounds = list(torch.aminmax(mask_prob)) if is_concrete(mask_prob) and mask_prob.numel() else []
+        if mask_prob.is_complex():
+            message = f"mask_prob must hold real numbers, got dtype={mask_prob.dtype}."
+            raise TypeError(message)
+        bounds = list(torch.aminmax(mask_prob.detach())) if is_concrete(mask_prob) and mask_prob.numel() else []
     for bound in bounds:
         _check_probability("mask_prob", float(bound))
     _check_probability("mask_replace_prob", mask_replace_prob)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, is_concrete
 from bionemo.core.model.loss import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
@@ -16,6 +17,7 @@ from bionemo.data.batches.tokens import as_tokens, check_token
 __all__ = ["CorruptedSpans", "corrupt_spans", "next_token_labels"]
 
 
+@checked
 def next_token_labels(
     ids: Integer[Tensor, "batch length"], mask: Bool[Tensor, "batch length"]
 ) -> Int[Tensor, "batch length"]:
@@ -60,6 +62,7 @@ class CorruptedSpans(NamedTuple):
     """True = real token or sentinel of `target_ids`."""
 
 
+@checked
 def corrupt_spans(
     ids: Integer[Tensor, "batch length"],
     mask: Bool[Tensor, "batch length"],

@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat
 
 __all__ = ["Throughput", "throughput"]
@@ -23,6 +25,7 @@ class Throughput(NamedTuple):
     """Real tokens per second."""
 
 
+@checked
 def throughput(mask: Bool[Tensor, "batch length"], seconds: AnyFloat) -> Throughput:
     """Return the size of a batch, and the speed at which it was processed.
 
@@ -32,12 +35,16 @@ def throughput(mask: Bool[Tensor, "batch length"], seconds: AnyFloat) -> Through
 
     Raises:
         ValueError: if `seconds` isn't above 0.
+        TypeError: if the mask isn't a block of bools.
 
     Example:
-        >>> import torch
         >>> throughput(torch.tensor([[True, True, True], [True, False, False]]), 0.5)
         Throughput(num_tokens=4, padding_fraction=0.3333333333333333, samples_per_second=4.0, tokens_per_second=8.0)
     """
+    if mask.dtype != torch.bool or mask.ndim != 2:  # noqa: PLR2004 - rows and columns
+        found = f"{mask.dtype} {tuple(mask.shape)}"
+        message = f"mask must be a tensor of bools of shape (rows, tokens), got {found}. Convert it by .bool()."
+        raise TypeError(message)
     if not seconds > 0:
         message = f"seconds must be above 0, got seconds={seconds}. Measure it with time.perf_counter()."
         raise ValueError(message)

@@ -1,16 +1,21 @@
-"""Random changes of one row of tokens, drawn from the sample's own generator: transforms for a `Source`."""
+"""Random changes of one row of tokens, drawn from the sample's own generator: transforms for a `Source`.
 
-from collections.abc import Collection
+A generator on the CPU keeps 32 bits of its seed: two samples draw the same numbers with probability 2**-32.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Integer
+from jaxtyping import Integer, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.arrays import as_integers
+from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_int
+from bionemo.core.padding.elements import check_row
 from bionemo.core.padding.rows import Row
 from bionemo.core.random.draws import integers_at, uniforms_at
 from bionemo.core.random.generators import seed_from_generator
@@ -18,7 +23,8 @@ from bionemo.core.random.generators import seed_from_generator
 __all__ = ["random_crop", "random_reverse_complement", "reverse_complement"]
 
 
-def random_crop(row: Row, *, length: AnyInt, generator: torch.Generator) -> Row:
+@checked
+def random_crop(row: Row | Shaped[Tensor, "length ..."], *, length: AnyInt, generator: torch.Generator) -> Any:
     """Return `length` consecutive tokens of a row, from a random start; a shorter row is returned whole.
 
     Law: every start from which `length` tokens fit is equally probable, to within 2**-63.
@@ -33,18 +39,21 @@ def random_crop(row: Row, *, length: AnyInt, generator: torch.Generator) -> Row:
 
     Raises:
         ValueError: if `length` isn't positive.
+        TypeError: if the row can't be cut, e.g. an iterator.
 
     Example:
         >>> random_crop("MKTAYIAKQR", length=4, generator=torch.Generator().manual_seed(3))
         'IAKQ'
     """
+    check_row(row, name="row")
     length = check_int(length, name="length", low=1)
     seed = seed_from_generator(generator)
     start = integers_at(seed, 0, max(len(row) - length, 0) + 1)
     return row[start : start + length]
 
 
-def reverse_complement(row: Row, *, complement: Collection[AnyInt] | Integer[Tensor, " vocab"]) -> Row:
+@checked
+def reverse_complement(row: Row, *, complement: Iterable[AnyInt] | Integer[Tensor, " vocab"]) -> Row:
     """Return the reverse complement of a DNA strand: the row reversed, each token replaced by its complement.
 
     Law: its own inverse, if `complement` is.
@@ -74,25 +83,27 @@ def reverse_complement(row: Row, *, complement: Collection[AnyInt] | Integer[Ten
     return complemented
 
 
-def _complement(tokens: NDArray[Any], complement: Collection[AnyInt] | Tensor) -> NDArray[Any]:
+def _complement(tokens: NDArray[Any], complement: Iterable[AnyInt] | Tensor) -> NDArray[Any]:
     """Return the complement of each token, in the dtype of the tokens."""
     if tokens.dtype.kind not in "iuO":  # objects are ints that no dtype holds
         message = f"row must hold integers, got dtype {tokens.dtype}."
         raise TypeError(message)
-    if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(complement):
-        message = f"tokens must be indices of complement, 0..{len(complement) - 1}, got {tokens.min()}..{tokens.max()}."
+    table = as_integers(complement, name="complement")
+    if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(table):
+        message = f"tokens must be indices of complement, 0..{len(table) - 1}, got {tokens.min()}..{tokens.max()}."
         raise IndexError(message)
-    table, limit = as_integers(complement, name="complement"), int(np.iinfo(tokens.dtype).max)
+    limit = int(np.iinfo(tokens.dtype).max)
     for bound in (table.max(), table.min()) if table.size else ():
         check_int(bound, name="complement", high=limit)
     complemented: NDArray[Any] = table.astype(tokens.dtype)[tokens]
     return complemented
 
 
+@checked
 def random_reverse_complement(
     row: Row,
     *,
-    complement: Collection[AnyInt] | Integer[Tensor, " vocab"],
+    complement: Iterable[AnyInt] | Integer[Tensor, " vocab"],
     prob: AnyFloat = 0.5,
     generator: torch.Generator,
 ) -> Row:
@@ -121,7 +132,7 @@ def random_reverse_complement(
     if not 0.0 <= prob <= 1.0:
         message = f"prob must be in 0..1, got prob={prob}."
         raise ValueError(message)
-    is_reversed = uniforms_at(seed_from_generator(generator), 0) < prob
-    if is_reversed:
-        return reverse_complement(row, complement=complement)
+    reverse = reverse_complement(row, complement=complement)  # also where it isn't needed: it checks the arguments
+    if uniforms_at(seed_from_generator(generator), 0) < prob:
+        return reverse
     return row if isinstance(row, np.ndarray | Tensor) else list(row)

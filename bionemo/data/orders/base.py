@@ -1,14 +1,29 @@
 """What the orders of this library share."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import attrs  # noqa: TC002 - beartype reads the annotations
 
 from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_index, check_int
-from bionemo.data.orders.order import Order, SampleIndex
+from bionemo.data.orders.order import Order, SampleIndex, check_is_order
 from bionemo.data.permute import MAX_LENGTH
 
-__all__ = ["OrderBase", "check_in_epochs", "check_length", "check_num_samples", "check_order"]
+__all__ = [
+    "OrderBase",
+    "check_in_epochs",
+    "check_length",
+    "check_num_samples",
+    "check_order",
+    "check_some_samples",
+    "num_levels",
+    "short_repr",
+]
+
+_MAX_LEVELS: Final = 32
+"""Deepest nesting of orders: each level takes a few of Python's 1,000 nested calls."""
+_MAX_SHOWN: Final = 16
+"""Longest tuple that a repr shows whole."""
 
 
 class OrderBase:
@@ -93,6 +108,21 @@ def check_num_samples(num_samples: AnyInt | None) -> int | None:
     return None if num_samples is None else check_int(num_samples, name="num_samples", high=MAX_LENGTH)
 
 
+def check_some_samples(num_samples: AnyInt | None) -> int | None:
+    """Return the number of samples of a data set as a Python int, or None if it isn't given.
+
+    Raises:
+        ValueError: if it is outside 1..2**62.
+        TypeError: if it is not an integer.
+
+    Example:
+        >>> check_some_samples(0)
+        Traceback (most recent call last):
+        ValueError: num_samples must be in 1..4611686018427387904, got num_samples=0.
+    """
+    return None if num_samples is None else check_int(num_samples, name="num_samples", low=1, high=MAX_LENGTH)
+
+
 def check_order(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     """Check that a field of a record is an order: an attrs validator.
 
@@ -104,7 +134,41 @@ def check_order(_: object, field: "attrs.Attribute[Any]", value: object) -> None
         >>> Options(order=range(3))
         Traceback (most recent call last):
         TypeError: order must have num_samples, num_sources and index_at, got range(0, 3).
+        Make one, e.g. EpochOrder(length=len(dataset), seed=42).
     """
-    if not isinstance(value, Order) or isinstance(value, type):
-        message = f"{field.name} must have num_samples, num_sources and index_at, got {value!r}."
-        raise TypeError(message)
+    check_is_order(value, name=field.name)
+
+
+def num_levels(orders: Iterable[Order], /) -> int:
+    """Return the number of levels of an order that holds others: one more than the deepest of them.
+
+    Raises:
+        ValueError: if they are nested too deeply.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> num_levels([EpochOrder(length=3, seed=7)])
+        1
+    """
+    levels = 1 + max(getattr(order, "num_levels", 0) for order in orders)
+    if levels > _MAX_LEVELS:
+        message = (
+            f"orders must be nested at most {_MAX_LEVELS} deep, got {levels} levels. "
+            "Put the orders of an inner mixture into the outer one, with weights to match."
+        )
+        raise ValueError(message)
+    return levels
+
+
+def short_repr(value: object, /) -> str:
+    """Return the repr of a field, with only the first three elements of a tuple of more than 16.
+
+    Example:
+        >>> short_repr((1, (2,))), short_repr(tuple(range(100)))
+        ('(1, (2,))', '(0, 1, 2, ... 97 more)')
+    """
+    if type(value) is not tuple:
+        return repr(value)
+    is_long = len(value) > _MAX_SHOWN
+    parts = [*map(short_repr, value[:3] if is_long else value), *([f"... {len(value) - 3} more"] if is_long else [])]
+    return f"({', '.join(parts)}{',' * (len(value) == 1)})"

@@ -7,7 +7,7 @@ import attrs
 
 from bionemo.core.arrays import by_run
 from bionemo.core.checks import as_int, check_seed
-from bionemo.core.fields import check_bool
+from bionemo.core.fields import check_bool, to_bool
 from bionemo.core.random.hashing import fold_in, fold_word
 from bionemo.data.orders.base import OrderBase, check_in_epochs, check_length, check_num_samples
 from bionemo.data.orders.order import SampleIndex
@@ -22,6 +22,8 @@ class EpochOrder(OrderBase):
 
     Law: positions `e * length` to `(e + 1) * length - 1` hold each `idx` of `range(length)` exactly once, in epoch `e`;
     `position_of` inverts `index_at`. Time and memory of both depend neither on the length nor on the position.
+
+    A batch in which two epochs meet can hold a sample twice, unless the batch size divides the length.
 
     Args:
         length: samples in the data set, 1..2**62.
@@ -43,7 +45,7 @@ class EpochOrder(OrderBase):
     length: int = attrs.field(converter=check_length)
     seed: int = attrs.field(converter=check_seed)
     num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
-    shuffle: bool = attrs.field(default=True, validator=check_bool)
+    shuffle: bool = attrs.field(default=True, converter=to_bool, validator=check_bool)
 
     @property
     def epoch_length(self) -> int:

@@ -2,23 +2,27 @@
 
 from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 import numpy as np
-import torch
 
-from bionemo.core.arrays import by_group
-from bionemo.core.checks import MAX_INT, IntArray, as_int, check_seed
+from bionemo.core.arrays import by_group, in_blocks
+from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int, check_seed
 from bionemo.core.fields import check_size, to_int
 from bionemo.core.frozen_array import FrozenArray
-from bionemo.core.random.hashing import fold_in
-from bionemo.data.orders.base import OrderBase, check_order
+from bionemo.core.random.hashing import fold_in, fold_word
+from bionemo.data.orders.base import OrderBase, check_order, num_levels, short_repr
 from bionemo.data.orders.lengths import check_lengths, frozen_lengths, lengths_of
-from bionemo.data.orders.order import Order, SampleIndex, index_at, position_of
-from bionemo.data.permute import permute
+from bionemo.data.orders.order import Order, SampleIndex, position_of
+from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute_kernel
 
 __all__ = ["LengthGroupedOrder"]
+
+_MAX_WINDOW: Final = 2**24
+"""Largest window that is sorted: it takes some seconds, and 32 bytes per sample while it is kept."""
+_FEW: Final = 12
+"""Below so many words, calling a kernel for each of them is faster than for an array of them."""
 
 
 class _Window(NamedTuple):
@@ -52,7 +56,9 @@ class LengthGroupedOrder(OrderBase):
         order: the base order.
         lengths: number of tokens of each sample, by its index in the data set: one-dimensional integers, or a tuple of
             such for several sources. Kept as int64, so that equal lengths of any integer type make equal orders.
-        window_size: positions that are sorted together, at least 1: a few hundred batches are a good size.
+        window_size: positions that are sorted together, at least 1: a few hundred batches are a good size. A window
+            that holds more than 2**24 positions, also after it was cut at the end of an epoch or of the order, is
+            refused.
         batch_size: the pipeline's batch size: the samples between two multiples of it are of similar length.
         seed: 0..2**63-1; determines the shuffle of the batches.
 
@@ -70,14 +76,30 @@ class LengthGroupedOrder(OrderBase):
     """
 
     order: Order = attrs.field(validator=check_order)
-    lengths: tuple[FrozenArray, ...] = attrs.field(converter=frozen_lengths)
+    lengths: tuple[FrozenArray, ...] = attrs.field(converter=frozen_lengths, repr=short_repr)
     window_size: int = attrs.field(converter=to_int, validator=check_size)
     batch_size: int = attrs.field(converter=to_int, validator=check_size)
     seed: int = attrs.field(converter=check_seed)
 
+    @order.validator
+    def _check_levels(self, _: "attrs.Attribute[Any]", __: Order) -> None:
+        self.num_levels  # noqa: B018 - raises if they are nested too deeply
+
     @lengths.validator
     def _check_lengths(self, _: "attrs.Attribute[Any]", lengths: tuple[FrozenArray, ...]) -> None:
         check_lengths(self.order, lengths)
+
+    @window_size.validator
+    def _check_window_size(self, _: "attrs.Attribute[int]", window_size: AnyInt) -> None:
+        limits = (window_size, self.epoch_length, self.num_samples)
+        size = min(limit for limit in limits if limit is not None)
+        if size > _MAX_WINDOW:
+            message = (
+                f"window_size must be at most {_MAX_WINDOW}, because a lookup sorts the whole window, "
+                f"got window_size={window_size}, of which {size} positions are before the end of an epoch. "
+                "A few hundred batches are a good size."
+            )
+            raise ValueError(message)
 
     @property
     def num_samples(self) -> int | None:  # type: ignore[override]
@@ -88,6 +110,11 @@ class LengthGroupedOrder(OrderBase):
     def num_sources(self) -> int:
         """Number of data sets that the order draws from."""
         return self.order.num_sources
+
+    @cached_property
+    def num_levels(self) -> int:
+        """Number of levels that orders are nested in."""
+        return num_levels([self.order])
 
     @property
     def epoch_length(self) -> int | None:
@@ -116,6 +143,10 @@ class LengthGroupedOrder(OrderBase):
         return position
 
     @cached_property
+    def _piece_seed(self) -> int:
+        return fold_in(self.seed, "length")
+
+    @cached_property
     def _window_at(self) -> Callable[[int], _Window]:
         """The window that starts at a position; the last few are kept."""
         return lru_cache(maxsize=4)(partial(_sort_window, self))
@@ -140,7 +171,7 @@ def _sort_window(order: LengthGroupedOrder, start: int) -> _Window:
     epoch_length = order.epoch_length
     size = order.window_size if epoch_length is None else min(order.window_size, epoch_length - start % epoch_length)
     size = min(size, (MAX_INT + 1 if order.num_samples is None else order.num_samples) - start)
-    index = index_at(order.order, range(start, start + size))
+    index = SampleIndex(*_over(order.order.index_at, start, size))
     by_length = np.argsort(lengths_of(order.lengths, index), kind="stable")
     slots = by_length[_ranks(order, start, size)]
     slot_of = np.empty_like(slots)
@@ -157,9 +188,17 @@ def _ranks(order: LengthGroupedOrder, start: int, size: int) -> IntArray:
     first = -start % order.batch_size
     cuts = np.array([0, *range(first, size, order.batch_size), size])
     sizes = np.diff(cuts)
-    pieces = permute(torch.arange(len(sizes), device="cpu"), len(sizes), fold_in(order.seed, "length", start)).numpy()
+    keys = make_keys(num_rounds(len(sizes)), fold_word(order._piece_seed, start))  # noqa: SLF001 - of this module
+    pieces = _over(partial(permute_kernel, plan=Plan(geometry(len(sizes)), keys)), 0, len(sizes))
     # Rank at which each piece begins: the total size of the pieces that the permutation puts before it.
     begin = np.empty_like(sizes)
     begin[pieces] = np.cumsum(sizes[pieces]) - sizes[pieces]
     ranks: IntArray = np.repeat(begin - cuts[:-1], sizes) + np.arange(size)
     return ranks
+
+
+def _over(kernel: Callable[[Any], Any], start: int, size: int) -> Any:
+    """Return the results of an elementwise kernel for consecutive words."""
+    if size < _FEW:
+        return np.array([kernel(word) for word in range(start, start + size)], dtype=np.int64).T
+    return in_blocks(kernel, np.arange(size) + start)

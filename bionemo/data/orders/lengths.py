@@ -1,17 +1,23 @@
 """Lengths of the samples of an order's sources, and the padding that they cause."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.arrays import BLOCK, as_integers
-from bionemo.core.checks import MAX_INT, AnyInt, IntArray, check_int
+from bionemo.core.checked import checked
+from bionemo.core.checks import MAX_INT, AnyInt, IntArray, check_int, shown
 from bionemo.core.frozen_array import FrozenArray
-from bionemo.data.orders.order import Order, SampleIndex, index_at
+from bionemo.data.orders.order import Order, SampleIndex, check_is_order, index_at
 
 __all__ = ["check_lengths", "frozen_lengths", "lengths_of", "padding_fraction"]
+
+_MAX_POSITIONS: Final = 2**30
+"""Largest number of positions that are looked up for one fraction: minutes."""
+_MAX_BATCH: Final = 2**24
+"""Largest batch, which is looked up at once: a gigabyte."""
 
 
 def frozen_lengths(lengths: Any, /) -> tuple[FrozenArray, ...]:
@@ -51,14 +57,14 @@ def check_lengths(order: Order, lengths: tuple[FrozenArray, ...], /) -> None:
         ValueError: lengths must be one per sample of each source, got (2,) for (3,).
     """
     if any(part.array.ndim != 1 or part.array.dtype.kind not in "iu" for part in lengths):
-        message = f"lengths must be one-dimensional integers for each source, got {lengths}."
+        message = f"lengths must be one-dimensional integers for each source, got {shown(lengths)}."
         raise TypeError(message)
     found = tuple(map(len, lengths))
     expected = getattr(order, "source_lengths", None) or (None,) * order.num_sources
     if len(found) != len(expected) or any(
         of_order not in {None, length} for length, of_order in zip(found, expected, strict=True)
     ):
-        message = f"lengths must be one per sample of each source, got {found} for {expected}."
+        message = f"lengths must be one per sample of each source, got {shown(found)} for {shown(expected)}."
         raise ValueError(message)
     for part in lengths:
         for bound in (int(part.array.min()), int(part.array.max())) if len(part) else ():
@@ -80,22 +86,25 @@ def lengths_of(lengths: Sequence[FrozenArray], index: SampleIndex, /) -> IntArra
     return found
 
 
+@checked
 def padding_fraction(order: Order, lengths: Any, *, batch_size: AnyInt, num_batches: AnyInt | None = None) -> float:
     """Return the fraction of an order's batches that is padding, each batch as wide as its longest sample.
 
     Args:
         order: any order.
         lengths: length of each sample, as in a `LengthGroupedOrder`.
-        batch_size: samples per batch.
-        num_batches: number of batches, counted from the first; by default all full ones of a finite order.
+        batch_size: samples per batch, 1..2**24.
+        num_batches: number of batches, counted from the first; by default all full ones of a finite order. A few
+            thousand are enough for an estimate; together they may hold at most 2**30 samples.
 
     Returns:
         0..1; 0 if the batches have no cells.
 
     Raises:
         IndexError: if the order has fewer batches.
-        ValueError: if `num_batches` is needed and not given, or there isn't one length per sample.
-        TypeError: if the lengths are not integers.
+        ValueError: if `num_batches` is needed and not given, the batches are too many, or there isn't one length
+            per sample.
+        TypeError: if the lengths are not integers, or `order` is not an order.
 
     Example:
         >>> from bionemo.data import EpochOrder, LengthGroupedOrder
@@ -105,13 +114,20 @@ def padding_fraction(order: Order, lengths: Any, *, batch_size: AnyInt, num_batc
         >>> padding_fraction(base, lengths, batch_size=2), padding_fraction(order, lengths, batch_size=2)
         (0.25, 0.125)
     """
-    batch_size = check_int(batch_size, name="batch_size", low=1)
+    check_is_order(order, name="order")
+    batch_size = check_int(batch_size, name="batch_size", low=1, high=_MAX_BATCH)
     if num_batches is None:
         if order.num_samples is None:
             message = "num_batches must be given for an order without end, got num_batches=None."
             raise ValueError(message)
         num_batches = order.num_samples // batch_size
     num_batches = check_int(num_batches, name="num_batches")
+    if num_batches * batch_size > _MAX_POSITIONS:
+        message = (
+            f"num_batches must be of at most {_MAX_POSITIONS} samples together, got num_batches={num_batches} of "
+            f"{batch_size}. A few thousand batches are enough for an estimate."
+        )
+        raise ValueError(message)
     frozen = frozen_lengths(lengths)
     check_lengths(order, frozen)
     tokens = cells = 0

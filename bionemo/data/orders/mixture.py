@@ -2,48 +2,65 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import accumulate
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
+from torch import Tensor
 
-from bionemo.core.arrays import by_group
-from bionemo.core.checks import AnyInt, as_int, check_index, check_int
+from bionemo.core.arrays import by_group, listed, take
+from bionemo.core.checks import AnyInt, IntArray, as_int, check_index, check_int, check_integer, shown
 from bionemo.core.record import given_fields
-from bionemo.data.orders.base import OrderBase, check_num_samples, check_order
+from bionemo.data.orders.base import OrderBase, check_num_samples, num_levels, short_repr
 from bionemo.data.orders.interleave import Interleaving, counts_among, item_at, make_interleaving, position_of_item
 from bionemo.data.orders.length_grouped import LengthGroupedOrder
-from bionemo.data.orders.order import Order, SampleIndex, position_of
-from bionemo.data.orders.weights import MAX_TOTAL
+from bionemo.data.orders.order import Order, SampleIndex, check_is_order, position_of
+from bionemo.data.orders.weights import MAX_TOTAL, IntegerWeights
 from bionemo.data.permute import MAX_LENGTH
 
 __all__ = ["MixtureOrder"]
 
 
-def _check_integer_weights(weights: Iterable[AnyInt]) -> tuple[int, ...]:
+_Weights: TypeAlias = IntegerWeights | Iterable[AnyInt] | Tensor
+
+
+def _to_orders(orders: Iterable[Order]) -> tuple[Order, ...]:
+    return tuple(listed(orders, name="orders"))
+
+
+def _check_integer_weights(weights: _Weights, *, name: str = "weights") -> tuple[int, ...]:
+    given = weights.weights if isinstance(weights, IntegerWeights) else listed(weights, name=name)
     checked = []
-    for number, weight in enumerate(weights):
+    for number, weight in enumerate(given):
         if isinstance(weight, float | np.floating):
             message = f"weights must be integers, got weights[{number}]={weight}. Scale them with integer_weights."
             raise TypeError(message)
-        checked.append(check_int(weight, name=f"weights[{number}]", low=1, high=MAX_TOTAL))
+        if (count := check_integer(weight, name=f"weights[{number}]")) < 1:
+            message = (
+                f"weights must be at least 1, got weights[{number}]={count}. Leave the order out, or give it 1 and "
+                "multiply the other weights: (8, 2, 0) becomes (800000, 200000, 1)."
+            )
+            raise ValueError(message)
+        checked.append(count)
     if sum(checked) > MAX_TOTAL:
         message = f"weights must sum to less than 2**31, got {sum(checked)}. Scale them with integer_weights."
         raise ValueError(message)
     return tuple(checked)
 
 
-def _check_changes(changes: Iterable[tuple[AnyInt, Iterable[AnyInt]]]) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    checked = tuple(
-        (check_int(position, name="changes' position", low=1, high=MAX_LENGTH), _check_integer_weights(weights))
-        for position, weights in changes
-    )
+def _check_changes(changes: Iterable[tuple[AnyInt, _Weights]]) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    checked = []
+    for number, change in enumerate(listed(changes, name="changes")):
+        if not isinstance(change, tuple | list) or len(change) != 2:  # noqa: PLR2004 - a pair
+            message = f"changes must hold pairs (position, weights), got changes[{number}]={shown(change)}."
+            raise TypeError(message)
+        position = check_int(change[0], name="changes' position", low=1, high=MAX_LENGTH)
+        checked.append((position, _check_integer_weights(change[1], name="changes")))
     positions = [position for position, _ in checked]
     if sorted(set(positions)) != positions:
-        message = f"changes must be at rising positions, got {positions}."
+        message = f"changes must be at rising positions, got {shown(positions)}."
         raise ValueError(message)
-    return checked
+    return tuple(checked)
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -58,8 +75,9 @@ class MixtureOrder(OrderBase):
 
     Args:
         orders: one per source; the sources of a nested mixture are numbered through. No two may be equal: they would
-            draw the same samples at the same time. Give each its own seed, `fold_in(seed, "source", number)`.
-        weights: positive integers, one per order, with a sum below 2**31; see `integer_weights`.
+            draw the same samples at the same time. Give each its own seed, `fold_in(seed, "source", number)`. Mixtures
+            may be nested 32 levels deep.
+        weights: positive integers, one per order, with a sum below 2**31, or what `integer_weights` returned.
         num_samples: total number of positions; None for as many as there are until the first order ends.
         changes: `(position, weights)` at increasing positions: the weights from that position on. Earlier positions
             don't change, and each order continues with its next sample.
@@ -67,7 +85,8 @@ class MixtureOrder(OrderBase):
     Raises:
         ValueError: if a number is out of range, the numbers of weights and orders differ, two orders are equal, or
             `num_samples` is larger than the number of positions until the first order ends, which the message names.
-        TypeError: if a weight is not an integer, or an order is not an `Order` or not hashable.
+        TypeError: if a weight is not an integer, an order is not an `Order` or not hashable, or orders, weights or
+            changes are not in a sequence.
 
     Source: the algorithm is described in `bionemo.data.orders.interleave`.
 
@@ -79,23 +98,24 @@ class MixtureOrder(OrderBase):
         [0, 1, 0, 0, 1, 0]
     """
 
-    orders: tuple[Order, ...] = attrs.field(converter=tuple)
+    orders: tuple[Order, ...] = attrs.field(converter=_to_orders)
     weights: tuple[int, ...] = attrs.field(converter=_check_integer_weights)
     _num_samples: int | None = attrs.field(default=None, converter=check_num_samples, alias="num_samples")
     changes: tuple[tuple[int, tuple[int, ...]], ...] = attrs.field(default=(), converter=_check_changes)
 
     @orders.validator
-    def _check_orders(self, field: "attrs.Attribute[Any]", orders: tuple[Order, ...]) -> None:
+    def _check_orders(self, _: "attrs.Attribute[Any]", orders: tuple[Order, ...]) -> None:
         if not orders:
             message = "orders must hold at least one, got none."
             raise ValueError(message)
-        for order in orders:
-            check_order(self, field, order)
+        for number, order in enumerate(orders):
+            check_is_order(order, name=f"orders[{number}]")
+        self.num_levels  # noqa: B018 - raises if they are nested too deeply
         repeated = _first_repeated(_leaves(orders))
         if repeated is not None:
             message = (
-                f"orders must not be equal, got {repeated} twice: both would draw the same samples at the same time. "
-                'Give each a seed of its own, fold_in(seed, "source", number).'
+                f"orders must not be equal, got {shown(repeated)} twice: both would draw the same samples at the same "
+                'time. Give each a seed of its own, fold_in(seed, "source", number).'
             )
             raise ValueError(message)
 
@@ -112,7 +132,7 @@ class MixtureOrder(OrderBase):
             raise ValueError(message)
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in given_fields(self).items())
+        fields = ", ".join(f"{name}={short_repr(value)}" for name, value in given_fields(self).items())
         return f"{type(self).__name__}({fields})"
 
     @property
@@ -125,7 +145,12 @@ class MixtureOrder(OrderBase):
     @property
     def num_sources(self) -> int:
         """Number of data sets that all orders together draw from."""
-        return self._first_sources[-1]
+        return int(self._first_sources[-1])
+
+    @cached_property
+    def num_levels(self) -> int:
+        """Number of levels that orders are nested in."""
+        return num_levels(self.orders)
 
     @property
     def source_lengths(self) -> tuple[int | None, ...]:
@@ -146,8 +171,7 @@ class MixtureOrder(OrderBase):
             TypeError: if an order has no inverse.
             IndexError: if the order that the source belongs to never reaches that sample.
         """
-        source = as_int(index.source)
-        child: Any = sum(((source >= first) * 1 for first in self._first_sources[1:-1]), source * 0)
+        child = as_int(np.searchsorted(self._first_sources[1:], index.source, side="right"))
         (count,) = by_group(self._count_of, child, *index, num_results=1)
         return position_of_item(child, count, *self._interleaving)
 
@@ -170,18 +194,18 @@ class MixtureOrder(OrderBase):
         return tuple(done + more for done, more in zip(before, counts_among(2**63 - start, weights), strict=True))
 
     @cached_property
-    def _first_sources(self) -> tuple[int, ...]:
+    def _first_sources(self) -> IntArray:
         """Number of each order's first source, and the total."""
-        return tuple(accumulate((order.num_sources for order in self.orders), initial=0))
+        return np.cumsum([0, *(order.num_sources for order in self.orders)])
 
     def _index_of(self, child: int, count: Any) -> SampleIndex:
         """Return a sample of an order, with its source numbered among those of all orders."""
         source, epoch, idx = self.orders[child].index_at(count)
-        return SampleIndex(source + self._first_sources[child], epoch, idx)
+        return SampleIndex(source + take(self._first_sources, child), epoch, idx)
 
     def _count_of(self, child: int, source: Any, epoch: Any, idx: Any) -> tuple[Any]:
         """Return the number of samples of an order before one of them."""
-        count = position_of(self.orders[child], SampleIndex(source - self._first_sources[child], epoch, idx))
+        count = position_of(self.orders[child], SampleIndex(source - take(self._first_sources, child), epoch, idx))
         # Checked here, because a product of int64 wraps around from 2**63 on.
         return (check_index(count, stop=self._limits[child], name=f"index among the samples of order {child}"),)
 
@@ -203,7 +227,12 @@ def _first_repeated(orders: Iterable[Order]) -> Order | None:
     for order in orders:
         fields = given_fields(order) if isinstance(order, OrderBase) else {"order": order}
         drawn = type(order), *(value for name, value in fields.items() if name != "num_samples")
-        if drawn in seen:
+        try:
+            is_new = drawn not in seen
+        except TypeError as error:
+            message = f"orders must be hashable, got {shown(order)}. Make it a frozen attrs record without lists."
+            raise TypeError(message) from error
+        if not is_new:
             return order
         seen.add(drawn)
     return None

@@ -66,6 +66,8 @@ def note(doing: str, positions: Sequence[int], index: SampleIndex, numbers: Any 
         >>> note("reading", range(7, 9), index, np.array([0]))
         'while reading position 7: SampleIndex(source=0, epoch=1, idx=2)'
     """
+    if not len(positions):
+        return f"while {doing} an empty list: this rank has no samples of the step"
     columns = [part[numbers].tolist() for part in (np.array(positions, dtype=np.int64), *index)]
     named = zip(*(column[:_MAX_NAMED] for column in columns), strict=True)
     samples = ", ".join(f"position {position}: {SampleIndex(*sample)}" for position, *sample in named)
@@ -147,8 +149,8 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
             samples = _with_transforms(pipeline, samples, positions, index)
         try:
             batch: Any = samples if pipeline.collate is None else pipeline.collate(list(samples))
-            if pipeline.batch_transform is not None:
-                batch = pipeline.batch_transform(batch, seeds=position_seeds(pipeline.seed, "row", positions))
+            if pipeline.apply_to_batch is not None:
+                batch = pipeline.apply_to_batch(batch, seeds=position_seeds(pipeline.seed, "row", positions))
         except Exception as error:
             error.add_note(note("collating", positions, index))
             raise
@@ -158,12 +160,12 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
 def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[int], index: SampleIndex) -> list[Any]:
     """Return samples, each transformed with its own generator."""
     transformed = []
-    transforms = [pipeline.sources[number].transform for number in index.source.tolist()]
+    transforms = [pipeline.sources[number].apply for number in index.source.tolist()]
     seeds = position_seeds(pipeline.seed, "sample", positions).tolist()
     for number, (sample, transform, seed) in enumerate(zip(samples, transforms, seeds, strict=True)):
         try:
             generator = torch.Generator().manual_seed(seed)
-            transformed.append(sample if transform is None else transform(sample, generator=generator))
+            transformed.append(transform(sample, generator=generator))
         except Exception as error:
             error.add_note(note("reading", positions, index, slice(number, number + 1)))
             raise
@@ -193,7 +195,7 @@ def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, 
             sample = read_sample(source, index)
             if source.transform is None:
                 return sample
-            return transform_sample(source.transform, sample, seed=pipeline.seed, position=position)
+            return transform_sample(source.apply, sample, seed=pipeline.seed, position=position)
         except Exception as error:
             error.add_note(f"while reading position {position}: {index}")
             raise

@@ -2,6 +2,7 @@
 
 from typing import Any, TypeVar
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_index, check_int
 from bionemo.data.orders.order import index_at
 from bionemo.data.pipeline.assemble import assemble, assemble_sample
@@ -21,6 +22,7 @@ __all__ = [
 Batch = TypeVar("Batch")
 
 
+@checked
 def num_batches(pipeline: Pipeline[Any], /) -> int | None:
     """Return the number of batches of a pipeline; None if it never ends.
 
@@ -95,6 +97,7 @@ def rank_positions(start: AnyInt, stop: AnyInt, *, rank: AnyInt, world_size: Any
     return range(start + rank * size // world_size, start + (rank + 1) * size // world_size)
 
 
+@checked
 def sample_at(pipeline: Pipeline[Any], position: AnyInt, /) -> Any:
     """Return the sample at a position, read and transformed; nothing else is read.
 
@@ -131,6 +134,7 @@ def check_step(pipeline: Pipeline[Any], step: AnyInt, /) -> int:
     return int(check_index(step, stop=MAX_INT // pipeline.batch_size if count is None else count, name="step"))
 
 
+@checked
 def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:
     """Return a rank's part of the batch that starts at a position.
 
@@ -170,6 +174,7 @@ def batch_from(pipeline: Pipeline[Batch], start: AnyInt, rank: AnyInt = 0, world
     return assemble(pipeline, positions, index_at(pipeline.order, positions))
 
 
+@checked
 def batch_at(pipeline: Pipeline[Batch], step: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1) -> Batch:
     """Return a rank's part of the batch at a step; nothing else is read.
 

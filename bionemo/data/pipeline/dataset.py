@@ -1,16 +1,19 @@
 """Data sets, indexed by number or by epoch and number, and what a pipeline knows about each."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import attrs
 import numpy as np
 from torch import Tensor
 
+from bionemo.core.checks import shown
 from bionemo.core.fields import check_choice
+from bionemo.data.pipeline.functions import accept_keyword, shown_name
 from bionemo.data.pipeline.indexing import check_by_position, is_labelled
 
-__all__ = ["EpochIndex", "SizedDataset", "Source", "check_not_empty", "to_sources"]
+__all__ = ["EpochIndex", "SizedDataset", "Source", "check_not_empty", "shown_dataset", "to_sources"]
 
 Sample = TypeVar("Sample", covariant=True)  # noqa: PLC0105 - the name is the noun
 
@@ -49,7 +52,17 @@ def check_not_empty(dataset: Any, /) -> None:
         raise ValueError(message)
 
 
-@attrs.frozen
+def shown_dataset(dataset: Any, /) -> str:
+    """Return the type and length of a data set, for the repr of what holds it; its samples may be millions.
+
+    Example:
+        >>> shown_dataset([3, 1, 2])
+        'list of 3'
+    """
+    return f"{type(dataset).__name__} of {len(dataset)}"
+
+
+@attrs.frozen(repr=False)
 class Source:
     """A data set, and what is done to each of its samples.
 
@@ -58,8 +71,9 @@ class Source:
             `__getitems__` is asked for a whole batch at once. A pandas Series or DataFrame is read by position. (A
             memory-mapped array is copied whole to a spawned process: open it there, in a data set of your own.) Two
             sources are equal only if they hold the same data set object.
-        transform: called as `transform(sample, generator=generator)` with the sample's own generator; None leaves
-            samples unchanged.
+        transform: called as `transform(sample, generator=generator)` with the sample's own generator, or as
+            `transform(sample)` if it takes no generator; None leaves samples unchanged. (A CPU generator of torch keeps
+            32 bits of its seed: among a million samples some 116 pairs draw the same.)
         index: what the data set is indexed by: "idx", the index of the sample, or "epoch", an `EpochIndex(epoch, idx)`.
         fingerprint: a string that identifies the data: a state is refused by a pipeline over other data. By default the
             data set's own, if it has a string attribute `fingerprint` (or `_fingerprint`, as Hugging Face data sets
@@ -81,6 +95,11 @@ class Source:
     def _check_dataset(self, _: "attrs.Attribute[Any]", dataset: object) -> None:
         check_by_position(dataset)
 
+    @transform.validator
+    def _check_transform(self, _: "attrs.Attribute[Any]", transform: Any) -> None:
+        if transform is not None:
+            accept_keyword(transform, "generator", name="transform")
+
     @index.validator
     def _check_index(self, _: "attrs.Attribute[str]", index: str) -> None:
         if index == "epoch" and (isinstance(self.dataset, np.ndarray | Tensor) or is_labelled(self.dataset)):
@@ -92,8 +111,24 @@ class Source:
     @fingerprint.validator
     def _check_fingerprint(self, _: "attrs.Attribute[Any]", fingerprint: object) -> None:
         if fingerprint is not None and not isinstance(fingerprint, str):
-            message = f"fingerprint must be a string or None, got fingerprint={fingerprint!r}."
+            message = f"fingerprint must be a string or None, got fingerprint={shown(fingerprint)}."
             raise TypeError(message)
+
+    @cached_property
+    def apply(self) -> Callable[..., Any]:
+        """The transform as a function of a sample and its generator."""
+        return accept_keyword(self.transform or _unchanged, "generator", name="transform")
+
+    def __repr__(self) -> str:
+        parts = [shown_dataset(self.dataset)]
+        parts += [] if self.transform is None else [f"transform={shown_name(self.transform)}"]
+        parts += [] if self.index == "idx" else [f"index={self.index!r}"]
+        parts += [] if self.fingerprint is None else [f"fingerprint={shown(self.fingerprint)}"]
+        return f"Source({', '.join(parts)})"
+
+
+def _unchanged(sample: Any) -> Any:
+    return sample
 
 
 def _own_fingerprint(dataset: object) -> str | None:

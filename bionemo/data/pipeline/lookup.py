@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.orders.order import Order, SampleIndex, index_at, position_of
 from bionemo.data.pipeline.batch import batch_stop, check_step, rank_positions
@@ -34,6 +35,7 @@ class SampleLocation(NamedTuple):
     """Index of the sample in the rank's part of the batch."""
 
 
+@checked
 def describe_batch(
     pipeline: Pipeline[Any], step: AnyInt, rank: AnyInt = 0, world_size: AnyInt = 1
 ) -> list[PositionedIndex]:
@@ -57,6 +59,7 @@ def describe_batch(
     return [PositionedIndex(*row) for row in zip(positions, *columns, strict=True)]
 
 
+@checked
 def find_sample(pipeline: Pipeline[Any], index: SampleIndex, *, world_size: AnyInt = 1) -> SampleLocation:
     """Return the position, step, rank and slot at which a sample is read.
 
@@ -88,6 +91,7 @@ def find_sample(pipeline: Pipeline[Any], index: SampleIndex, *, world_size: AnyI
     return SampleLocation(position, step, rank, position - first)
 
 
+@checked
 def first_divergence(order: Order, other: Order, *, limit: AnyInt = 10**7) -> int | None:
     """Return the first position at which two orders differ: their samples differ, or only one of the orders ends.
 
@@ -105,6 +109,8 @@ def first_divergence(order: Order, other: Order, *, limit: AnyInt = 10**7) -> in
         12
     """
     limit = check_int(limit, name="limit")
+    if order == other:
+        return None
     ends = [end for end in (order.num_samples, other.num_samples) if end is not None]
     stop = min([limit, *ends])
     for start in range(0, stop, _CHUNK):

@@ -1,15 +1,17 @@
 """The pipeline record: everything that decides what a training run reads."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import attrs
 
-from bionemo.core.checks import check_seed
-from bionemo.core.fields import check_bool, check_size, to_int
+from bionemo.core.checks import check_seed, shown
+from bionemo.core.fields import check_bool, check_size, to_bool, to_int
 from bionemo.data.orders.base import check_order
 from bionemo.data.orders.order import Order
 from bionemo.data.pipeline.dataset import Source, to_sources
+from bionemo.data.pipeline.functions import accept_keyword, check_function, shown_name
 
 __all__ = ["Pipeline"]
 
@@ -28,12 +30,12 @@ class Pipeline(Generic[Batch]):
         collate: makes a batch from a list of samples, which may be empty (on a rank without samples). With None, a
             batch is the samples as they were read: one tensor or array if the only source is one and has no transform,
             else a list.
-        batch_transform: called as `batch_transform(batch, seeds=seeds)` with an int64 seed per row; None leaves batches
-            unchanged.
+        batch_transform: called as `batch_transform(batch, seeds=seeds)` with an int64 seed per row, or as
+            `batch_transform(batch)` if it takes no seeds; None leaves batches unchanged.
         drop_last: drop a last batch that isn't full; by default it is delivered short.
 
     Raises:
-        ValueError: if the sources don't fit the order, or a number is out of range.
+        ValueError: if the sources don't fit the order, the order has no samples, or a number is out of range.
         TypeError: if a field has the wrong type.
 
     Example:
@@ -44,13 +46,13 @@ class Pipeline(Generic[Batch]):
         ['ab', 'ed', 'c']
     """
 
-    order: Order = attrs.field(validator=check_order)
-    sources: tuple[Source, ...] = attrs.field(converter=to_sources)
+    order: Order = attrs.field(validator=check_order, repr=shown)
+    sources: tuple[Source, ...] = attrs.field(converter=to_sources, repr=shown)
     batch_size: int = attrs.field(converter=to_int, validator=check_size)
     seed: int = attrs.field(converter=check_seed)
-    collate: Callable[[list[Any]], Batch] | None = None
-    batch_transform: Callable[..., Batch] | None = None
-    drop_last: bool = attrs.field(default=False, validator=check_bool)
+    collate: Callable[[list[Any]], Batch] | None = attrs.field(default=None, repr=shown_name)
+    batch_transform: Callable[..., Batch] | None = attrs.field(default=None, repr=shown_name)
+    drop_last: bool = attrs.field(default=False, converter=to_bool, validator=check_bool)
 
     @sources.validator
     def _check_sources(self, _: "attrs.Attribute[tuple[Source, ...]]", sources: tuple[Source, ...]) -> None:
@@ -71,3 +73,26 @@ class Pipeline(Generic[Batch]):
                 "Make the order with length=len(dataset)."
             )
             raise ValueError(message)
+
+    @order.validator
+    def _check_not_empty(self, _: "attrs.Attribute[Any]", order: Order) -> None:
+        if order.num_samples == 0:
+            message = (
+                "order must have samples to read, got num_samples=0. Leave num_samples out for an order without end."
+            )
+            raise ValueError(message)
+
+    @collate.validator
+    def _check_collate(self, _: "attrs.Attribute[Any]", collate: Any) -> None:
+        if collate is not None:
+            check_function(collate, name="collate")
+
+    @batch_transform.validator
+    def _check_batch_transform(self, _: "attrs.Attribute[Any]", batch_transform: Any) -> None:
+        if batch_transform is not None:
+            accept_keyword(batch_transform, "seeds", name="batch_transform")
+
+    @cached_property
+    def apply_to_batch(self) -> Callable[..., Batch] | None:
+        """The batch transform as a function of a batch and its seeds; None if there is none."""
+        return self.batch_transform and accept_keyword(self.batch_transform, "seeds", name="batch_transform")

@@ -1,14 +1,12 @@
 """Orders and pipelines as records: JSON, fingerprints, and the fields in which two records differ."""
 
-import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
-
 from bionemo.core import record as records
-from bionemo.core.record_reading import shown
+from bionemo.core.checked import checked
+from bionemo.core.checks import shown
 from bionemo.data.orders.block import BlockShuffleOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.length_grouped import LengthGroupedOrder
@@ -16,13 +14,14 @@ from bionemo.data.orders.mixture import MixtureOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
 from bionemo.data.orders.resample import ResampleOrder
 from bionemo.data.orders.weighted import WeightedOrder
+from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipeline.pipeline import Pipeline
 
 __all__ = [
     "differences_as_text",
     "fingerprint",
+    "fingerprint_of_spec",
     "from_json",
-    "function_name",
     "order_from_spec",
     "pipeline_spec",
     "record_differences",
@@ -72,6 +71,22 @@ def fingerprint(record: Any, /) -> str:
     return hashlib.sha256(to_json(record).encode()).hexdigest()
 
 
+def fingerprint_of_spec(spec: Mapping[str, Any], /) -> str:
+    """Return the fingerprint of the order in a pipeline's spec.
+
+    Law: `fingerprint_of_spec(pipeline_spec(pipeline)) == fingerprint(pipeline.order)`.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> pipeline = Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42)
+        >>> fingerprint_of_spec(pipeline_spec(pipeline)) == fingerprint(pipeline.order)
+        True
+    """
+    text = records.plain_to_json({name: spec.get(name) for name in ("algorithm", "order")})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@checked
 def from_json(text: str, *, arrays: Mapping[str, Any] | None = None, kinds: Sequence[type] = ()) -> Any:
     """Return the order, or other record, of a JSON text.
 
@@ -133,6 +148,7 @@ def order_from_spec(
     return order
 
 
+@checked
 def pipeline_spec(pipeline: Pipeline[Any], /) -> dict[str, Any]:
     """Return plain values that say what a pipeline reads, and in which order.
 
@@ -161,36 +177,6 @@ def pipeline_spec(pipeline: Pipeline[Any], /) -> dict[str, Any]:
     }
 
 
-def function_name(function: Callable[..., Any] | None, /) -> str | None:
-    """Return a name that says what a function does: its path, and the arguments of a partial; None for none.
-
-    Example:
-        >>> function_name(functools.partial(sorted, reverse=True))
-        'builtins.sorted(reverse=True)'
-    """
-    if function is None:
-        return None
-    if isinstance(function, functools.partial):
-        given = [
-            *map(_shown, function.args),
-            *(f"{name}={_shown(value)}" for name, value in sorted(function.keywords.items())),
-        ]
-        return f"{function_name(function.func)}({', '.join(given)})"
-    kind = function if hasattr(function, "__qualname__") else type(function)
-    return f"{kind.__module__ or 'builtins'}.{kind.__qualname__}"
-
-
-def _shown(value: object) -> str:
-    """Return an argument as text that is the same in every process: never an address in memory."""
-    if callable(value):
-        return str(function_name(value))
-    if isinstance(value, np.generic):
-        return repr(value.item())
-    if type(value).__repr__ is object.__repr__:
-        return f"<{type(value).__module__}.{type(value).__qualname__}>"
-    return repr(value)
-
-
 def _flatten(record: Any, path: str = "") -> dict[str, Any]:
     if isinstance(record, Mapping):
         parts = [(str(key), part) for key, part in record.items()]
@@ -203,7 +189,8 @@ def _flatten(record: Any, path: str = "") -> dict[str, Any]:
     }
 
 
-def record_differences(saved: Mapping[str, Any], current: Mapping[str, Any], /) -> dict[str, tuple[Any, Any]]:
+@checked
+def record_differences(saved: Mapping[Any, Any], current: Mapping[Any, Any], /) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two records differ: the two values by dotted path, None if one has no such field.
 
     Example:

@@ -8,8 +8,15 @@ import numpy as np
 
 from bionemo.core.checks import AnyInt, as_int, check_int
 from bionemo.data.pipeline.batch import end_position
+from bionemo.data.pipeline.extension import agreement
 from bionemo.data.pipeline.pipeline import Pipeline
-from bionemo.data.pipeline.record import differences_as_text, fingerprint, pipeline_spec, record_differences
+from bionemo.data.pipeline.record import (
+    differences_as_text,
+    fingerprint,
+    fingerprint_of_spec,
+    pipeline_spec,
+    record_differences,
+)
 
 __all__ = ["check_state", "loader_state"]
 
@@ -42,6 +49,9 @@ def loader_state(pipeline: Pipeline[Any], consumed_samples: AnyInt, /) -> dict[s
 def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     """Return the number of consumed samples of a loader's state, if the state fits the pipeline.
 
+    It fits if the pipeline would have delivered the same samples up to this position. So a run may be extended: by a
+    larger `num_samples`, or by changes of a mixture's weights that lie ahead.
+
     Warns:
         UserWarning: if a transform, `collate` or `batch_transform` has another name.
 
@@ -55,26 +65,23 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
         >>> check_state(pipeline, loader_state(pipeline, 4))
         4
     """
-    fields: dict[str, Any] = {"consumed_samples": int | np.integer, "pipeline": dict, "order_id": str}
-    given = state if isinstance(state, Mapping) else {}
-    wrong = [name for name, kind in fields.items() if not isinstance(given.get(name), kind)]
-    if wrong:
-        found = f"a {type(state).__name__} in which {', '.join(wrong)} is missing or of another type"
-        message = f"state must be what a loader's state_dict() returned, a dict with {', '.join(fields)}, got {found}."
-        raise ValueError(message)
+    saved, consumed_samples = _read(state)
+    agreed = agreement(pipeline.order, saved.get("order"))
+    free = (*_FREE_FIELDS, "order") if agreed and consumed_samples <= agreed else _FREE_FIELDS
     differences = {
         name: values
-        for name, values in record_differences(state["pipeline"], pipeline_spec(pipeline)).items()
-        if name not in _FREE_FIELDS and not (name.split(".")[0] in _OPTIONAL_FIELDS and None in values)
+        for name, values in record_differences(saved, pipeline_spec(pipeline)).items()
+        if name.split(".")[0] not in free and not (name.split(".")[0] in _OPTIONAL_FIELDS and None in values)
     }
     names = {name: values for name, values in differences.items() if name.split(".")[0] in _NAME_FIELDS}
     fatal = {name: values for name, values in differences.items() if name not in names}
-    if fatal or state["order_id"] != fingerprint(pipeline.order):
-        listed = differences_as_text(fatal) or "the version of the algorithms"
+    if fatal or state["order_id"] != fingerprint_of_spec(saved):
         message = (
-            f"state must be of the same order, but differs in {listed}. "
+            f"state must be of the same order, but differs in {differences_as_text(fatal) or 'its order_id'}. "
             "Restore what differs, or begin at a position with start=."
         )
+        if 0 < agreed < consumed_samples:
+            message += f" The orders agree below position {agreed}, and the state is at {consumed_samples}."
         if any(name.startswith("fingerprints.") for name in fatal):
             message += " If the data is the same, say so with Source(dataset, fingerprint=...)."
         raise ValueError(message)
@@ -82,4 +89,16 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
         warnings.warn(
             f"the loader continues with other functions: {differences_as_text(names)}.", UserWarning, stacklevel=3
         )
-    return check_int(state["consumed_samples"], name="consumed_samples", high=end_position(pipeline))
+    return check_int(consumed_samples, name="consumed_samples", high=end_position(pipeline))
+
+
+def _read(state: Any) -> tuple[dict[str, Any], int]:
+    """Return the record and the position of a state."""
+    fields: dict[str, Any] = {"consumed_samples": int | np.integer, "pipeline": dict, "order_id": str}
+    given = state if isinstance(state, Mapping) else {}
+    wrong = [name for name, kind in fields.items() if not isinstance(given.get(name), kind)]
+    if wrong:
+        found = f"a {type(state).__name__} in which {', '.join(wrong)} is missing or of another type"
+        message = f"state must be what a loader's state_dict() returned, a dict with {', '.join(fields)}, got {found}."
+        raise ValueError(message)
+    return given["pipeline"], check_int(given["consumed_samples"], name="consumed_samples")

@@ -1,5 +1,6 @@
 """The loader of a pipeline: an iterable whose state is one integer."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -7,12 +8,12 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import attrs
 
 from bionemo.core.checks import AnyFloat, AnyInt, check_int
-from bionemo.core.fields import check_bool, check_size, to_int
+from bionemo.core.fields import check_bool, check_choice, check_instance, check_size, to_bool, to_int
 from bionemo.data.pipeline.assemble import assemble
 from bionemo.data.pipeline.batch import batch_stop, end_position, num_batches, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.state import check_state, loader_state
-from bionemo.data.pipes.stream import Read, read_batches
+from bionemo.data.pipes.stream import Batches, Read, check_every_rank_reads, read_batches
 from bionemo.data.pipes.workers import BatchWorkers, check_timeout
 
 __all__ = ["PipelineLoader", "loader"]
@@ -45,7 +46,8 @@ class PipelineLoader(Generic[Batch]):
         restart: start over at `start` with every `iter()`, as an evaluation does; also after a state was loaded.
         start: position to begin at, counted in samples over all ranks; a loaded state overrides it.
         num_workers: processes that read batches ahead; 0 reads in this one. They start with the first iteration and
-            live as long as the loader, or until `close()`. The batches are the same for any number.
+            live as long as the loader, or until `close()`. The batches are the same for any number, if reading depends
+            on the index alone: they keep the data set as it was when they started.
         multiprocessing_context: how they are started; with "spawn" the pipeline must pickle. None for the platform's
             default.
         prefetch_factor: batches that each process reads ahead.
@@ -53,8 +55,12 @@ class PipelineLoader(Generic[Batch]):
         timeout: seconds to wait for a batch of the worker processes before an error is raised; 0 waits forever.
         read: makes a batch from positions and the samples there; samplers replace it.
 
+    Warns:
+        UserWarning: if it is iterated again after its order has ended, or ranks will get an empty batch.
+
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range, or a step has fewer samples than ranks and `collate` can't take an
+            empty list.
         TypeError: if an option has the wrong type.
 
     Example:
@@ -68,16 +74,18 @@ class PipelineLoader(Generic[Batch]):
         ['ed', 'c']
     """
 
-    pipeline: Pipeline[Batch]
+    pipeline: Pipeline[Batch] = attrs.field(validator=check_instance(Pipeline))
     rank: int = attrs.field(default=0, converter=to_int)
     world_size: int = attrs.field(default=1, converter=to_int)
     batches_per_epoch: int | None = attrs.field(default=None, converter=_check_batches_per_epoch, kw_only=True)
-    restart: bool = attrs.field(default=False, validator=check_bool, kw_only=True)
+    restart: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
     start: int = attrs.field(default=0, converter=to_int, kw_only=True)
     num_workers: int = attrs.field(default=0, converter=to_int, kw_only=True)
-    multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = attrs.field(default=None, kw_only=True)
+    multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(check_choice("fork", "spawn", "forkserver"))
+    )
     prefetch_factor: int = attrs.field(default=2, converter=to_int, validator=check_size, kw_only=True)
-    pin_memory: bool = attrs.field(default=False, validator=check_bool, kw_only=True)
+    pin_memory: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
     timeout: AnyFloat = attrs.field(default=0, kw_only=True)
     read: Read = attrs.field(default=assemble, kw_only=True)
     consumed_samples: int = attrs.field(init=False)
@@ -86,6 +94,7 @@ class PipelineLoader(Generic[Batch]):
         rank_positions(0, 0, rank=self.rank, world_size=self.world_size)
         check_timeout(self.timeout, check_int(self.num_workers, name="num_workers"))
         self.start = self.consumed_samples = check_int(self.start, name="start", high=end_position(self.pipeline))
+        check_every_rank_reads(self.pipeline, self.read, world_size=self.world_size, start=self.start)
         self._begin = self.start
         self._current: object = None
         self._workers = BatchWorkers(self) if self.num_workers or self.pin_memory else None
@@ -105,6 +114,11 @@ class PipelineLoader(Generic[Batch]):
     def __bool__(self) -> bool:
         return True
 
+    def __repr__(self) -> str:
+        options = {"rank": self.rank, "world_size": self.world_size, "consumed_samples": self.consumed_samples}
+        shown = ", ".join(f"{name}={value}" for name, value in options.items())
+        return f"{type(self).__name__}({self.pipeline!r}, {shown})"
+
     def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over the batches up to the next pause; it is empty if the order has ended.
 
@@ -116,8 +130,14 @@ class PipelineLoader(Generic[Batch]):
         self._current = current = object()
         if self.restart:
             self.consumed_samples = self.start
+        elif self.is_exhausted and self._begin < self.consumed_samples:
+            message = (
+                f"the order ended at position {self.consumed_samples} in an earlier iteration: this one has no batch. "
+                "Start over with restart=True, or read an order without end (num_samples=None) by batches_per_epoch."
+            )
+            warnings.warn(message, UserWarning, stacklevel=2)
         self._begin = self.consumed_samples
-        return self._iterate(current)
+        return Batches(self._iterate(current))
 
     def _iterate(self, current: object) -> Iterator[Batch]:
         if self._current is None:  # a state was loaded before the first batch
@@ -206,25 +226,6 @@ class PipelineLoader(Generic[Batch]):
         """Return the state in plain values, equal on every rank: it counts the batches delivered."""
         return loader_state(self.pipeline, self.consumed_samples)
 
-    def state_after(self, num_batches: AnyInt) -> dict[str, Any]:
-        """Return the state after the first `num_batches` batches of this iteration.
-
-        For a sampler: a DataLoader with worker processes may have drawn more batches than it delivered.
-
-        Raises:
-            ValueError: if the loader has not delivered that many.
-        """
-        num_batches = check_int(num_batches, name="num_batches")
-        grid = self.pipeline.batch_size
-        start = position = self._begin
-        if num_batches > 0:
-            start = max(start, (start // grid + num_batches - 1) * grid)  # only the first may start between multiples
-            position = batch_stop(self.pipeline, start)
-        if (num_batches > 0 and position == start) or position > self.consumed_samples:
-            message = f"num_batches must be the number of batches delivered, or less, got num_batches={num_batches}."
-            raise ValueError(message)
-        return loader_state(self.pipeline, position)
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume at the position of another loader of the same order; rank, world size and batch size may differ.
 
@@ -235,7 +236,9 @@ class PipelineLoader(Generic[Batch]):
             ValueError: if `state` has another order, seed or data (the message lists the fields that differ), or is
                 not a loader's state.
         """
-        self.consumed_samples = self._begin = check_state(self.pipeline, state)
+        start = check_state(self.pipeline, state)
+        check_every_rank_reads(self.pipeline, self.read, world_size=self.world_size, start=start)
+        self.consumed_samples = self._begin = start
         self._current = None
 
 

@@ -13,10 +13,12 @@ import numpy as np
 from torchdata.nodes import BaseNode, Batcher, Mapper, PinMemory, Prefetcher
 
 from bionemo.core.arrays import BLOCK
+from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, check_seed
 from bionemo.data.orders.order import Order, SampleIndex, index_at
 from bionemo.data.pipeline.assemble import no_stop_iteration, note, position_seeds, transform_sample
 from bionemo.data.pipeline.dataset import Source, to_sources
+from bionemo.data.pipeline.functions import accept_keyword, check_function
 from bionemo.data.pipeline.read import read_sample
 
 __all__ = ["PositionedSample", "batch", "collate", "pin_memory", "prefetch", "read", "sample_indices", "transform"]
@@ -62,6 +64,7 @@ class _SampleIndices(BaseNode[tuple[int, SampleIndex]]):
         return {"position": self.position}
 
 
+@checked
 def sample_indices(order: Order, *, start: AnyInt = 0) -> BaseNode[tuple[int, SampleIndex]]:
     """Return a node that yields the positions of an order from `start` on, each with the sample index there.
 
@@ -89,6 +92,7 @@ def _read(positioned: tuple[int, SampleIndex], *, sources: Sequence[Source]) -> 
         raise
 
 
+@checked
 def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[PositionedSample]:
     """Return a node that yields the samples at a node's positions, as their data sets hold them.
 
@@ -115,6 +119,7 @@ def _transform(positioned: PositionedSample, *, function: Callable[..., Any], se
         raise
 
 
+@checked
 def transform(
     node: BaseNode[PositionedSample], function: Callable[..., Any], *, seed: AnyInt
 ) -> BaseNode[PositionedSample]:
@@ -122,7 +127,8 @@ def transform(
 
     Args:
         node: samples with their positions.
-        function: called as `function(sample, generator=generator)` with the sample's own generator.
+        function: called as `function(sample, generator=generator)` with the sample's own generator, or as
+            `function(sample)` if it takes no generator.
         seed: 0..2**63-1; the generator is made from it and the position, as in a `Pipeline` with this seed.
 
     Example:
@@ -132,9 +138,11 @@ def transform(
         >>> next(node)
         PositionedSample(position=0, sample_index=SampleIndex(source=0, epoch=0, idx=1), sample='B')
     """
+    function = accept_keyword(function, "generator", name="function")
     return Mapper(node, partial(_transform, function=function, seed=check_seed(seed)))
 
 
+@checked
 def batch(
     node: BaseNode[PositionedSample], batch_size: AnyInt, *, drop_last: bool = False
 ) -> BaseNode[list[PositionedSample]]:
@@ -168,6 +176,7 @@ def _collate(
         raise
 
 
+@checked
 def collate(
     node: BaseNode[list[PositionedSample]],
     function: Callable[[list[Any]], Batch],
@@ -197,10 +206,13 @@ def collate(
     if batch_transform is not None and seed is None:
         message = "seed must be given with batch_transform, got seed=None. The rows' seeds are derived from it."
         raise TypeError(message)
+    check_function(function, name="function")
+    batch_transform = batch_transform and accept_keyword(batch_transform, "seeds", name="batch_transform")
     seed = None if seed is None else check_seed(seed)
     return Mapper(node, partial(_collate, function=function, batch_transform=batch_transform, seed=seed))
 
 
+@checked
 def prefetch(node: BaseNode[Batch], num_batches: AnyInt = 2) -> BaseNode[Batch]:
     """Return a node whose items are computed ahead of time, by a thread.
 
@@ -219,6 +231,7 @@ def prefetch(node: BaseNode[Batch], num_batches: AnyInt = 2) -> BaseNode[Batch]:
     return Prefetcher(node, prefetch_factor=check_int(num_batches, name="num_batches", low=1))
 
 
+@checked
 def pin_memory(node: BaseNode[Batch]) -> BaseNode[Batch]:
     """Return a node that copies batches to page-locked memory, for faster transfers to a GPU; it needs a CUDA device.
 

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bionemo.core.checks import AnyInt
+from bionemo.core.checked import checked
+from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.orders.order import SampleIndex
+from bionemo.data.pipeline.batch import batch_stop
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.read import keys_of
+from bionemo.data.pipeline.state import loader_state
 from bionemo.data.pipes.loader import PipelineLoader
 
-__all__ = ["batch_sampler"]
+__all__ = ["BatchSampler", "batch_sampler"]
 
 
 def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> list[Any]:
@@ -20,8 +23,8 @@ def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> list
     return keys if isinstance(keys, list) else list(keys.tolist())
 
 
-class _BatchSampler(PipelineLoader[list[Any]]):
-    """A loader whose batches are lists of keys."""
+class BatchSampler(PipelineLoader[list[Any]]):
+    """A loader whose batches are lists of keys; made by `batch_sampler`."""
 
     @property
     def batch_size(self) -> int:
@@ -41,7 +44,27 @@ class _BatchSampler(PipelineLoader[list[Any]]):
         message = "batch_size"
         raise AttributeError(message)
 
+    def state_after(self, num_batches: AnyInt) -> dict[str, Any]:
+        """Return the state after the first `num_batches` batches of this iteration.
 
+        A DataLoader with worker processes may have drawn more batches than it delivered.
+
+        Raises:
+            ValueError: if the sampler has not delivered that many.
+        """
+        num_batches = check_int(num_batches, name="num_batches")
+        grid = self.pipeline.batch_size
+        start = position = self._begin
+        if num_batches > 0:
+            start = max(start, (start // grid + num_batches - 1) * grid)  # only the first may start between multiples
+            position = batch_stop(self.pipeline, start)
+        if (num_batches > 0 and position == start) or position > self.consumed_samples:
+            message = f"num_batches must be the number of batches delivered, or less, got num_batches={num_batches}."
+            raise ValueError(message)
+        return loader_state(self.pipeline, position)
+
+
+@checked
 def batch_sampler(
     pipeline: Pipeline[Any],
     rank: AnyInt = 0,
@@ -50,7 +73,7 @@ def batch_sampler(
     batches_per_epoch: AnyInt | None = None,
     restart: bool = False,
     start: AnyInt = 0,
-) -> PipelineLoader[list[Any]]:
+) -> BatchSampler:
     """Return a batch sampler: an iterable over a rank's batches, each a list of keys for the data set.
 
     For `DataLoader(dataset, batch_sampler=...)`, which then reads, transforms and collates, and for torchdata's
@@ -86,4 +109,4 @@ def batch_sampler(
         ['ab', 'ed', 'c']
     """
     options: Any = {"batches_per_epoch": batches_per_epoch, "restart": restart, "start": start}
-    return _BatchSampler(pipeline, rank, world_size, **options, read=_keys)
+    return BatchSampler(pipeline, rank, world_size, **options, read=_keys)

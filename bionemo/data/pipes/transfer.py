@@ -37,6 +37,7 @@ class _Pickler(ForkingPickler):
             return NotImplemented
         # A conjugated or negated view only has a flag for it, which its bytes would lose.
         plain = value.resolve_conj().resolve_neg().reshape(-1).contiguous()
+        plain = plain.as_strided((value.numel(),), (1,))  # one element or none may keep another stride
         memory: Any = plain.view(torch.uint8).numpy()
         return _rebuild, (pickle.PickleBuffer(memory), value.dtype, tuple(value.shape))
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from bionemo.core.checks import AnyFloat, AnyInt
+from bionemo.core.checks import AnyFloat, AnyInt, shown
 from bionemo.data.orders.order import index_at
 from bionemo.data.pipeline.assemble import assemble, no_stop_iteration
 from bionemo.data.pipeline.batch import batch_stop, rank_positions
@@ -122,7 +122,7 @@ def check_timeout(timeout: AnyFloat, num_workers: AnyInt, /) -> None:
         >>> check_timeout(2.5, 1)
     """
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
-        message = f"timeout must be a number of seconds, got timeout={timeout!r}."
+        message = f"timeout must be a number of seconds, got timeout={shown(timeout)}."
         raise TypeError(message)
     if not 0 <= timeout < float("inf") or (timeout and not num_workers):
         message = (

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 import torch.distributed
 
+from bionemo.core.arrays import listed
+from bionemo.core.checked import checked
 from bionemo.core.random import random_global_context
 from bionemo.data.testing.content import content_digests, different_parts
 
@@ -64,6 +66,7 @@ def _read_all(
     return [found[number] for number in numbers]
 
 
+@checked
 def check_pure_reads(read: Callable[[Index], Any], indices: Iterable[Index]) -> None:
     """Check that what is read depends only on the index.
 
@@ -99,7 +102,7 @@ def check_pure_reads(read: Callable[[Index], Any], indices: Iterable[Index]) -> 
         AssertionError: read(3) must leave the global random states unchanged, but it changed that of torch.
         Draw from the sample's own generator.
     """
-    indices = list(indices)
+    indices = listed(indices, name="indices")
     if not indices:
         message = "indices must hold at least one index, got none."
         raise ValueError(message)
@@ -118,6 +121,7 @@ def check_pure_reads(read: Callable[[Index], Any], indices: Iterable[Index]) -> 
                 raise AssertionError(message)
 
 
+@checked
 def check_same_on_ranks(value: Any, *, group: torch.distributed.ProcessGroup | None = None) -> None:
     """Check that all ranks of a group hold the same value, e.g. the batch of a step; all of them must call it.
 

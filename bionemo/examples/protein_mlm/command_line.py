@@ -1,12 +1,15 @@
 """Command lines of the examples: bad input is reported in one line."""
 
 import argparse
+import os
+import sys
+from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from bionemo.examples.protein_mlm.bad_input import BadInputError
 
-__all__ = ["INTERRUPTED", "LIMITS", "Parser", "integer"]
+__all__ = ["INTERRUPTED", "LIMITS", "Parser", "integer", "local_path", "say"]
 
 LIMITS: Final = MappingProxyType(
     {"steps": (1, 2**31), "batch_size": (1, 2**14), "max_length": (1, 2**31), "seed": (0, 2**63 - 1)}
@@ -45,3 +48,38 @@ def integer(text: str, *, name: str) -> int:
         message = f"must be in {low}..{high}, got {number}"
         raise argparse.ArgumentTypeError(message)
     return number
+
+
+def local_path(text: str) -> Path:
+    """Return the value of an option as a path, after checking that it is not a URL.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is one: `Path` would make a local folder of `s3://a`, named `s3:`.
+
+    Example:
+        >>> local_path("runs/one").name
+        'one'
+    """
+    if "://" in text:
+        message = f"must be a local path, got {text!r}. Copy the data to a local disk, or mount the remote storage"
+        raise argparse.ArgumentTypeError(message)
+    return Path(text)
+
+
+def say(text: str, /, *, file: Any = None) -> None:
+    """Print a line. If the output can't be written, e.g. after `| head -1`, it is dropped, and the program runs on.
+
+    Args:
+        text: the line.
+        file: text file to print to; standard output by default.
+
+    Example:
+        >>> say("step 50")
+        step 50
+    """
+    file = sys.stdout if file is None else file
+    try:
+        print(text, file=file, flush=True)
+    except OSError:
+        with Path(os.devnull).open("w") as nowhere:  # what is buffered goes there, too, when Python exits
+            os.dup2(nowhere.fileno(), file.fileno())

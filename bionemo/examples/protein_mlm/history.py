@@ -11,8 +11,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 
 from bionemo.core.files import write_atomically
+from bionemo.examples.protein_mlm.command_line import say
 
-__all__ = ["History", "plot_losses", "rows_as_csv"]
+__all__ = ["History", "ProgressLines", "plot_losses", "rows_as_csv"]
 
 Row = dict[str, Any]
 """Value of each column; None if it was not measured."""
@@ -75,6 +76,25 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the rows of a checkpoint."""
         self.rows = {row["step"]: row for row in state_dict["rows"]}
+
+
+class ProgressLines(Callback):
+    """A callback that prints a line per epoch: in a log, a progress bar would be a line per step.
+
+    Args:
+        history: holds the losses.
+        steps: the last step.
+    """
+
+    def __init__(self, history: History, *, steps: int) -> None:
+        self.history, self.steps = history, steps
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Print the losses of the last step."""
+        row = self.history.rows[trainer.global_step]
+        losses = {"train": row["train_loss"], "held-out": row["held_out_loss"]}
+        measured = ", ".join(f"{name} loss {loss:.3f}" for name, loss in losses.items() if loss is not None)
+        say(f"step {row['step']:,} of {self.steps:,}: {measured}")
 
 
 def rows_as_csv(rows: Sequence[Row], /) -> str:

@@ -1,6 +1,7 @@
 """Train a small masked-language model on proteins, from a FASTA file to a checkpoint that a later run can resume."""
 
 import argparse
+import errno
 import hashlib
 import logging
 import sys
@@ -20,8 +21,8 @@ from bionemo.core.files import write_atomically
 from bionemo.core.random import make_generator, seed_from_generator, split
 from bionemo.data import fingerprint, pipeline_spec
 from bionemo.examples.protein_mlm.bad_input import BadInputError
-from bionemo.examples.protein_mlm.command_line import INTERRUPTED, Parser, integer
-from bionemo.examples.protein_mlm.history import History, plot_losses
+from bionemo.examples.protein_mlm.command_line import INTERRUPTED, Parser, integer, local_path, say
+from bionemo.examples.protein_mlm.history import History, ProgressLines, plot_losses
 from bionemo.examples.protein_mlm.model import ProteinModelConfig
 from bionemo.examples.protein_mlm.pipelines import ProteinPipelines, make_pipelines, unigram_entropy
 from bionemo.examples.protein_mlm.proteins import VOCABULARY, embedded_proteins, encode, read_proteins
@@ -30,6 +31,7 @@ from bionemo.examples.protein_mlm.run_folder import (
     check_same_order,
     find_checkpoint,
     load_settings,
+    locked,
     make_folder,
     new_folder,
     write_run,
@@ -45,7 +47,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m bionemo.examples.protein_mlm", description=__doc__)
     defaults = Settings()
     fasta_help = "protein FASTA, plain or gzipped (default: 2,170 proteins of Swiss-Prot)"
-    parser.add_argument("--fasta", metavar="FILE", type=Path, help=fasta_help)
+    parser.add_argument("--fasta", metavar="FILE", type=local_path, help=fasta_help)
     for name, metavar, text in (
         ("steps", "N", "total number of optimizer steps"),
         ("batch_size", "B", "proteins per step"),
@@ -56,9 +58,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         number = partial(integer, name=name)
         parser.add_argument(option, metavar=metavar, type=number, help=f"{text} (default: {default})")
     folder = parser.add_mutually_exclusive_group()
-    folder.add_argument("--out", metavar="DIR", type=Path, help="folder of the run (default: a new folder in runs/)")
     folder.add_argument(
-        "--resume", metavar="DIR", type=Path, help="resume the run in this folder, with its own settings"
+        "--out", metavar="DIR", type=local_path, help="folder of the run (default: a new folder in runs/)"
+    )
+    folder.add_argument(
+        "--resume", metavar="DIR", type=local_path, help="resume the run in this folder, with its own settings"
     )
     return parser.parse_args(arguments)
 
@@ -96,6 +100,7 @@ def _fit(
     history = History(folder / "metrics.csv")
     data = PipelineDataModule(train=pipelines.train, validation=pipelines.held_out, batches_per_epoch=EVALUATE_EVERY)
     saving = ModelCheckpoint(folder, "checkpoint", save_on_train_epoch_end=True, enable_version_counter=False)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
     trainer = Trainer(
         accelerator="cpu",
         devices=1,
@@ -104,7 +109,13 @@ def _fit(
         gradient_clip_val=1.0,
         logger=False,
         plugins=[AtomicCheckpointIO()],
-        callbacks=[history, TQDMProgressBar(), saving, *callbacks],
+        callbacks=[
+            history,
+            TQDMProgressBar() if is_terminal else ProgressLines(history, steps=steps),
+            saving,
+            *callbacks,
+        ],
+        enable_progress_bar=is_terminal,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -147,7 +158,7 @@ def _report(history: History, pipelines: ProteinPipelines, folder: Path) -> None
     picture = plot_losses(rows, baseline=entropy)
     write_atomically(folder / "loss.png", lambda file: file.write(picture))
     width = max(map(len, table))
-    print("\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in table.items()))
+    say("\n" + "\n".join(f"{name:<{width}}  {value}" for name, value in table.items()))
 
 
 def _run(options: argparse.Namespace, callbacks: Sequence[Callback]) -> None:
@@ -166,23 +177,32 @@ def _run(options: argparse.Namespace, callbacks: Sequence[Callback]) -> None:
     }
     lengths = [len(encode(protein.sequence)) for protein in proteins]
     module = _make_module(max_length=min(settings.max_length, max(lengths)), generator=fit_generator)
-    checkpoint = None
+    folder = options.resume or options.out or new_folder()
     if options.resume is None:
-        folder = options.out or new_folder()
         make_folder(folder)
-    else:
-        folder = options.resume
-        check_same_order(folder, record)
-        checkpoint = find_checkpoint(folder)
-    write_run(folder, settings=settings, record=record)
-    num_cropped = sum(length > settings.max_length for length in lengths)
-    print(f"{len(proteins):,} proteins, {num_cropped:,} of them cropped to {settings.max_length} tokens: {folder}")
-    try:
-        history = _fit(folder, module, pipelines, steps=settings.steps, checkpoint=checkpoint, callbacks=callbacks)
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into a silent exit
-        print(f"\nprotein_mlm: interrupted. Resume from the last checkpoint with --resume {folder}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    _report(history, pipelines, folder)
+    with locked(folder):
+        checkpoint = None
+        if options.resume is None:
+            make_folder(folder)  # again: another process may have trained in it meanwhile
+        else:
+            check_same_order(folder, record)
+            checkpoint = find_checkpoint(folder)
+        num_cropped = sum(length > settings.max_length for length in lengths)
+        try:
+            write_run(folder, settings=settings, record=record)
+            say(
+                f"{len(proteins):,} proteins, {num_cropped:,} of them cropped to {settings.max_length} tokens: {folder}"
+            )
+            history = _fit(folder, module, pipelines, steps=settings.steps, checkpoint=checkpoint, callbacks=callbacks)
+            _report(history, pipelines, folder)
+        except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into a silent exit
+            say(f"\nprotein_mlm: interrupted. Resume from the last checkpoint with --resume {folder}", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                raise
+            message = f"{error}. Then resume from the last checkpoint with --resume {folder}."
+            raise BadInputError(message) from error
 
 
 def main(arguments: Sequence[str] | None = None, *, callbacks: Sequence[Callback] = ()) -> int:
@@ -202,7 +222,7 @@ def main(arguments: Sequence[str] | None = None, *, callbacks: Sequence[Callback
             logger.setLevel(logging.WARNING)
             _run(_parse(arguments), callbacks)
         except BadInputError as error:
-            print(f"protein_mlm: {error}", file=sys.stderr)
+            say(f"protein_mlm: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return INTERRUPTED

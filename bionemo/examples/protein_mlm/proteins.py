@@ -1,13 +1,10 @@
 """Read proteins from a FASTA file and encode them as tokens."""
 
-import gzip
-import io
-import itertools
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,6 +12,7 @@ import numpy.typing as npt
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from bionemo.examples.protein_mlm.bad_input import BadInputError
+from bionemo.examples.protein_mlm.fasta_lines import open_fasta
 
 __all__ = [
     "AMBIGUOUS_IDS",
@@ -49,45 +47,26 @@ for _id, _letter in enumerate(VOCABULARY):
         _ID_OF_BYTE[[ord(_letter), ord(_letter.lower())]] = _id
 
 
+_AMBIGUOUS: Final = frozenset("BZJX")
+
+_MIN_BASES: Final = 20
+"""Length from which a single record is taken for nucleotides: no protein that long has such letters alone."""
+
+_MIN_FRACTION_OF_BASES: Final = 0.95
+
+_PIR_NAME: Final = re.compile("(P1|F1|D1|DL|DC|RL|RC|N1|N3|XX);")
+"""How the names of PIR's records begin, by the kinds of sequences that it knows. Source: `Bio.SeqIO.PirIO`."""
+
+_KINDS_OF_CHARACTERS: Final = MappingProxyType(
+    {"-": "a gap of an alignment", ".": "a gap of an alignment", "*": "a stop within the sequence"}
+)
+
+
 class Protein(NamedTuple):
     """A record of a FASTA file: the first word of its header, and its residues in upper case."""
 
     name: str
     sequence: str
-
-
-@contextmanager
-def _explain_errors(path: Path) -> Iterator[None]:
-    """Turn errors while reading a file into a `BadInputError` whose one line names the file and the remedy."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        message = f"{path}: there is no such file. Give the path of a protein FASTA, plain or gzipped."
-        raise BadInputError(message) from error
-    except gzip.BadGzipFile as error:
-        message = f"{path}: not a valid gzip file ({error}). If it is plain text, rename it; if not, download it again."
-        raise BadInputError(message) from error
-    except (EOFError, zlib.error) as error:
-        message = f"{path}: the gzip file is truncated or damaged ({error}). Download it again."
-        raise BadInputError(message) from error
-    except UnicodeDecodeError as error:
-        message = (
-            f"{path}: not a text file (it contains the byte 0x{error.object[error.start]:02x}). Give a protein FASTA."
-        )
-        raise BadInputError(message) from error
-    except OSError as error:
-        message = f"{path}: can't be read ({error.strerror}). Give the path of a protein FASTA."
-        raise BadInputError(message) from error
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
-    """Open a text file, gzipped if its name or first bytes say so. It is opened only once, so that pipes work."""
-    with path.open("rb") as raw:
-        is_gzip = path.suffix == ".gz" or raw.peek(2)[:2] == b"\x1f\x8b"
-        binary = gzip.GzipFile(fileobj=raw) if is_gzip else raw
-        with io.TextIOWrapper(binary, encoding="utf-8-sig") as text:
-            yield text
 
 
 def _sequence(raw: str, where: str) -> str:
@@ -98,12 +77,44 @@ def _sequence(raw: str, where: str) -> str:
         raise BadInputError(message)
     for number, letter in enumerate(sequence, start=1):
         if not letter.isascii() or _ID_OF_BYTE[ord(letter)] < 0:
+            hint = _KINDS_OF_CHARACTERS.get(letter, "not an amino-acid letter")
             message = (
-                f"{where}: residue {number} is {letter!r}, which is not an amino-acid letter. "
+                f"{where}: residue {number} is {letter!r}, which is {hint}. "
                 f"Use only {AMINO_ACIDS}, U, O, B, Z, J, X, and * at the end."
             )
             raise BadInputError(message)
     return sequence.upper()
+
+
+def _is_nucleic(sequence: str) -> bool:
+    """Return whether a sequence is of nucleotides: A, C, G and T or U all occur, and hardly any other letter.
+
+    One residue in four of a protein is one of these letters. Up to 5% may be others, for IUPAC's ambiguous bases.
+    """
+    counts = {letter: sequence.count(letter) for letter in "ACGTUN"}
+    occur = counts["A"] and counts["C"] and counts["G"] and (counts["T"] or counts["U"])
+    return bool(occur) and sum(counts.values()) >= _MIN_FRACTION_OF_BASES * len(sequence)
+
+
+def _check_proteins(path: Path, proteins: Sequence[Protein]) -> None:
+    """Check that the records of a file are proteins with residues to predict."""
+    nucleic = [
+        protein.name for protein in proteins if len(protein.sequence) >= _MIN_BASES and _is_nucleic(protein.sequence)
+    ]
+    if nucleic or _is_nucleic("".join(protein.sequence for protein in proteins[:1000])):
+        which = (
+            f"{len(nucleic):,} of {len(proteins):,} records, first {nucleic[0]!r}, are"
+            if nucleic
+            else "the records are"
+        )
+        message = f"{path}: {which} nucleotide sequences (A, C, G, T, U, N), not proteins. Translate or remove them."
+        raise BadInputError(message)
+    if all(_AMBIGUOUS.issuperset(protein.sequence) for protein in proteins):
+        message = (
+            f"{path}: no record has a known residue, only B, J, X and Z: the file is masked, and there is nothing to "
+            "learn. Give the unmasked proteins."
+        )
+        raise BadInputError(message)
 
 
 def read_proteins(path: Path, /) -> tuple[Protein, ...]:
@@ -116,8 +127,9 @@ def read_proteins(path: Path, /) -> tuple[Protein, ...]:
         path: plain text or gzipped.
 
     Raises:
-        BadInputError: if the file can't be read, has no record, doesn't start with a header, or has a record that is
-            empty or contains any other character; the message names the file, and the line or record.
+        BadInputError: if the file can't be read, has no record, doesn't start with a header, has a record that is
+            empty or contains any other character, or holds nucleotides, records in PIR format or no known residue; the
+            message names the file, and the line or record.
 
     Example:
         >>> import tempfile
@@ -128,20 +140,17 @@ def read_proteins(path: Path, /) -> tuple[Protein, ...]:
         (Protein(name='a', sequence='MKV'), Protein(name='b', sequence='MWX'))
     """
     proteins = []
-    with _explain_errors(path), _open_text(path) as lines:
-        number, first = next(((number, line) for number, line in enumerate(lines, start=1) if line.strip()), (0, ""))
-        if not first:
-            message = f"{path}: the file is empty. Give a protein FASTA."
-            raise BadInputError(message)
-        if not first.startswith(">"):
-            message = (
-                f"{path}: line {number} must be a header that starts with '>', got {first.strip()[:40]!r}. "
-                "Give a protein FASTA."
-            )
-            raise BadInputError(message)
-        for record, (title, raw) in enumerate(SimpleFastaParser(itertools.chain([first], lines)), start=1):
+    with open_fasta(path) as lines:
+        for record, (title, raw) in enumerate(SimpleFastaParser(lines), start=1):
             name = (title.split() or [""])[0]
+            if _PIR_NAME.match(name):
+                message = (
+                    f"{path}: record {record} ({name!r}) is in PIR format, in which a title follows each header. "
+                    "Convert it to FASTA, e.g. by Bio.SeqIO.convert(path, 'pir', new_path, 'fasta')."
+                )
+                raise BadInputError(message)
             proteins.append(Protein(name, _sequence(raw, f"{path}: record {record} ({name!r})")))
+    _check_proteins(path, proteins)
     return tuple(proteins)
 
 

@@ -2,22 +2,33 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import cattrs
+import torch
+from filelock import FileLock, Timeout
 
-from bionemo.adapters.lightning import AtomicCheckpointIO
+from bionemo.adapters.lightning import AtomicCheckpointIO, check_checkpoint
 from bionemo.core.files import write_atomically
 from bionemo.data import record_differences
 from bionemo.data.pipeline.record import differences_as_text
 from bionemo.examples.protein_mlm.bad_input import BadInputError
 from bionemo.examples.protein_mlm.command_line import LIMITS
 
-__all__ = ["Settings", "check_same_order", "find_checkpoint", "load_settings", "make_folder", "new_folder", "write_run"]
-
+__all__ = [
+    "Settings",
+    "check_same_order",
+    "find_checkpoint",
+    "load_settings",
+    "locked",
+    "make_folder",
+    "new_folder",
+    "write_run",
+]
 
 _FILES: Final = ("run.json", "pipeline.json", "metrics.csv", "loss.png", "checkpoint.ckpt")
 """The files that a run writes into its folder."""
@@ -81,6 +92,32 @@ def make_folder(folder: Path, /) -> None:
         raise BadInputError(message) from error
 
 
+@contextmanager
+def locked(folder: Path, /) -> Iterator[None]:
+    """Hold the lock of a run's folder: only one process trains in it. The lock ends with the process, however it ends.
+
+    Raises:
+        BadInputError: if another process holds it, or the folder can't be written to.
+    """
+    lock = FileLock(folder / "run.lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        message = (
+            f"{folder}: another process trains in this folder. Wait for its end or stop it, or start a new run in "
+            "another folder with --out."
+        )
+        raise BadInputError(message) from error
+    except OSError as error:
+        message = f"{folder}: can't be used as a run folder ({error.strerror}). Choose another with --out."
+        raise BadInputError(message) from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is locked: who has it open sees that it is gone
+        lock.release()
+
+
 def write_run(folder: Path, /, *, settings: Settings, record: Mapping[str, Any]) -> None:
     """Write `pipeline.json`, the record of what the run reads, then `run.json`, which marks the folder as a run."""
     _write_json(folder / "pipeline.json", record)
@@ -135,21 +172,35 @@ def find_checkpoint(folder: Path, /) -> Path | None:
     """Return the path of the checkpoint of the run in a folder, or None if there is none yet.
 
     Raises:
-        BadInputError: if the checkpoint is truncated, damaged or unreadable.
+        BadInputError: if the checkpoint is truncated, damaged, unreadable, or not one of this program.
     """
     path = folder / "checkpoint.ckpt"
     if not path.exists():
         return None
-    damaged = BadInputError(
-        f"{path}: the checkpoint is truncated or damaged. Restore a good copy, or delete it to restart from step 0."
-    )
+    remedy = "Restore a good copy, or delete it to restart from step 0."
+    damaged = BadInputError(f"{path}: the checkpoint is truncated or damaged. {remedy}")
     try:
-        checkpoint = AtomicCheckpointIO().load_checkpoint(path, weights_only=True)
+        check_checkpoint(path)
+        checkpoint = _load(path, remedy)
     except OSError as error:
         message = f"{path}: the checkpoint can't be read ({error.strerror}). Make it readable and try again."
         raise BadInputError(message) from error
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         raise damaged from error
     if not (isinstance(checkpoint, dict) and "global_step" in checkpoint):
-        raise damaged
+        message = f"{path}: not a checkpoint of a run: it holds no step. {remedy}"
+        raise BadInputError(message)
     return path
+
+
+def _load(path: Path, remedy: str) -> Any:
+    """Return what an undamaged checkpoint holds."""
+    try:
+        return AtomicCheckpointIO().load_checkpoint(path, weights_only=True)
+    except (ValueError, RuntimeError) as error:
+        kinds = ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or "other objects"
+        message = (
+            f"{path}: the checkpoint is whole, but holds {kinds}, which this program doesn't save and won't load. "
+            f"{remedy}"
+        )
+        raise BadInputError(message) from error

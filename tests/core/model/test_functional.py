@@ -1,5 +1,7 @@
 """Models as pure functions of their parameters."""
 
+import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -183,6 +185,157 @@ def test_concurrent_calls_equal_sequential_ones() -> None:
         for _ in range(20):
             found = list(pool.map(lambda member: apply(CONFIG, member, INPUTS), members))
             assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+class Waiting(nn.Module):
+    """A model that says that its forward pass has begun, and waits."""
+
+    def __init__(self, steps: tuple[threading.Event, threading.Event]) -> None:
+        super().__init__()
+        self.steps = steps
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs: torch.Tensor, *, wait: bool = False) -> torch.Tensor:
+        if wait:
+            self.steps[0].set()
+            assert self.steps[1].wait(60)
+        return inputs * self.weight
+
+
+@attrs.frozen(eq=False)
+class WaitingConfig(BionemoModelConfig[Waiting]):
+    begun: threading.Event
+    end: threading.Event
+
+    def configure_model(self) -> Waiting:
+        return Waiting((self.begun, self.end))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_process_forked_while_another_thread_runs_a_model_runs_it_as_well() -> None:
+    config = WaitingConfig(threading.Event(), threading.Event())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(apply, config, {"weight": torch.full((1,), 5.0)}, torch.ones(1), wait=True)
+        assert config.begun.wait(60)
+        child = os.fork()
+        if not child:
+            torch.set_num_threads(1)
+            found = [float(apply(config, {"weight": torch.full((1,), 3.0)}, torch.ones(1))) for _ in range(2)]
+            os._exit(0 if found == [3.0, 3.0] else 1)
+        deadline = time.monotonic() + 60
+        while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not ended[0]:
+            os.kill(child, 9)
+        config.end.set()
+        assert float(running.result()) == 5.0
+    assert ended == (child, 0)
+
+
+@attrs.frozen
+class RecursiveConfig(BionemoModelConfig[nn.Module]):
+    def configure_model(self) -> nn.Module:
+        return Recursive()
+
+
+class Recursive(nn.Module):
+    """A model whose forward pass calls `apply` with other parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, depth: int) -> torch.Tensor:
+        inner = apply(RecursiveConfig(), {"weight": self.weight + 1}, depth - 1) if depth else 0
+        return self.weight * 10**depth + inner
+
+
+def test_a_model_may_be_applied_within_its_own_forward_pass() -> None:
+    assert float(apply(RecursiveConfig(), {"weight": torch.ones(1)}, 2)) == 123.0
+
+
+class Buffered(nn.Module):
+    """A model with buffers of several dtypes, one of which isn't saved."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.LSTM(4, 4))
+        self.register_buffer("scale", torch.full((1,), 0.5, dtype=dtype))
+        self.register_buffer("index", torch.tensor([2, 0]), persistent=False)
+        self.register_buffer("flag", torch.tensor(True))
+
+    def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert self.index.dtype == self.layers[1].num_batches_tracked.dtype == torch.int64
+        assert self.flag.dtype == torch.bool
+        return {"out": self.layers(inputs)[0][:, self.index] * self.scale, "scale": self.scale}
+
+
+@attrs.frozen
+class BufferedConfig(BionemoModelConfig[Buffered]):
+    dtype: torch.dtype = torch.float32
+
+    def configure_model(self) -> Buffered:
+        return Buffered(self.dtype)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("built", [torch.float32, torch.float64])
+def test_buffers_have_the_dtype_of_the_parameters_as_in_a_converted_module(built, dtype, training: bool) -> None:
+    config, inputs = BufferedConfig(built), torch.ones(5, 3, dtype=dtype)
+    params = {name: part.to(dtype) for name, part in init_params(config, generator=make_generator(42)).items()}
+    model = build_model(config, generator=make_generator(42)).train(training)
+    # float64 buffers beside float32 parameters are the model's own choice
+    expected = (model if dtype == torch.float32 else model.to(dtype))(inputs)
+    found = apply(config, params, inputs, training=training)
+    assert found["scale"].dtype == expected["scale"].dtype
+    torch.testing.assert_close(found["out"], expected["out"], rtol=0, atol=0)
+
+
+def test_buffers_are_on_the_device_of_the_parameters() -> None:
+    params = {
+        name: part.to("meta") for name, part in init_params(BufferedConfig(), generator=make_generator(42)).items()
+    }
+    for _ in range(2):
+        found = apply(BufferedConfig(), params, torch.ones(5, 3, device="meta"))
+        assert {part.device.type for part in found.values()} == {"meta"}
+    gradient = torch.func.grad(lambda params: apply(BufferedConfig(), params, torch.ones(5, 3).to("meta"))["out"].sum())
+    assert gradient(params)["layers.0.weight"].device.type == "meta"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_with_buffers_runs_on_a_gpu(dtype: torch.dtype) -> None:
+    params = init_params(BufferedConfig(), generator=make_generator(42))
+    inputs = torch.ones(5, 3)
+    expected = apply(BufferedConfig(), params, inputs)["out"]
+    on_gpu = {name: part.to("cuda", dtype) for name, part in params.items()}
+    found = apply(BufferedConfig(), on_gpu, inputs.to("cuda", dtype))["out"]
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float().cpu(), expected, rtol=0.05, atol=0.05)
+
+
+@attrs.frozen
+class ConstantConfig(BionemoModelConfig[nn.Module]):
+    """A model without parameters."""
+
+    def configure_model(self) -> nn.Module:
+        return nn.BatchNorm1d(3, affine=False)
+
+
+def test_buffers_without_parameters_are_on_the_device_of_the_inputs() -> None:
+    assert apply(ConstantConfig(), {}, torch.ones(5, 3, device="meta")).device.type == "meta"
+    assert apply(ConstantConfig(), {}, torch.ones(5, 3)).device.type == "cpu"
+
+
+def test_a_model_may_be_built_and_applied_within_a_context_that_seeds_global_states() -> None:
+    config, params = PlainConfig(width=4), init_params(PlainConfig(width=4), generator=make_generator(1))
+    found = []
+    for _ in range(2):  # built in the first round
+        with random_torch_context(make_generator(1)):
+            found.append(apply(config, params, torch.ones(2, 4).double(), training=True))
+    assert torch.equal(*found)
 
 
 def test_no_global_random_state_changes() -> None:

@@ -146,5 +146,23 @@ def test_a_loss_can_be_copied_and_pickled(make_copy) -> None:
 def test_labels_that_do_not_belong_to_the_logits_are_refused() -> None:
     with pytest.raises(ValueError, match=r"one row per label, got logits \(2, 3, 4\) and labels \(3, 2\)"):
         token_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(3, 2, dtype=torch.int64))
-    with pytest.raises(TypeError, match="labels must be integers, got dtype=torch.float32"):
-        token_cross_entropy(torch.zeros(3, 4), torch.zeros(3))
+    for dtype in (torch.float32, torch.bfloat16, torch.bool, torch.complex64):
+        labels = torch.zeros(3, dtype=dtype)
+        with pytest.raises(TypeError, match=f"labels must be integers, got dtype={dtype}"):
+            token_cross_entropy(torch.zeros(3, 4), labels)
+        with pytest.raises(TypeError, match=f"labels must be integers, got dtype={dtype}"):
+            TokenCrossEntropy(validation_step=True).forward({"labels": labels}, torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64])
+def test_labels_may_be_of_any_integer_dtype(dtype: torch.dtype) -> None:
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    expected = token_cross_entropy(logits, torch.tensor([0, 1, 3]))
+    assert token_cross_entropy(logits, torch.tensor([0, 1, 3], dtype=dtype))[:2] == expected[:2]
+
+
+def test_losses_may_come_from_an_iterator() -> None:
+    parts = [LossSum(torch.tensor(6.0), torch.tensor(2), {"a": torch.tensor(1)})] * 3
+    assert float(mean_loss(iter(parts))) == float(mean_loss(parts)) == 3.0
+    assert mean_metrics(part for part in parts) == mean_metrics(parts)
+    assert add_losses(iter(parts)).num_tokens == 6

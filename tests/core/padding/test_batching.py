@@ -1,6 +1,10 @@
 """Padding, unpadding and truncation of token ids."""
 
+from array import array
+from collections import UserList, deque
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -85,6 +89,7 @@ def test_the_rows_are_unchanged() -> None:
         (([[1]], 0, None, 0), ValueError, "pad_size_divisible_by must be in 1.*got pad_size_divisible_by=0"),
         (([[1], [[2], [3]]],), ValueError, r"one-dimensional, got shape \(2, 1\) in row 1"),
         (([torch.tensor(3)],), ValueError, r"one-dimensional, got shape \(\) in row 0"),
+        (([[1], [2, True]],), TypeError, r"must hold numbers of one kind, got bools among others in row 1. Use int()"),
         (([[1], 5],), ValueError, r"one-dimensional, got shape \(\) in row 1"),
         (([[1], [2.5]],), TypeError, "integers that fit int64, got dtype float64 in row 1"),
         (([torch.tensor([True])],), TypeError, "got dtype bool in row 0"),
@@ -116,7 +121,7 @@ def test_tokens_that_do_not_fit_the_given_dtype_are_refused(dtype: torch.dtype, 
 @pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64, np.int64, "int64", int])
 def test_a_dtype_that_is_not_an_integer_dtype_is_refused(dtype: torch.dtype) -> None:
-    with pytest.raises(TypeError, match=f"dtype must be an integer torch.dtype, got dtype={dtype}"):
+    with pytest.raises(TypeError, match=r"dtype must be (an integer torch.dtype|a torch.dtype or None), got dtype="):
         pad_token_ids([[1]], dtype=dtype)
 
 
@@ -271,3 +276,78 @@ def test_rows_may_have_any_byte_order_and_any_order(rows: list) -> None:
     ids, mask = pad_token_ids(rows)
     assert [row.tolist() for row in unpad_token_ids(ids, mask)] == [list(row) for row in rows]
     assert ids.dtype == (torch.int32 if getattr(rows[0], "dtype", None) == ">u2" else torch.int64)
+
+
+MIXED = {
+    "list": [5, True],
+    "tuple": (False, 5),
+    "long list": [*range(5, 1000), True],
+    "long list of zeros and ones": [*[0, 1] * 500, True],
+    "long tuple": (*range(5, 1000), False, *range(5, 1000)),
+    "deque": deque([5, True]),
+    "UserList": UserList([5, True]),
+    "NumPy's bool": [5, np.True_],
+    "NumPy's ints": [np.int64(5), np.True_],
+    "0-d tensors": [torch.tensor(5), torch.tensor(True)],
+    "0-d array": [5, np.array(True)],
+    "0-d tensor": [*range(5, 1000), torch.tensor(True)],
+    "array of objects": np.array([5, True], dtype=object),
+    "Series of objects": pd.Series([5, True]),
+    "floats": [5.0, True],
+    "long floats": [*map(float, range(5, 1000)), True],
+    "bools": [True, False],
+    "bool array": np.array([True]),
+    "bool Series": pd.Series([True]),
+    "bool tensor": torch.tensor([True]),
+    "deque of bools": deque([True]),
+}
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("row", MIXED.values(), ids=MIXED)
+@pytest.mark.parametrize("dtype", [None, torch.int8, torch.uint8])
+def test_bools_among_the_integers_are_refused_in_every_container(row, dtype: torch.dtype | None) -> None:
+    with pytest.raises(TypeError, match=r"each row of token_ids must hold .* in row 1\."):
+        pad_token_ids([[7], row], dtype=dtype)
+    with pytest.raises(TypeError, match=r"each row of token_ids must hold .* in row 1\."):
+        pad_token_ids_into(torch.empty(9999).long(), torch.empty(9999, dtype=torch.bool), [[7], row])
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 63, 64, 255, 256, 257, 1000])
+@pytest.mark.parametrize("low", [0, 1, 2, -5])
+def test_rows_with_and_without_zeros_and_ones_are_read_alike(length: int, low: int) -> None:
+    row = [low + index % 7 for index in range(length)]
+    for given in (
+        row,
+        tuple(row),
+        deque(row),
+        array("q", row),
+        [np.int16(token) for token in row],
+        np.array(row, dtype=np.int64),
+    ):
+        assert pad_token_ids([given])[0].tolist() == [row]
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_an_iterator_of_rows_is_read_once() -> None:
+    rows = [[1, 2, 3], [], [4]]
+    expected = pad_token_ids(rows, 9)
+    buffers = torch.empty(9, dtype=torch.int64), torch.empty(9, dtype=torch.bool)
+    for make in (iter, lambda rows: (row for row in rows), lambda rows: dict(enumerate(rows)).values()):
+        for found in (pad_token_ids(make(rows), 9), pad_token_ids_into(*buffers, make(rows), 9)):
+            assert torch.equal(found[0], expected[0])
+            assert torch.equal(found[1], expected[1])
+        assert truncate_token_ids(make(rows), 2) == [[1, 2], [], [4]]
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    "make", [iter, lambda row: (token for token in row), set, dict.fromkeys, lambda row: map(int, row)]
+)
+def test_a_row_that_is_no_sequence_is_refused(make) -> None:
+    with pytest.raises(ValueError, match=r"each row of token_ids must be one-dimensional, got shape \(\) in row 1"):
+        pad_token_ids([[1], make([2, 3])])
+    with pytest.raises(
+        TypeError, match="row 1 of token_ids must be a sequence, an array or a tensor, got a .* Convert it by list"
+    ):
+        truncate_token_ids([[1], make([2, 3])], 1)

@@ -1,6 +1,7 @@
 """Width and masks of a padded block."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -36,3 +37,12 @@ def test_the_width_is_rounded_up(lengths: list[int], padding_len: int | None, di
 def test_a_row_that_is_too_long_is_named() -> None:
     with pytest.raises(ValueError, match="got padding_len=2 and 3 tokens in row 1 of labels"):
         padded_length([1, 3], 2, name="labels")
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("make", [iter, tuple, np.array, pd.Series, torch.tensor, lambda lengths: (n for n in lengths)])
+def test_lengths_may_come_from_any_iterable(make) -> None:
+    assert np.array_equal(row_mask(make([2, 0]), 3), row_mask([2, 0], 3))
+    assert padded_length(make([5, 3]), None, 4) == 8
+    with pytest.raises(ValueError, match="3 tokens in row 1 of token_ids"):
+        padded_length(make([1, 3]), 2)

@@ -1,12 +1,26 @@
 """Contexts that seed global random states and restore them."""
 
+import itertools
+import multiprocessing
 import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 
 import numpy as np
 import pytest
 import torch
 
-from bionemo.core.random import make_generator, random_numpy_context, random_python_context, random_torch_context
+from bionemo.core.random import (
+    contexts,
+    make_generator,
+    random_global_context,
+    random_numpy_context,
+    random_python_context,
+    random_torch_context,
+)
 
 
 def test_the_numpy_context_seeds_and_restores() -> None:
@@ -92,3 +106,88 @@ def test_a_bad_seed_changes_no_state(context, seed: int) -> None:
     with pytest.raises(ValueError, match=f"got seed={seed}"), context(seed):
         pass
     assert states() == before
+
+
+CONTEXTS: dict[str, tuple[Callable[[int], AbstractContextManager[None]], Callable[[], float]]] = {
+    "global": (random_global_context, lambda: float(torch.rand(())) + np.random.rand() + random.random()),
+    "torch": (lambda seed: random_torch_context(make_generator(seed)), lambda: float(torch.rand(()))),
+    "numpy": (random_numpy_context, np.random.rand),
+    "python": (random_python_context, random.random),
+}
+
+
+def draw_slowly(name: str, seed: int) -> list[float]:
+    context, draw = CONTEXTS[name]
+    drawn = []
+    with context(seed):
+        for _ in range(3):
+            drawn.append(draw())
+            time.sleep(0.001)  # lets another thread run
+    return drawn
+
+
+@pytest.mark.parametrize("other", CONTEXTS)
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_two_threads_draw_what_each_draws_alone_and_restore_the_states(name: str, other: str) -> None:
+    before = states()
+    calls = [(kind, seed) for seed in range(20) for kind in (name, other)]
+    expected = [draw_slowly(*call) for call in calls]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda call: draw_slowly(*call), calls)) == expected
+    assert states() == before
+
+
+def test_contexts_can_be_nested_in_any_order() -> None:
+    before = states()
+    for names in itertools.permutations(CONTEXTS):
+        with ExitStack() as stack:
+            for name in [*names, *names]:
+                stack.enter_context(CONTEXTS[name][0](3))
+        assert states() == before
+
+
+def draw_in_child(queue: multiprocessing.Queue) -> None:
+    torch.set_num_threads(1)
+    queue.put([draw_slowly(name, 3) for name in CONTEXTS])
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("is_own", [False, True], ids=["in another thread", "in the thread that forks"])
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_a_process_forked_within_a_context_can_enter_all(name: str, is_own: bool) -> None:
+    expected = [draw_slowly(kind, 3) for kind in CONTEXTS]
+    process_kind = multiprocessing.get_context("fork")
+    entered, end, queue = threading.Event(), threading.Event(), process_kind.Queue()
+
+    def hold() -> None:
+        with CONTEXTS[name][0](5):
+            entered.set()
+            assert end.wait(60)
+
+    def start() -> multiprocessing.process.BaseProcess:
+        child = process_kind.Process(target=draw_in_child, args=(queue,))
+        child.start()
+        return child
+
+    with ThreadPoolExecutor(1) as pool:
+        if is_own:
+            with CONTEXTS[name][0](5):
+                child = start()
+        else:
+            holder = pool.submit(hold)
+            assert entered.wait(60)
+            child = start()
+        assert queue.get(timeout=60) == expected
+        child.join()
+        end.set()
+        if not is_own:
+            holder.result()
+
+
+def test_a_thread_that_waits_long_says_why(monkeypatch) -> None:
+    monkeypatch.setattr(contexts, "_PATIENCE", 0.01)
+    with random_torch_context(make_generator(5)), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(draw_slowly, "numpy", 3)
+        with pytest.raises(RuntimeWarning, match="another thread is in a block that seeds them. If that block waits"):
+            waiting.result()
+    assert draw_slowly("numpy", 3)

@@ -1,5 +1,6 @@
 """Collation of samples with ragged fields."""
 
+import inspect
 import pickle
 from functools import partial
 
@@ -9,6 +10,7 @@ import torch
 
 from bionemo.core.padding import unpad_token_ids
 from bionemo.data import EpochOrder, Pipeline, RaggedField, ScalarField, batch_at, collate_fields
+from bionemo.data.batches.collate import ObjectField
 
 FIELDS = {
     "ids": RaggedField(torch.int64, padding_value=1),
@@ -82,8 +84,9 @@ def test_width_padding_side_and_mask_follow_the_options() -> None:
 def test_numpy_numbers_and_another_default_device_change_nothing() -> None:
     with torch.device("meta"):
         field = RaggedField(torch.int64, padding_value=np.int64(7))
-        batch = collate_fields(iter(SAMPLES), fields={"ids": field, "labels": field})
+        batch = collate_fields(iter(SAMPLES), fields={"ids": field, "labels": field, "y": FIELDS["y"]})
     assert batch["ids"].tolist() == [[5, 6], [9, 7], [7, 7]]
+    assert batch["y"].tolist() == [3, 0.25, 1.5]
     assert collate_fields(SAMPLES, fields={"is_buried": RaggedField(torch.bool, padding_value=True)})["is_buried"][
         2
     ].all()
@@ -93,7 +96,7 @@ def test_numpy_numbers_and_another_default_device_change_nothing() -> None:
 
 @pytest.mark.usefixtures("no_type_checks")
 def test_an_unknown_padding_side_is_refused() -> None:
-    with pytest.raises(ValueError, match='padding_side must be "left" or "right", got padding_side=.middle'):
+    with pytest.raises(ValueError, match="padding_side must be .left. or .right., got padding_side=.middle"):
         collate_fields(SAMPLES, fields=FIELDS, padding_side="middle")
 
 
@@ -150,7 +153,153 @@ def test_invalid_options_are_named() -> None:
     for dtype, value in ((torch.int64, True), (torch.float32, "x"), (torch.float32, None), (torch.bool, 1)):
         with pytest.raises(TypeError, match="padding_value must be"):
             RaggedField(dtype, padding_value=value)
-    with pytest.raises(TypeError, match=r"dtype must be of integers, floats or bools, got dtype=torch.complex64"):
+    with pytest.raises(TypeError, match="dtype must be a torch.dtype of integers, floats or bools, got dtype=torch.c"):
         ScalarField(torch.complex64)
     with pytest.raises(TypeError, match=r"dtype must be a torch.dtype that NumPy has too, got dtype=torch.bfloat16"):
         ScalarField(torch.bfloat16)
+
+
+SHAPED = {
+    "ids": RaggedField(torch.int64, padding_value=1),
+    "name": ObjectField(),
+    "xyz": RaggedField(torch.float32, padding_value=-1, shape=(3,)),
+    "atoms": RaggedField(torch.int16, shape=(2, 2)),
+    "is_known": RaggedField(torch.bool, padding_value=True, shape=(2,)),
+    "embedding": ScalarField(torch.float64, shape=(2,)),
+    "box": ScalarField(torch.float32, shape=(2, 3)),
+}
+PROTEINS = [
+    {
+        "ids": [5, 6],
+        "name": "P1",
+        "xyz": [[1, 2, 3], [4.5, 5, 6]],
+        "atoms": [[[1, 2], [3, 4]], [[5, 6], [7, 8]]],
+        "is_known": [[True, False], [False, False]],
+        "embedding": [0.5, 1],
+        "box": torch.ones(2, 3),
+    },
+    {
+        "ids": torch.tensor([9]),
+        "name": {"any": ["object"]},
+        "xyz": torch.tensor([[7.0, 8.0, 9.0]]),
+        "atoms": np.array([[[9, 9], [9, 9]]]),
+        "is_known": np.array([[True, True]]),
+        "embedding": np.array([2, 3]),
+        "box": ((1, 2, 3), [4, 5, 6]),
+    },
+    {
+        "ids": [],
+        "name": None,
+        "xyz": [],
+        "atoms": np.empty((0, 2, 2), dtype=np.int8),
+        "is_known": (),
+        "embedding": [torch.tensor(4.0), np.float32(5)],
+        "box": [np.arange(3), torch.arange(3)],
+    },
+]
+
+
+def test_elements_of_any_shape_are_padded_per_token_and_stacked_per_sample() -> None:
+    batch = collate_fields(PROTEINS, fields=SHAPED)
+    assert list(batch) == [*SHAPED, "mask"]
+    assert batch["xyz"].tolist() == [[[1, 2, 3], [4.5, 5, 6]], [[7, 8, 9], [-1] * 3], [[-1] * 3, [-1] * 3]]
+    assert batch["atoms"][:2].tolist() == [PROTEINS[0]["atoms"], [[[9, 9], [9, 9]], [[0, 0], [0, 0]]]]
+    assert batch["is_known"].tolist() == [[[1, 0], [0, 0]], [[1, 1], [1, 1]], [[1, 1], [1, 1]]]
+    assert batch["embedding"].tolist() == [[0.5, 1], [2, 3], [4, 5]]
+    assert batch["box"].tolist() == [[[1] * 3] * 2, [[1, 2, 3], [4, 5, 6]], [[0, 1, 2]] * 2]
+    assert batch["mask"].tolist() == [[True, True], [True, False], [False, False]]
+    assert [batch[name].dtype for name in ("xyz", "atoms", "box")] == [torch.float32, torch.int16, torch.float32]
+
+
+def test_objects_are_kept_in_a_list_as_they_are() -> None:
+    batch = collate_fields(PROTEINS, fields=SHAPED)
+    assert batch["name"] == ["P1", {"any": ["object"]}, None]
+    assert all(found is sample["name"] for found, sample in zip(batch["name"], PROTEINS, strict=True))
+    assert collate_fields(PROTEINS, fields={"name": ObjectField()}) == {"name": batch["name"]}
+    assert pickle.loads(pickle.dumps(ObjectField())) == ObjectField()
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_unpadding_gives_elements_of_any_shape_back(padding_side) -> None:
+    batch = collate_fields(PROTEINS, fields=SHAPED, padding_len=5, pad_size_divisible_by=4, padding_side=padding_side)
+    for name in ("ids", "xyz", "atoms", "is_known"):
+        rows = unpad_token_ids(batch[name], batch["mask"])
+        assert batch[name].shape == (3, 8, *SHAPED[name].shape)
+        assert [row.shape for row in rows] == [(length, *SHAPED[name].shape) for length in (2, 1, 0)]
+        for row, sample in zip(rows, PROTEINS, strict=True):
+            assert row.tolist() == torch.as_tensor(sample[name]).tolist()
+    with pytest.raises(ValueError, match=r"one shape of rows and columns, got ids \(3, 8, 3\), mask \(3, 7\)"):
+        inspect.unwrap(unpad_token_ids)(batch["xyz"], batch["mask"][:, 1:])
+
+
+def test_no_samples_give_the_same_keys_dtypes_and_trailing_shapes() -> None:
+    whole = collate_fields(PROTEINS, fields=SHAPED)
+    for options, width in (({}, 0), ({"padding_len": 5, "pad_size_divisible_by": 4}, 8)):
+        empty = collate_fields([], fields=SHAPED, **options)
+        assert list(empty) == list(whole)
+        assert empty.pop("name") == []
+        for name, part in empty.items():
+            is_ragged = name == "mask" or isinstance(SHAPED[name], RaggedField)
+            trailing = () if name == "mask" else SHAPED[name].shape
+            assert part.dtype == whole[name].dtype
+            assert part.shape == (0, *((width,) if is_ragged else ()), *trailing)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"xyz": [[1, 2, 3], [4, 5]]},
+            ValueError,
+            r"element of xyz must have the shape \(3,\), got \(2,\) in sample 1",
+        ),
+        ({"xyz": np.ones((2, 4))}, ValueError, r"element of xyz must have the shape \(3,\), got \(4,\) in sample 1"),
+        ({"xyz": torch.ones(2)}, ValueError, r"element of xyz must have the shape \(3,\), got \(\) in sample 1"),
+        ({"xyz": torch.ones(2, 3, 1)}, ValueError, r"xyz must have the shape \(3,\), got \(3, 1\) in sample 1"),
+        ({"xyz": [1, 2]}, ValueError, r"element of xyz must have the shape \(3,\), got \(\) in sample 1"),
+        ({"xyz": [[1, 2, 3]]}, ValueError, "the same length, got 2 in ids and 1 in xyz in sample 1"),
+        ({"xyz": [[1, 2, [3]], [4, 5, 6]]}, (TypeError, ValueError), "row of xyz .*row 1"),
+        ({"xyz": [[1, 2, True], [4, 5, 6]]}, TypeError, "each row of xyz must hold .* in row 1"),
+        ({"xyz": [["a", "b", "c"]] * 2}, TypeError, "each row of xyz must hold .* in row 1"),
+        ({"xyz": ["abc", "def"]}, ValueError, r"element of xyz must have the shape \(3,\), got \(\) in sample 1"),
+        ({"xyz": iter([[1, 2, 3]])}, TypeError, "xyz of sample 1 must be a sequence, an array or a tensor"),
+        ({"xyz": 3.0}, TypeError, "xyz of sample 1 must be a sequence, an array or a tensor, got a float"),
+        ({"atoms": [[[1, 2], [3]]] * 2}, ValueError, r"atoms must have the shape \(2, 2\), got \(2, 1\) in sample 1"),
+        ({"atoms": [[1, 2], [3, 4]]}, ValueError, r"atoms must have the shape \(2, 2\), got \(2,\) in sample 1"),
+        ({"atoms": [[[1, 2], [3, 70_000]]] * 2}, ValueError, "row 1 of atoms must fit int16"),
+        ({"embedding": [1, 2, 3]}, ValueError, r"embedding must have the shape \(2,\), got \(3,\) in sample 1"),
+        ({"embedding": torch.ones(3)}, ValueError, r"embedding must have the shape \(2,\), got \(3,\) in sample 1"),
+        ({"embedding": 3}, ValueError, r"embedding must have the shape \(2,\), got \(\) in sample 1"),
+        ({"embedding": []}, ValueError, r"embedding must have the shape \(2,\), got \(0,\) in sample 1"),
+        ({"embedding": [True, 2]}, TypeError, "each row of embedding must hold .* in row 1"),
+    ],
+)
+def test_elements_of_another_shape_are_named_with_field_and_sample(change: dict, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        collate_fields([PROTEINS[1], PROTEINS[0] | change], fields=SHAPED)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_invalid_fields_and_shapes_are_named() -> None:
+    for kind in (RaggedField, ScalarField):
+        assert kind(torch.int8, shape=[np.int64(3), 2]).shape == (3, 2)
+        assert kind(torch.int8, shape=torch.Size([3])) == kind(torch.int8, shape=(3,))
+        for shape, error, message in (
+            (3, TypeError, r"shape must be a tuple of sizes, got shape=3. For a vector of 3 numbers, pass \(3,\)"),
+            ((0,), ValueError, "shape must be in 1.*, got shape=0"),
+            ((2.5,), TypeError, "shape must be an integer, got shape=2.5"),
+            ((True,), TypeError, "shape must be an integer, got shape=True"),
+        ):
+            with pytest.raises(error, match=message):
+                kind(torch.int8, shape=shape)
+    for field in (torch.int64, ObjectField, None):
+        with pytest.raises(TypeError, match="fields must be of RaggedField, ScalarField and ObjectField, got name="):
+            collate_fields(PROTEINS, fields={"name": field})
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("make", [iter, lambda samples: (sample for sample in samples), tuple])
+def test_samples_may_come_from_an_iterator(make) -> None:
+    found, expected = (collate_fields(given, fields=SHAPED) for given in (make(PROTEINS), PROTEINS))
+    assert all(torch.equal(found[name], expected[name]) for name in found if name != "name")

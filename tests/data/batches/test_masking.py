@@ -8,6 +8,7 @@ from scipy import stats
 
 from bionemo.core.padding import length_mask
 from bionemo.data import mask_tokens
+from bionemo.data.batches.masking import _choose
 
 IDS = torch.randint(10, 30, (64, 200), generator=torch.Generator().manual_seed(0))
 MASK = length_mask(torch.arange(137, 201), 200)
@@ -72,6 +73,14 @@ def test_rows_and_columns_are_chosen_independently() -> None:
     chosen = (mask_tokens(IDS, torch.ones_like(MASK), seeds=SEEDS, mask_prob=0.5, **OPTIONS).labels != -100).double()
     assert abs(float((chosen[:, 1:] == chosen[:, :-1]).double().mean()) - 0.5) < 6 * 0.5 / (64 * 199) ** 0.5
     assert abs(float((chosen[1:] == chosen[:-1]).double().mean()) - 0.5) < 6 * 0.5 / (63 * 200) ** 0.5
+
+
+@pytest.mark.parametrize("kind", [float, lambda prob: torch.full((1, 4), prob, dtype=torch.float64)])
+def test_a_token_is_chosen_if_its_word_is_below_the_probability_in_steps_of_2_to_the_minus_31(kind) -> None:
+    words, eligible = torch.tensor([[0, 2**30 - 1, 2**30, 2**31 - 1]]), torch.ones(1, 4, dtype=torch.bool)
+    for prob, number in ((0, 0), (2**-31, 1), (0.5, 2), (0.5 + 2**-31, 3), (1 - 2**-31, 3), (1, 4)):
+        chosen = _choose(words, eligible, kind(prob), min_one=False)
+        assert chosen.tolist() == [[index < number for index in range(4)]], prob
 
 
 def test_special_tokens_are_never_chosen() -> None:
@@ -229,6 +238,7 @@ def test_min_one_chooses_one_in_each_row_without_any() -> None:
     ("options", "message"),
     [
         ({"mask_prob": torch.full(IDS.shape, 1.5)}, r"mask_prob must be in 0..1, got mask_prob=1.5"),
+        ({"mask_prob": torch.linspace(-0.5, 1, IDS.numel()).reshape(IDS.shape)}, "got mask_prob=-0.5"),
         ({"mask_prob": torch.full(IDS.shape, torch.nan)}, "mask_prob must be in"),
         (
             {"mask_prob": torch.ones(IDS.shape), "spans": torch.zeros_like(IDS)},
@@ -267,6 +277,22 @@ def test_tokens_may_come_in_any_container(kind) -> None:
     found = mask_tokens(IDS, MASK, seeds=SEEDS, **options | given)
     assert torch.equal(found.ids, expected.ids)
     assert torch.equal(found.labels, expected.labels)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_min_one_chooses_the_token_that_came_closest_to_being_chosen(seed: int) -> None:
+    """Of all probabilities raised together, the first token that is chosen is the one that came closest."""
+    factors = torch.logspace(0, -5, 500, dtype=torch.float64)  # one row each, with the same seed
+    prob = torch.linspace(1.0, 0.02, 60, dtype=torch.float64) * factors[:, None]
+    ids = torch.full(prob.shape, 10)
+    options = OPTIONS | {"seeds": torch.full((500,), seed), "mask_prob": prob}
+    without = mask_tokens(ids, ids > 0, **options).labels != -100
+    counts = without.sum(1)
+    closest = without[counts == 1][-1].int().argmax()  # in the last row with any
+    forced = mask_tokens(ids, ids > 0, min_one=True, **options).labels != -100
+    assert (counts == 0).any()
+    assert torch.equal(forced.sum(1), counts.clamp(min=1))
+    assert (forced[counts == 0].int().argmax(1) == closest).all()
 
 
 def test_min_one_adds_none_to_rows_that_have_one() -> None:

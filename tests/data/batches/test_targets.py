@@ -30,7 +30,8 @@ def test_empty_blocks_have_empty_targets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "noise", "spans"), [(0, 0, 0), (1, 0, 0), (2, 1, 1), (20, 3, 1), (100, 15, 5), (512, 77, 26)]
+    ("length", "noise", "spans"),
+    [(0, 0, 0), (1, 0, 0), (2, 1, 1), (20, 3, 1), (100, 15, 5), (190, 28, 9), (512, 77, 26)],
 )
 def test_the_numbers_of_tokens_and_spans_are_as_documented(length: int, noise: int, spans: int) -> None:
     ids = torch.arange(512).expand(8, 512) + 200
@@ -115,11 +116,12 @@ def test_tokens_must_be_integers_and_masks_bools() -> None:
 
 
 def test_in_vmap_sentinels_are_counted_for_a_row_of_the_whole_width() -> None:
-    ids = torch.arange(10, 50).reshape(1, 1, 40)
+    ids = torch.arange(10, 41).reshape(1, 1, 31)  # a row of 30 has one span
     run = lambda ids: corrupt_spans(ids, ids > 0, seeds=torch.tensor([1]), sentinel_ids=[1]).ids  # noqa: E731
     with pytest.raises(ValueError, match="got 1 for 2 spans"):
         torch.vmap(run)(ids)
-    assert corrupt_spans(ids[0, :0], ids[0, :0] > 0, seeds=torch.arange(0), sentinel_ids=[]).ids.shape == (0, 40)
+    assert torch.vmap(run)(ids[:, :, :30]).shape == (1, 1, 30)
+    assert corrupt_spans(ids[0, :0], ids[0, :0] > 0, seeds=torch.arange(0), sentinel_ids=[]).ids.shape == (0, 31)
 
 
 def test_sentinels_are_counted_for_the_longest_row() -> None:

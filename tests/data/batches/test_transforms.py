@@ -120,3 +120,31 @@ def test_invalid_arguments_are_named() -> None:
 def test_the_complements_may_come_in_any_container() -> None:
     for complement in (list(DNA), np.array(DNA, dtype=np.uint8), torch.tensor(DNA), pd.Series(DNA, index=DNA[::-1])):
         assert reverse_complement([0, 0, 1, 4, 3], complement=complement) == [0, 4, 2, 3, 3]
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("make", [iter, list, np.array, torch.tensor, pd.Series, lambda tokens: (t for t in tokens)])
+def test_the_complement_may_be_in_any_container(make) -> None:
+    for row in ([0, 0, 1, 4, 3], np.array([0, 0, 1, 4, 3]), torch.tensor([0, 0, 1, 4, 3])):
+        assert list(reverse_complement(row, complement=make(DNA))) == [0, 4, 2, 3, 3]
+        with pytest.raises(IndexError, match=r"tokens must be indices of complement, 0\.\.3, got 0\.\.4"):
+            reverse_complement(row, complement=make(DNA[:4]))
+
+
+@pytest.mark.parametrize("container", [list, tuple])
+def test_a_large_vocabulary_is_complemented_exactly(container) -> None:
+    complement = container([*range(49_999, -1, -1)])
+    assert reverse_complement([*range(50_000)], complement=complement) == [*range(50_000)]
+    assert reverse_complement(np.array([0, 49_999]), complement=complement).tolist() == [0, 49_999]
+    with pytest.raises(TypeError, match="complement must be an integer, got complement=True of type bool"):
+        reverse_complement([1], complement=container([*complement, True]))
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("row", [iter([1, 2]), {1: 2}, {1, 2}, 5, None])
+def test_a_row_that_cannot_be_cropped_is_named(row) -> None:
+    generator = draw()
+    before = generator.get_state()
+    with pytest.raises(TypeError, match="row must be a sequence or an array or a tensor, got row="):
+        random_crop(row, length=1, generator=generator)
+    assert torch.equal(generator.get_state(), before)

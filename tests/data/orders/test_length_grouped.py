@@ -1,5 +1,8 @@
 """Tests of LengthGroupedOrder: samples of similar length in the same batch."""
 
+import cProfile
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +11,15 @@ from bionemo.data import (
     EpochOrder,
     LengthGroupedOrder,
     MixtureOrder,
+    Order,
     Pipeline,
     ResampleOrder,
     SampleIndex,
+    from_json,
     index_at,
     padding_fraction,
     position_of,
+    to_json,
 )
 from bionemo.data.pipes import loader
 
@@ -151,6 +157,8 @@ def test_padding_fraction() -> None:
         ({"lengths": [1, 2, -3]}, ValueError, "lengths must be in 0.*got lengths=-3"),
         ({"lengths": [[1, 2, 3], [1]]}, TypeError, r"lengths must be an integer, got lengths=\[1, 2, 3\] of type list"),
         ({"order": "abc"}, TypeError, "order must have num_samples, num_sources and index_at, got 'abc'"),
+        ({"order": EpochOrder}, TypeError, "order must have .*got <class .*EpochOrder'>. Make one"),
+        ({"order": None}, TypeError, "order must have .*got None. Make one"),
         ({"lengths": [1.5, 2, 3]}, TypeError, "lengths must be an integer, got lengths=1.5"),
         ({"lengths": [[1, 2, 3]]}, TypeError, "lengths must be one-dimensional integers"),
         ({"window_size": 0}, ValueError, "window_size must be in 1.*got window_size=0"),
@@ -158,10 +166,107 @@ def test_padding_fraction() -> None:
         ({"seed": -1}, ValueError, "seed must be in 0"),
     ],
 )
+@pytest.mark.usefixtures("no_type_checks")
 def test_invalid_fields_are_named(fields: dict, error: type[Exception], message: str) -> None:
     given = {"order": EpochOrder(length=3, seed=1), "lengths": [1, 2, 3], "window_size": 2, "batch_size": 2, "seed": 1}
     with pytest.raises(error, match=message):
         LengthGroupedOrder(**given | fields)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        MixtureOrder(orders=[EpochOrder(length=3, seed=1), EpochOrder(length=3, seed=2)], weights=(1, 1)),
+        ResampleOrder(length=3, seed=1, num_samples=2**24 + 1),
+        ResampleOrder(length=3, seed=1),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("window_size", [2**24 + 1, 10**9, 2**62])
+def test_a_window_that_could_not_be_sorted_is_refused_at_construction(base: Order, window_size: int) -> None:
+    lengths = ([1, 2, 3],) * base.num_sources
+    with pytest.raises(ValueError, match=f"window_size must be at most 16777216, .*got window_size={window_size}, of"):
+        LengthGroupedOrder(order=base, lengths=lengths, window_size=window_size, batch_size=2, seed=1)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        EpochOrder(length=3, seed=1),
+        ResampleOrder(length=3, seed=1, num_samples=50),
+        LengthGroupedOrder(order=EpochOrder(length=3, seed=1), lengths=[1, 2, 3], window_size=2, batch_size=1, seed=1),
+    ],
+    ids=repr,
+)
+def test_a_larger_window_than_an_epoch_or_the_order_is_the_whole_of_it(base: Order) -> None:
+    huge, whole = (
+        LengthGroupedOrder(order=base, lengths=[1, 2, 3], window_size=size, batch_size=2**62, seed=1)
+        for size in (2**62, 50)
+    )
+    assert index_at(huge, range(50)).idx.tolist() == index_at(whole, range(50)).idx.tolist()
+
+
+def test_small_windows_are_sorted_as_large_ones_are() -> None:
+    """Windows of a few samples are computed with ints, longer ones with arrays."""
+    for size in (1, 2, 11, 12, 13):
+        base = ResampleOrder(length=100, seed=5)
+        order = LengthGroupedOrder(order=base, lengths=range(100), window_size=size, batch_size=4, seed=6)
+        found = index_at(order, range(200 * size)).idx.reshape(-1, size)
+        assert np.array_equal(np.sort(found), np.sort(index_at(base, range(200 * size)).idx.reshape(-1, size)))
+        for window, samples in enumerate(found.tolist()):
+            cuts = [0, *range(-window * size % 4, size, 4), size]
+            pieces = [samples[start:stop] for start, stop in itertools.pairwise(cuts)]
+            assert all(piece == sorted(piece) for piece in pieces)
+            assert sum(sorted(pieces), []) == sorted(samples)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_a_lookup_of_many_tiny_windows_calls_no_array_kernel_per_window() -> None:
+    order = LengthGroupedOrder(
+        order=EpochOrder(length=4, seed=1), lengths=range(4), window_size=1000, batch_size=4, seed=1
+    )
+    profile = cProfile.Profile()
+    with profile:
+        index_at(order, range(1024))
+    array_calls = sum(entry.callcount for entry in profile.getstats() if "in_blocks" in str(entry.code))
+    assert array_calls < 10  # of the lookup itself, not of each window
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_lookups_over_few_levels_are_nested_but_not_without_limit() -> None:
+    order: Order = EpochOrder(length=3, seed=1)
+    for seed in range(32):
+        order = LengthGroupedOrder(order=order, lengths=[1, 2, 3], window_size=2, batch_size=1, seed=seed)
+    assert order.num_levels == 32
+    assert position_of(order, index_at(order, range(4))).tolist() == list(range(4))
+    assert from_json(to_json(order)) == order
+    with pytest.raises(ValueError, match="orders must be nested at most 32 deep, got 33 levels"):
+        LengthGroupedOrder(order=order, lengths=[1, 2, 3], window_size=2, batch_size=1, seed=1)
+
+
+def test_the_repr_of_many_sources_is_short() -> None:
+    base = MixtureOrder(orders=[EpochOrder(length=3, seed=seed) for seed in range(100)], weights=[1] * 100)
+    order = LengthGroupedOrder(order=base, lengths=([1, 2, 3],) * 100, window_size=2, batch_size=1, seed=1)
+    assert "... 97 more), window_size=2" in repr(order)
+    assert len(repr(order)) < 700
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"order": EpochOrder}, TypeError, "order must be an Order, got order=<class"),
+        ({"order": None}, TypeError, "order must be an Order, got order=None"),
+        ({"order": range(9)}, TypeError, "order must be an Order, got order=range"),
+        ({"num_batches": 10**15}, ValueError, "num_batches must be of at most 1073741824 samples.*=1000000000000000"),
+        ({"batch_size": 10**15}, ValueError, "batch_size must be in 1..16777216, got batch_size=1000000000000000"),
+        ({"order": EpochOrder(length=3, seed=1, num_samples=2**62), "num_batches": None}, ValueError, "num_batches mu"),
+    ],
+)
+def test_padding_fraction_names_what_it_refuses(arguments: dict, error: type[Exception], message: str) -> None:
+    given = {"order": EpochOrder(length=3, seed=1), "lengths": [1, 2, 3], "batch_size": 2, "num_batches": 2}
+    with pytest.raises(error, match=message):
+        padding_fraction(**given | arguments)
 
 
 def test_a_traced_or_out_of_range_position_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Tests of MixtureOrder and integer_weights."""
 
+import cProfile
 import pickle
 import tracemalloc
 from fractions import Fraction
@@ -16,11 +17,14 @@ from bionemo.data import (
     Pipeline,
     ResampleOrder,
     SampleIndex,
+    WeightedOrder,
     batch_at,
     fingerprint,
+    from_json,
     index_at,
     integer_weights,
     position_of,
+    to_json,
 )
 
 FIRST, SECOND, THIRD = EpochOrder(length=5, seed=1), EpochOrder(length=7, seed=2), ResampleOrder(length=9, seed=3)
@@ -35,6 +39,18 @@ class Alternating:
 
     def index_at(self, position, /):
         return SampleIndex(position % 2, position * 0, position // 2)
+
+
+@attrs.define(eq=True)
+class Unhashable:
+    """A user-defined order that compares by its fields, but isn't frozen."""
+
+    lengths: list[int]
+    num_samples: int | None = None
+    num_sources: int = 1
+
+    def index_at(self, position, /):
+        return SampleIndex(0, 0, position % self.lengths[0])
 
 
 def sources(order: MixtureOrder, stop: int, start: int = 0) -> np.ndarray:
@@ -166,6 +182,84 @@ def test_memory_and_pickle_of_a_mixture_do_not_grow_with_its_length(weights: lis
     assert len(pickle.dumps(order)) < 1000
 
 
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    "weights",
+    [
+        [2, 1],
+        np.array([2, 1], np.int8),
+        torch.tensor([2, 1]),
+        (n for n in (2, 1)),
+        integer_weights([0.8, 0.4], total=3),
+    ],
+    ids=lambda weights: type(weights).__name__,
+)
+def test_weights_are_taken_from_every_container(weights) -> None:
+    expected = MixtureOrder(orders=(FIRST, SECOND), weights=(2, 1), changes=[(9, (2, 1))])
+    kept = weights if not hasattr(weights, "send") else (2, 1)  # a generator is empty after it was read
+    assert MixtureOrder(orders=(FIRST, SECOND), weights=weights, changes=[(9, kept)]) == expected
+    assert type(expected.weights[0]) is int
+
+
+def test_many_sources_take_about_linear_time() -> None:
+    """By a count of the calls: the time of a busy machine would decide the test otherwise."""
+    calls = []
+    for number in (100, 1000):
+        profile = cProfile.Profile(builtins=True)
+        with profile:
+            skewed = integer_weights([1e9, *[1.0] * (number - 1)], total=2 * number)
+            scaled = integer_weights(range(1, number + 1), total=10**6)
+            orders = [EpochOrder(length=5, seed=seed, num_samples=10**6) for seed in range(number)]
+            order = MixtureOrder(orders=orders, weights=scaled, changes=[(10, skewed)])
+            assert index_at(order, 10**3 - 1) == order.index_at(10**3 - 1)
+            assert order.num_sources == number
+        calls.append(sum(entry.callcount for entry in profile.getstats()))
+    assert calls[1] < 20 * calls[0]
+
+
+def test_a_mixture_builds_no_table_before_the_first_lookup() -> None:
+    orders = [WeightedOrder(weights=[1, 2, 3], seed=seed) for seed in range(3)]
+    profile = cProfile.Profile()
+    with profile:
+        order = MixtureOrder(orders=orders, weights=(1, 1, 1))
+    built = [entry.code.co_name for entry in profile.getstats() if hasattr(entry.code, "co_name")]
+    assert "_check_orders" in built
+    assert "make_alias_table" not in built
+    with profile:
+        for positions in (range(9), range(9, 18), 20, 21, 22):
+            index_at(order, positions)
+    counts = {getattr(entry.code, "co_name", ""): entry.callcount for entry in profile.getstats()}
+    assert counts["make_alias_table"] == 3
+
+
+def nested(levels: int) -> MixtureOrder | EpochOrder:
+    order: MixtureOrder | EpochOrder = EpochOrder(length=5, seed=0)
+    for level in range(1, levels):
+        order = MixtureOrder(orders=(order, EpochOrder(length=5, seed=level)), weights=(2, 1))
+    return order
+
+
+def test_mixtures_may_be_nested_but_not_without_limit() -> None:
+    order = nested(33)
+    assert order.num_levels == 32
+    assert position_of(order, index_at(order, 1000)) == 1000
+    assert position_of(order, index_at(order, range(40))).tolist() == list(range(40))
+    assert from_json(to_json(order)) == pickle.loads(pickle.dumps(order)) == order
+    assert hash(order) == hash(attrs.evolve(order))
+    assert repr(order).count("EpochOrder") == 33
+    with pytest.raises(ValueError, match="orders must be nested at most 32 deep, got 33 levels. Put the orders"):
+        nested(1000)
+
+
+def test_the_repr_of_many_orders_is_short() -> None:
+    orders = [EpochOrder(length=5, seed=seed) for seed in range(1000)]
+    order = MixtureOrder(orders=orders, weights=range(1, 1001), changes=[(9, range(1, 1001))])
+    assert len(repr(order)) < 500
+    assert "... 997 more), weights=(1, 2, 3, ... 997 more), num_samples=None, changes=((9, (1, 2, 3, ..." in repr(order)
+    few = MixtureOrder(orders=orders[:16], weights=range(1, 17))
+    assert repr(few).count("EpochOrder") == 16
+
+
 def test_equality_hash_pickle_and_repr() -> None:
     order = MixtureOrder(orders=[FIRST, SECOND], weights=np.array([2, 1]), num_samples=9)
     same = MixtureOrder(orders=(FIRST, SECOND), weights=(2, 1), num_samples=9)
@@ -183,7 +277,7 @@ def test_equality_hash_pickle_and_repr() -> None:
     [
         ({"orders": ()}, ValueError, "orders must hold at least one, got none"),
         ({"weights": (1,)}, ValueError, "weights must be one per order, got 1 for 2 orders"),
-        ({"weights": (1, 0)}, ValueError, r"weights\[1\] must be in 1\.\..*got weights\[1\]=0"),
+        ({"weights": (1, 0)}, ValueError, r"weights must be at least 1, got weights\[1\]=0. Leave.* give it 1"),
         (
             {"weights": (1, 0.5)},
             TypeError,
@@ -197,7 +291,24 @@ def test_equality_hash_pickle_and_repr() -> None:
             "orders must not be equal, got EpochOrder.*length=5",
         ),
         ({"orders": (FIRST, attrs.evolve(FIRST, num_samples=7))}, ValueError, "orders must not be equal"),
-        ({"orders": ("a", "b")}, TypeError, "orders must have num_samples, num_sources and index_at, got 'a'"),
+        ({"orders": ("a", "b")}, TypeError, r"orders\[0\] must have num_samples, .*got 'a'. Make one"),
+        ({"orders": (FIRST, EpochOrder)}, TypeError, r"orders\[1\] must have .*got <class .*EpochOrder'>"),
+        ({"orders": (FIRST, None)}, TypeError, r"orders\[1\] must have num_samples, .*got None"),
+        ({"orders": (FIRST, range(9))}, TypeError, r"orders\[1\] must have num_samples, .*got range\(0, 9\)"),
+        ({"orders": FIRST}, TypeError, "orders must be a sequence, got orders=EpochOrder"),
+        ({"orders": None}, TypeError, "orders must be a sequence, got orders=None"),
+        ({"orders": {"web": FIRST, "genes": SECOND}}, TypeError, "orders must be a sequence, got orders={'genes'"),
+        ({"orders": {FIRST, SECOND}}, TypeError, "orders must be a sequence, got orders={EpochOrder"),
+        ({"orders": (FIRST, Unhashable([3]))}, TypeError, "orders must be hashable, got Unhashable.* frozen attrs"),
+        ({"weights": {0: 1, 1: 2}}, TypeError, "weights must be a sequence, got weights={0: 1, 1: 2} of type dict"),
+        ({"weights": None}, TypeError, "weights must be a sequence, got weights=None"),
+        ({"weights": "11"}, TypeError, "weights must be a sequence, got weights='11'"),
+        ({"weights": np.array(3)}, TypeError, "weights must be a sequence, got weights=3"),
+        ({"weights": [[1, 2], [3, 4]]}, TypeError, r"weights\[0\] must be an integer, got weights\[0\]=\[1, 2\]"),
+        ({"weights": (True, 1)}, TypeError, r"weights\[0\] must be an integer"),
+        ({"changes": (5, (1, 1))}, TypeError, r"changes must hold pairs \(position, weights\), got changes\[0\]=5"),
+        ({"changes": {5: (1, 1)}}, TypeError, "changes must be a sequence, got changes={5"),
+        ({"changes": [(5, (1, 0))]}, ValueError, r"weights must be at least 1, got weights\[1\]=0"),
         ({"changes": [(5, (1, 1)), (5, (1, 2))]}, ValueError, r"changes must be at rising positions, got \[5, 5\]"),
         ({"changes": [(0, (1, 1))]}, ValueError, "changes' position must be in 1"),
         ({"changes": [(5, (1, 1, 1))]}, ValueError, "weights must be one per order, got 3 for 2"),
@@ -220,6 +331,10 @@ def test_invalid_fields_are_named(fields: dict, error: type[Exception], message:
         ([1, 1.009], 2**20, (521939, 526637)),
         ([2**70, 2**70], 2**31 - 1, (2**30, 2**30 - 1)),
         ([10**400, 10**400], 10, (5, 5)),
+        ([7, 5, 1e-9, 1e-9, 1e-9, 1e-9], 7, (2, 1, 1, 1, 1, 1)),
+        ([9, 8, 7, 1e-9, 1e-9], 7, (2, 2, 1, 1, 1)),
+        ([100, 100, 50, *[1e-9] * 10], 16, (2, 3, 1, *[1] * 10)),
+        (torch.tensor([7.0, 3.0]), 10, (7, 3)),
     ],
 )
 def test_integer_weights_have_the_given_total_and_the_reported_error(
@@ -228,8 +343,9 @@ def test_integer_weights_have_the_given_total_and_the_reported_error(
     found = integer_weights(weights, total=total)
     assert found.weights == expected
     assert sum(found.weights) == total
-    whole = sum(map(Fraction, weights))
-    error = max(abs(Fraction(n, total) - Fraction(weight) / whole) for n, weight in zip(expected, weights, strict=True))
+    exact = [Fraction(float(weight) if isinstance(weight, torch.Tensor) else weight) for weight in weights]
+    whole = sum(exact)
+    error = max(abs(Fraction(n, total) - weight / whole) for n, weight in zip(expected, exact, strict=True))
     assert found.error == float(error)
 
 
@@ -262,3 +378,10 @@ def test_integer_weights_takes_numpy_numbers() -> None:
 def test_integer_weights_refuses_what_is_no_number(weight: object) -> None:
     with pytest.raises(TypeError, match=r"weights must be numbers, got weights\[1\]="):
         integer_weights([1, weight])
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("weights", [None, 5, {0: 3, 1: 1}, {3, 1}, "31", torch.tensor(3)])
+def test_integer_weights_refuses_what_has_no_order(weights: object) -> None:
+    with pytest.raises(TypeError, match=r"weights must be (a sequence|an iterable or a tensor), got weights="):
+        integer_weights(weights)

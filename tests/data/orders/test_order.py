@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.data import EpochOrder, MixtureOrder, Order, SampleIndex, fingerprint, index_at, position_of
+from bionemo.data import (
+    EpochOrder,
+    MixtureOrder,
+    Order,
+    PRNGResampleDataset,
+    SampleIndex,
+    fingerprint,
+    index_at,
+    position_of,
+)
 
 
 def listed(index: SampleIndex) -> list[SampleIndex]:
@@ -109,6 +118,28 @@ def test_positions_that_are_no_integers_are_refused(positions) -> None:
 def test_position_of_refuses_what_is_no_sample_index(index: object) -> None:
     with pytest.raises(TypeError, match=r"index must be a SampleIndex\(source, epoch, idx\), got"):
         position_of(EpochOrder(length=7, seed=1), index)
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("order", "shown"),
+    [
+        (EpochOrder, "<class 'bionemo.data.orders.epoch.EpochOrder'>"),
+        (Alternating, "<class .*Alternating'>"),
+        (None, "None"),
+        (list(range(10_000)), r"\[0, 1, 2, 3, 4, 5, ...\]"),
+        (PRNGResampleDataset("abc"), "PRNGResampleDataset"),
+        ({"length": 3, "seed": 1}, r"{'length': 3, 'seed': 1}"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_order_is_named_by_every_lookup(order: object, shown: str) -> None:
+    message = f"order must have num_samples, num_sources and index_at, got {shown}.*Make one, e.g. EpochOrder"
+    for position in (0, [0, 1], torch.tensor(3)):
+        with pytest.raises(TypeError, match=message):
+            index_at(order, position)
+    with pytest.raises(TypeError, match=message):
+        position_of(order, SampleIndex(0, 0, 0))
 
 
 def test_the_parts_of_an_index_broadcast() -> None:

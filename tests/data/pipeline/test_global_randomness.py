@@ -194,6 +194,7 @@ def test_the_global_states_are_left_alone_if_nothing_can_draw_from_them() -> Non
         ({"sources": Source([[1, 2]] * 64, transform=partial(random_crop, length=1))}, True),
         ({"sources": range(64), "collate": noisy_collate}, False),
         ({"sources": range(64), "collate": partial(partial, noisy_collate)}, False),
+        ({"sources": range(64), "collate": partial(assemble.no_stop_iteration, noisy_collate)}, False),
         ({"sources": Noisy(), "collate": list}, False),
         ({"sources": Source(range(64), transform=noisy_transform)}, False),
         ({"sources": range(64), "collate": torch.bernoulli}, False),

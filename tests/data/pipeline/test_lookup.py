@@ -1,15 +1,20 @@
 """Lookup for debugging: describe_batch, find_sample, first_divergence, and the command line."""
 
+import datetime as dt
 import json
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
+import torch
+from lightning import LightningModule, Trainer
 
+from bionemo.adapters.lightning import PipelineDataModule
 from bionemo.data import (
     EpochOrder,
     MixtureOrder,
@@ -120,7 +125,168 @@ def test_large_arrays_are_read_from_their_own_file(tmp_path: Path, capsys: pytes
     assert main([*arguments, "--arrays", str(tmp_path / "arrays.npz")]) == 0
     assert [row["idx"] for row in json.loads(capsys.readouterr().out)] == batch_at(pipeline, 5)
     assert main(arguments) == 2
-    assert "arrays must hold the array of sha256=" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    (digest,) = external_arrays(order)
+    assert f"the array of sha256={digest}, which {tmp_path / 'pipeline.json'} names but doesn't hold" in error
+    assert "numpy.savez('arrays.npz', **external_arrays(pipeline.order)); then pass --arrays arrays.npz" in error
+    np.savez(tmp_path / "others.npz", **external_arrays(WeightedOrder(weights=np.arange(2.0, 102), seed=3)))
+    assert main([*arguments, "--arrays", str(tmp_path / "others.npz")]) == 2
+    assert f"the array of sha256={digest}, which" in capsys.readouterr().err
+
+
+def trained(folder: Path, pipeline: Pipeline, **options) -> Path:
+    """Return the checkpoint of a short run under Lightning."""
+    data = PipelineDataModule(train=pipeline, batches_per_epoch=4)
+    plain = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = Trainer(max_steps=6, enable_checkpointing=False, default_root_dir=folder, **plain | options)
+    trainer.fit(Mean(), datamodule=data)
+    trainer.save_checkpoint(folder / "run.ckpt")
+    return folder / "run.ckpt"
+
+
+class Mean(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def training_step(self, batch):
+        return (self.weight - torch.as_tensor(batch).float().mean()) ** 2
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's about the number of workers
+def test_a_checkpoint_of_lightning_is_read_where_its_record_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = torch.arange(20)
+    pipeline = Pipeline(order=EpochOrder(length=20, seed=1), sources=rows, batch_size=8, seed=7, collate=torch.stack)
+    checkpoint = trained(tmp_path, pipeline)
+    spec = tmp_path / "pipeline.json"
+    spec.write_text(json.dumps(pipeline_spec(pipeline)))
+    for command in (
+        ["explain", "--step", "5"],
+        ["where", "--sample", "3", "--epoch", "1"],
+        ["diff", str(spec), "--limit", "1000"],
+    ):
+        printed = []
+        for file in (checkpoint, spec):
+            assert main([command[0], str(file), *command[1:]]) == 0
+            printed.append(capsys.readouterr().out)
+        assert printed[0] == printed[1]
+    assert "no field differs" in printed[0]
+
+
+def test_a_file_of_torch_save_is_searched_for_a_record(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "state.pt"
+    weights = {"weight": torch.zeros(1000)}
+    torch.save({"model": weights, "nested": [{"loader": loader(PIPELINE).state_dict()}]}, path)
+    assert main(["explain", str(path), "--step", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [row._asdict() for row in describe_batch(PIPELINE, 1)]
+    endless: list = [weights]
+    endless.append(endless)
+    for content, message in (
+        ({"model": weights}, "must hold the record of a pipeline"),
+        (endless, "must hold the record of a pipeline"),
+        (
+            {"date": dt.date(2026, 1, 1)},
+            "can't read .*it holds objects that are neither tensors nor plain values, or is damaged",
+        ),
+    ):
+        torch.save(content, path)
+        assert main(["explain", str(path), "--step", "1"]) == 2
+        assert re.search(message, capsys.readouterr().err)
+    path.write_bytes(path.read_bytes()[:200])
+    assert main(["explain", str(path), "--step", "1"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "can't read" in error
+
+
+@pytest.mark.parametrize(("length", "batch_size"), [(30, 8), (30, 10), (3, 8)])
+@pytest.mark.parametrize("epoch", [0, 1, 5, 10**9])
+def test_a_step_is_counted_from_the_start_of_an_epoch(
+    length: int, batch_size: int, epoch: int, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    order = EpochOrder(length=length, seed=1)
+    pipeline = Pipeline(order=order, sources=range(length), batch_size=batch_size, seed=7)
+    path = tmp_path / "pipeline.json"
+    path.write_text(json.dumps(pipeline_spec(pipeline)))
+    for step in (0, 2):
+        assert main(["explain", str(path), "--epoch", str(epoch), "--step", str(step), "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        whole = find_sample(pipeline, index_at(order, epoch * length)).step + step
+        assert rows == [row._asdict() for row in describe_batch(pipeline, whole)]
+        assert step or epoch * length in {row["position"] for row in rows}
+
+
+def test_an_order_without_epochs_takes_no_epoch(file: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["explain", str(file), "--epoch", "1", "--step", "0"]) == 2
+    assert "--epoch must be left out for an order without epochs of one length" in capsys.readouterr().err
+
+
+def hostile() -> dict[str, str | bytes | dict]:
+    """Return contents of files that no command must take long for, or much memory, by name."""
+    deep: dict = {"length": 5, "num_samples": None, "seed": 0, "shuffle": True, "type": "EpochOrder"}
+    for seed in range(1, 60):
+        leaf = {"length": 5, "num_samples": None, "seed": seed, "shuffle": True, "type": "EpochOrder"}
+        deep = {"orders": [deep, leaf], "weights": [1, 1], "num_samples": None, "changes": [], "type": "MixtureOrder"}
+    epochs = pipeline_spec(PIPELINE)["order"]["orders"][0]
+    claimed = {"type": "FrozenArray", "dtype": "int64", "shape": [10**12], "sha256": "0" * 64}
+    window = {"order": epochs, "lengths": [claimed], "window_size": 2**62, "batch_size": 2, "seed": 1}
+    return {
+        "deep lists": "[" * 10**6,
+        "deep mappings": '{"order":' * 10**5,
+        "deep order": {"order": deep, "lengths": [5] * 60},
+        "deep order field": {"order": {"type": "EpochOrder", "length": json.loads("[" * 400 + "]" * 400)}},
+        "no text": b"\xff\xfe\x00" * 1000,
+        "zeros": b"\0" * 10**6,
+        "large": "[" + "1," * 10**7 + "1]",
+        "many lengths": {"lengths": [30] * 10**5},
+        "long lengths": {"lengths": [10**4000, 20]},
+        "a long word": {"order": "x" * 10**6},
+        "a long key": {"order": {"x" * 10**6: 1}},
+        "arrays claimed": {"order": window | {"type": "LengthGroupedOrder"}, "lengths": [30]},
+        "arrays without a digest": {"order": {"type": "FrozenArray", "sha256": [[]]}},
+        "values claimed": {"order": {"type": "FrozenArray", "values": [1], "shape": [10**12], "dtype": "int64"}},
+        "unknown dtype": {"order": {"type": "FrozenArray", "values": [1], "shape": [1], "dtype": "O" * 10**5}},
+        "an unknown type": {"order": {"type": ["EpochOrder"] * 10**4}},
+        "a list of fields": {"order": [1] * 10**4},
+        "an archive": b"PK\x03\x04" + b"\0" * 10**5,
+    }
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize("name", hostile())
+def test_hostile_files_get_one_short_line_in_little_memory(name: str, tmp_path: Path, capsys) -> None:
+    content = hostile()[name]
+    if isinstance(content, dict):
+        content = json.dumps(pipeline_spec(PIPELINE) | content)
+    path = tmp_path / "pipeline.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    for command in (
+        ["explain", str(path), "--step", "0"],
+        ["where", str(path), "--sample", "0"],
+        ["diff", *[str(path)] * 2],
+    ):
+        tracemalloc.start()
+        code = main(command)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        printed = capsys.readouterr()
+        assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
+        assert len(printed.err) < 600
+        assert peak < 3e8
+
+
+def test_a_batch_too_large_to_be_listed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "pipeline.json"
+    pipeline = Pipeline(order=EpochOrder(length=30, seed=1), sources=range(30), batch_size=10**12, seed=7)
+    path.write_text(json.dumps(pipeline_spec(pipeline)))
+    assert main(["explain", str(path), "--step", "0"]) == 2
+    assert "batch_size must be at most 1000000 per rank to be listed, got 10000" in capsys.readouterr().err
+    assert main(["explain", str(path), "--step", "0", "--world-size", str(10**11)]) == 0
+    assert main(["where", str(path), "--sample", "3"]) == 0
 
 
 @pytest.mark.usefixtures("no_type_checks")
@@ -134,8 +300,12 @@ def test_large_arrays_are_read_from_their_own_file(tmp_path: Path, capsys: pytes
         ({"algorithm": 1}, ["--step", "1"], "record must be of algorithm version 2, got version 1"),
         ({"batch_size": 0}, ["--step", "1"], "got batch_size=0"),
         ({"batch_size": "x"}, ["--step", "1"], "batch_size must be an integer"),
-        ({"lengths": [30]}, ["--step", "1"], "sources must be one per source"),
-        ({"lengths": 3}, ["--step", "1"], "lengths must be a list, got 3"),
+        ({"lengths": [30]}, ["--step", "1"], r"lengths must be a list of 2, one per source of the order, got \[30\]"),
+        ({"lengths": 3}, ["--step", "1"], "lengths must be a list of 2, one per source of the order, got 3"),
+        ({"lengths": [30, 0]}, ["--step", "1"], r"at least one sample each, got lengths \(30, 0\)"),
+        ({"batch_size": True}, ["--step", "1"], "batch_size must be an integer"),
+        ({}, ["--step", "1", "--world-size", "0"], "world_size must be in 1.*got world_size=0"),
+        ({}, ["--step", "1", "--epoch", "-1"], "--epoch must be left out"),
         ({"order": "x"}, ["--step", "1"], "record must hold an order, got 'x'"),
         ({}, ["--step", "13"], r"step must be in 0\.\.12, got step=13"),
         ({}, ["--step", "-1"], "got step=-1"),

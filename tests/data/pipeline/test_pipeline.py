@@ -56,6 +56,13 @@ def test_batches_follow_the_order() -> None:
     assert [batch_at(pipeline, step) for step in range(3)] == [expected[:4], expected[4:8], expected[8:]]
 
 
+def test_an_order_without_end_has_the_steps_whose_positions_fit_int64() -> None:
+    endless, last = make(order=EpochOrder(length=10, seed=42)), (2**63 - 1) // 4 - 1
+    assert len(batch_at(endless, last)) == 4
+    with pytest.raises(IndexError, match=rf"step must be in 0\.\.{last}, got step={last + 1}\."):
+        batch_at(endless, last + 1)
+
+
 @pytest.mark.parametrize(("drop_last", "batches"), [(False, 3), (True, 2)])
 def test_a_short_last_batch_is_delivered_or_dropped(drop_last: bool, batches: int) -> None:
     pipeline = make(drop_last=drop_last)

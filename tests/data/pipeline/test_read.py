@@ -32,6 +32,15 @@ class InOrder(Many):
 InOrder.__module__ = "datasets.arrow_dataset"
 
 
+@pytest.mark.parametrize("kind", ["arrow", "pandas", "polars"])
+def test_a_hugging_face_data_set_whose_samples_are_frames_is_read_one_by_one(kind: str) -> None:
+    """Its `__getitems__` would return dicts."""
+    dataset = InOrder(range(20))
+    dataset.format = {"type": kind}
+    assert fetch(dataset, INDICES) == INDICES
+    assert dataset.calls == []
+
+
 class Epochs:
     """A data set that is indexed by epoch and index."""
 
@@ -249,9 +258,15 @@ class Short(list):
         return [self[index] for index in indices[:-1]]
 
 
-def test_a_data_set_that_returns_too_few_samples_is_refused() -> None:
-    with pytest.raises(ValueError, match="one sample per index, got 7 samples for 8 indices"):
-        batch_at(make(Short(range(20))), 0)
+class Long(list):
+    def __getitems__(self, indices: list[int]) -> list:
+        return [self[index] for index in [*indices, 0]]
+
+
+@pytest.mark.parametrize(("kind", "number"), [(Short, 7), (Long, 9)])
+def test_a_data_set_that_returns_too_few_or_too_many_samples_is_refused(kind, number: int) -> None:
+    with pytest.raises(ValueError, match=f"one sample per index, got {number} samples for 8 indices"):
+        batch_at(make(kind(range(20))), 0)
 
 
 @pytest.mark.parametrize("dataset", [np.arange(20), torch.arange(20)])

@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 
-from bionemo.data.pipeline.record import function_name, record_differences
+from bionemo.data.pipeline.functions import function_name
+from bionemo.data.pipeline.record import record_differences
 
 
 class Callable:
@@ -19,6 +20,9 @@ def test_functions_have_names() -> None:
     assert function_name(partial(len, object())) == "builtins.len(<builtins.object>)"
     assert function_name(partial(partial(sorted, key=len), [2], reverse=True)) == (
         "builtins.sorted([2], key=builtins.len, reverse=True)"
+    )
+    assert function_name(partial(sorted, reverse=True, key=len)) == function_name(
+        partial(sorted, key=len, reverse=True)
     )
     assert function_name(Callable()).endswith("test_record.Callable")
 

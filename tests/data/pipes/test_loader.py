@@ -1,16 +1,30 @@
 """The loader of a pipeline."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 
+import attrs
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import default_collate
 
-from bionemo.data import EpochOrder, Pipeline, Source, batch_at, fingerprint
-from bionemo.data.pipes import loader
+from bionemo.data import (
+    EpochOrder,
+    LengthGroupedOrder,
+    MixtureOrder,
+    Order,
+    Pipeline,
+    Source,
+    batch_at,
+    fingerprint,
+    first_divergence,
+)
+from bionemo.data.pipes import batch_sampler, loader
 
 
 def make(num_samples: int | None = 10, **fields) -> Pipeline:
@@ -35,13 +49,19 @@ def test_a_loader_yields_the_batches_of_the_pipeline(drop_last: bool, world_size
 def test_a_loader_stays_at_the_end_of_a_finite_order() -> None:
     batches = loader(make())
     assert len(list(batches)) == 3
-    assert list(batches) == []
+    with pytest.warns(
+        UserWarning, match=r"ended at position 10 in an earlier iteration.* Start over with restart=True"
+    ):
+        assert list(batches) == []
     assert batches.state_dict()["consumed_samples"] == 10
+    resumed = loader(make())
+    resumed.load_state_dict(batches.state_dict())
+    assert list(resumed) == []  # no warning: a finished run that is resumed has nothing left
 
 
-def test_an_empty_order_has_no_batches() -> None:
-    assert len(loader(make(0))) == 0
-    assert list(loader(make(0))) == list(loader(make(0), batches_per_epoch=3)) == []
+def test_a_pipeline_without_samples_is_refused() -> None:
+    with pytest.raises(ValueError, match="order must have samples to read, got num_samples=0"):
+        make(0)
 
 
 def test_a_loader_pauses_and_continues() -> None:
@@ -69,6 +89,15 @@ def test_restart_starts_over_with_the_same_batches() -> None:
     assert list(batches) == first
 
 
+def test_restart_starts_over_at_start_also_after_a_state_was_loaded() -> None:
+    batches = loader(make(), restart=True, start=4)
+    expected = [batch_at(make(), step) for step in (1, 2)]
+    assert list(batches) == expected
+    assert list(batches) == expected
+    batches.load_state_dict(loader(make(), start=8).state_dict())
+    assert list(batches) == expected
+
+
 def test_an_order_without_end_and_pause_has_no_length_but_is_true() -> None:
     batches = loader(make(None))
     with pytest.raises(TypeError, match="no length. Give batches_per_epoch"):
@@ -76,6 +105,7 @@ def test_an_order_without_end_and_pause_has_no_length_but_is_true() -> None:
     assert batches
 
 
+@pytest.mark.filterwarnings("ignore:a step of . samples? leaves ranks")
 def test_the_state_is_plain_small_and_the_same_on_every_rank() -> None:
     pipeline = make()
     states = []
@@ -122,7 +152,6 @@ def test_after_a_change_of_batch_size_a_short_batch_ends_at_a_multiple_of_the_ne
     ("fields", "message"),
     [
         ({"order": EpochOrder(length=10, seed=43, num_samples=10)}, r"order.seed \(was 42, is 43\)"),
-        ({"order": EpochOrder(length=10, seed=42, num_samples=20)}, r"order.num_samples \(was 10, is 20\)"),
         (
             {"order": EpochOrder(length=11, seed=42, num_samples=10), "sources": list(range(11))},
             r"lengths.0 \(was 10, is 11\)",
@@ -140,7 +169,7 @@ def test_the_state_of_another_order_is_refused_with_the_fields_that_differ(field
 
 def test_the_state_of_another_version_of_the_algorithms_is_refused() -> None:
     state = loader(make()).state_dict() | {"order_id": "0" * 64}
-    with pytest.raises(ValueError, match="the version of the algorithms"):
+    with pytest.raises(ValueError, match="differs in its order_id"):
         loader(make()).load_state_dict(state)
 
 
@@ -149,7 +178,7 @@ def test_the_state_of_another_version_of_the_algorithms_is_refused() -> None:
     [
         {"sources": Source(list(range(10)), transform=partial(tagged, tag="b"))},
         {"collate": tuple},
-        {"batch_transform": tagged},
+        {"batch_transform": partial(tagged, generator=torch.Generator())},
     ],
 )
 def test_functions_with_other_names_warn(fields: dict) -> None:
@@ -158,6 +187,7 @@ def test_functions_with_other_names_warn(fields: dict) -> None:
         loader(make(**fields)).load_state_dict(state)
 
 
+@pytest.mark.filterwarnings("ignore:a step of . samples? leaves ranks")
 def test_batch_size_drop_last_and_world_size_may_change() -> None:
     state = loader(make(), start=8).state_dict()
     batches = loader(make(batch_size=3, drop_last=True), 1, 2)
@@ -195,6 +225,7 @@ def test_bad_options_are_named(options: dict, message: str) -> None:
         loader(make(), **options)
 
 
+@pytest.mark.filterwarnings("ignore:a step of . samples? leaves ranks")
 def test_ranks_without_samples_have_as_many_batches() -> None:
     pipeline = make(9, batch_size=2)
     counts = {len(list(loader(pipeline, rank, 5))) for rank in range(5)}
@@ -311,3 +342,143 @@ def test_a_fingerprint_is_a_string() -> None:
     with pytest.raises(TypeError, match="fingerprint must be a string or None, got fingerprint=3"):
         Source([1], fingerprint=3)
     assert Source(pd.Series(["a"], index=["fingerprint"])).fingerprint is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"order": EpochOrder(length=10, seed=1, num_samples=9)}, 1),  # steps of 4, 4 and 1
+        ({"batch_size": 2}, 2),
+        ({"order": EpochOrder(length=10, seed=1), "batch_size": 1}, 1),
+    ],
+)
+@pytest.mark.parametrize("collate", [torch.stack, default_collate, pad_sequence])
+def test_a_rank_without_samples_is_known_before_the_first_step_on_every_rank(
+    fields: dict, size: int, collate: Callable
+) -> None:
+    pipeline = make(sources=torch.arange(20.0).reshape(10, 2), **fields | {"collate": collate})
+    for rank in range(3):
+        with pytest.raises(ValueError, match=rf"got a step of {size} samples? for 3 ranks \(batch_size=\d+.*drop_last"):
+            loader(pipeline, rank, 3)
+    assert loader(pipeline, 0, size)
+
+
+def test_a_batch_that_a_state_leaves_short_is_checked_when_it_is_loaded() -> None:
+    state = loader(make(None, sources=torch.arange(10)), start=7).state_dict()
+    batches = loader(make(None, sources=torch.arange(10), collate=torch.stack), 0, 2)
+    with (
+        pytest.warns(UserWarning, match="continues with other functions"),
+        pytest.raises(ValueError, match="a step of 1"),
+    ):
+        batches.load_state_dict(state)
+    assert batches.consumed_samples == 0
+
+
+def test_no_collate_is_called_for_nothing_where_each_rank_has_samples() -> None:
+    calls: list[int] = []
+
+    def collate(samples: list) -> list:
+        calls.append(len(samples))
+        return samples
+
+    for world_size in (1, 2):
+        list(loader(make(collate=collate), world_size - 1, world_size))
+    list(loader(make(collate=collate, batch_size=3, drop_last=True), 0, 3))
+    assert min(calls) == 1
+
+
+def test_ranks_that_will_have_an_empty_batch_are_told_so() -> None:
+    with pytest.warns(UserWarning, match="a step of 2 samples leaves ranks of 4 without any"):
+        loader(make(), 0, 4)
+    with pytest.warns(UserWarning, match="a step of 2 samples leaves ranks of 4 without any"):
+        batch_sampler(make(), 0, 4)
+
+
+def test_an_iterator_that_failed_does_not_say_that_the_data_ended() -> None:
+    bad = {5}
+    batches = loader(make(sources=Source(list(range(10)), transform=partial(fail_at, bad=bad))))
+    iterator = iter(batches)
+    delivered: list = []
+    with pytest.raises(LookupError, match="no 5"):
+        for batch in iterator:
+            delivered += batch
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"this iteration ended with LookupError\('no 5'\)\. Begin a new one"):
+            next(iterator)
+    bad.clear()
+    assert delivered + sum(batches, []) == sum(loader(make()), [])
+
+
+def fail_at(sample: int, *, bad: set) -> int:
+    if sample in bad:
+        message = f"no {sample}"
+        raise LookupError(message)
+    return sample
+
+
+MIXED = (EpochOrder(length=10, seed=1), EpochOrder(length=10, seed=2))
+
+
+def mixture(num_samples: int | None = None, changes: tuple = (), first: int | None = None) -> MixtureOrder:
+    orders = (attrs.evolve(MIXED[0], num_samples=first), MIXED[1])
+    return MixtureOrder(orders=orders, weights=(1, 1), num_samples=num_samples, changes=changes)
+
+
+def grouped(num_samples: int | None) -> LengthGroupedOrder:
+    base = EpochOrder(length=10, seed=3, num_samples=num_samples)
+    return LengthGroupedOrder(order=base, lengths=range(10), window_size=8, batch_size=4, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "agreed"),
+    [
+        (EpochOrder(length=10, seed=1, num_samples=8), EpochOrder(length=10, seed=1, num_samples=16), 8),
+        (EpochOrder(length=10, seed=1, num_samples=16), EpochOrder(length=10, seed=1, num_samples=8), 8),
+        (EpochOrder(length=10, seed=1, num_samples=8), EpochOrder(length=10, seed=1), 8),
+        (mixture(), mixture(changes=((12, (2, 1)),)), 12),
+        (mixture(changes=((4, (2, 1)), (12, (1, 2)))), mixture(changes=((4, (2, 1)), (20, (1, 2)))), 12),
+        (mixture(16), mixture(24), 16),
+        (mixture(first=8), mixture(first=12), 17),
+        (grouped(16), grouped(24), 10),
+        (grouped(18), grouped(30), 18),
+        (
+            MixtureOrder(orders=(mixture(), grouped(16)), weights=(1, 1)),
+            MixtureOrder(orders=(mixture(changes=((5, (2, 1)),)), grouped(24)), weights=(1, 1)),
+            11,
+        ),
+    ],
+)
+def test_a_run_may_be_extended_up_to_where_the_orders_agree(before: Order, after: Order, agreed: int) -> None:
+    sources = tuple(range(10) for _ in range(before.num_sources))
+    old, new = (Pipeline(order=order, sources=sources, batch_size=1, seed=7) for order in (before, after))
+    ends = [order.num_samples for order in (before, after) if order.num_samples is not None]
+    limit = min([agreed + 5, *ends])
+    divergence = first_divergence(before, after, limit=limit)
+    assert divergence is None or divergence >= agreed
+    for position in range(1, limit + 1):
+        state, resumed = loader(old, start=position).state_dict(), loader(new)
+        if position <= agreed:
+            resumed.load_state_dict(state)
+            assert resumed.consumed_samples == position
+        else:
+            with pytest.raises(ValueError, match=f"The orders agree below position {agreed}, and the state is at"):
+                resumed.load_state_dict(state)
+
+
+def test_reprs_are_one_short_line_whatever_the_size_of_the_data() -> None:
+    tokens, rows = [f"<{number}>" for number in range(100_000)], list(range(10**6))
+    pipeline = Pipeline(
+        order=EpochOrder(length=10**6, seed=1),
+        sources=Source(rows, transform=partial(tagged, tag=tokens), fingerprint="a" * 10**6),
+        batch_size=4,
+        seed=2,
+    )
+    for shown in (repr(pipeline), repr(loader(pipeline)), repr(pipeline.sources[0])):
+        assert len(shown) < 500
+        assert "\n" not in shown
+        assert "list of 1000000" in shown
+    orders = tuple(EpochOrder(length=5, seed=seed) for seed in range(1000))
+    many = MixtureOrder(orders=orders, weights=(1,) * 1000)
+    assert len(repr(Pipeline(order=many, sources=tuple([range(5)] * 1000), batch_size=4, seed=2))) < 500
+    assert repr(Source("abc")) == "Source(str of 3)"
+    assert repr(loader(make(), 1, 2)).endswith("rank=1, world_size=2, consumed_samples=0)")

@@ -69,6 +69,8 @@ def test_a_node_of_positions_starts_and_restarts_at_any_position() -> None:
 def test_a_finite_order_ends() -> None:
     assert list(sample_indices(EpochOrder(length=3, seed=1, num_samples=0))) == []
     assert len(list(sample_indices(EpochOrder(length=3, seed=1, num_samples=5)))) == 5
+    for start in (5, 6):
+        assert list(sample_indices(EpochOrder(length=3, seed=1, num_samples=5), start=start)) == []
 
 
 def test_a_batch_size_of_zero_is_refused() -> None:
@@ -110,6 +112,28 @@ def test_an_error_in_a_chain_names_the_sample() -> None:
         with pytest.raises(LookupError, match="no such residue|disk on fire") as caught:
             next(node)
         assert caught.value.__notes__ == [note]
+
+
+def stop(sample, **_):
+    next(iter([]))
+
+
+class Ended(list):
+    def __getitem__(self, index: int):
+        next(iter([]))
+
+
+def test_a_stop_iteration_in_a_users_function_is_an_error() -> None:
+    """Otherwise it would end the chain as if the order had ended."""
+    samples = read(sample_indices(EpochOrder(length=10, seed=42)), list(range(10)))
+    for node in (
+        read(sample_indices(EpochOrder(length=10, seed=42)), Ended(range(10))),
+        transform(samples, stop, seed=7),
+        collate(batch(samples, 4), stop),
+        collate(batch(samples, 4), list, batch_transform=stop, seed=7),
+    ):
+        with pytest.raises(RuntimeError, match="raised StopIteration: an iterator in it has ended"):
+            next(node)
 
 
 @pytest.mark.gpu

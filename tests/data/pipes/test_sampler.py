@@ -34,6 +34,9 @@ def test_a_data_loader_reads_the_batches_of_the_pipeline(num_workers: int) -> No
 
 
 def test_the_keys_are_what_the_data_set_is_indexed_by() -> None:
+    by_index = next(iter(batch_sampler(make())))
+    assert by_index == [index_at(make().order, position).idx for position in range(8)]
+    assert {type(key) for key in by_index} == {int}
     by_epoch = next(iter(batch_sampler(make(sources=Source(range(30), index="epoch")))))
     assert by_epoch == [EpochIndex(*index_at(make().order, position)[1:]) for position in range(8)]
     mixture = MixtureOrder(orders=(make().order, EpochOrder(length=9, seed=1)), weights=(1, 1))

@@ -28,6 +28,9 @@ class Record:
         torch.arange(10)[::3],
         torch.ones(2, 3).expand(4, 2, 3),
         torch.tensor([1 + 2j]).conj(),
+        torch._neg_view(torch.arange(3.0)),
+        torch.arange(6).reshape(1, 6)[:, 0],
+        torch.arange(6).reshape(3, 2)[:0, 0],
         torch.eye(3).to_sparse(),
         torch.nn.Parameter(torch.ones(2)),
     ],
@@ -62,6 +65,11 @@ def test_a_thousand_tensors_take_one_block() -> None:
     message = pack([torch.full((number % 5,), number) for number in range(1000)])
     assert message.block.is_shared()
     assert [part.tolist() for part in unpack(message)] == [[number] * (number % 5) for number in range(1000)]
+
+
+def test_each_tensor_and_array_begins_at_a_multiple_of_64_bytes() -> None:
+    parts = unpack(pack([torch.ones(3, dtype=torch.uint8), torch.ones(70), np.ones(1, dtype=np.int8), np.ones(2)]))
+    assert [torch.as_tensor(part).data_ptr() % 64 for part in parts] == [0, 0, 0, 0]
 
 
 def test_a_batch_that_does_not_pickle_is_refused() -> None:

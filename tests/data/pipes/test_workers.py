@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -75,7 +76,8 @@ def test_workers_read_what_one_process_reads(num_workers: int, context: str) -> 
     for rank in range(2):
         batches = loader(pipeline, rank, 2, num_workers=num_workers, multiprocessing_context=context)
         assert list(batches) == [batch_at(pipeline, step, rank, 2) for step in range(13)]
-        assert list(batches) == []
+        with pytest.warns(UserWarning, match="the order ended at position 100 in an earlier iteration"):
+            assert list(batches) == []
         batches.close()
     assert no_children()
 
@@ -110,6 +112,30 @@ def test_a_new_iteration_forgets_one_that_was_left_early() -> None:
     expected = [batch_at(make(None, collate=without_pid), step) for step in range(3)]
     for _ in range(3):
         assert [batch for batch, _ in zip(batches, range(3), strict=False)] == expected
+
+
+class Logged:
+    """A data set of indices that appends the index of each sample that is read to a file."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, idx: int) -> int:
+        with self.log.open("a") as file:
+            file.write(f"{idx}\n")
+        return idx
+
+
+def test_workers_read_each_batch_once_and_none_beyond_a_pause(tmp_path: Path) -> None:
+    pipeline = make(None, sources=Logged(tmp_path / "log"))
+    batches = loader(pipeline, batches_per_epoch=3, num_workers=2, multiprocessing_context="fork", prefetch_factor=4)
+    delivered = [idx for _ in range(2) for batch in batches for idx in batch]
+    batches.close()
+    assert len(delivered) == 2 * 3 * 8
+    assert sorted(map(int, (tmp_path / "log").read_text().split())) == sorted(delivered)
 
 
 def test_a_mixture_of_an_array_and_a_tensor_is_read() -> None:
@@ -199,14 +225,9 @@ def test_ctrl_c_leaves_no_process(target: str, context: str, tmp_path: Path) -> 
     )
     assert process.stdout.readline() == "batch\n"
     os.kill(process.pid, signal.SIGINT) if target == "main" else os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)  # until no process is left that could write to the same streams
     assert process.returncode in {1, -signal.SIGINT}
     assert "KeyboardInterrupt" in errors
-    for _ in range(500):
-        if subprocess.run(["pgrep", "-g", str(process.pid)], stdout=subprocess.DEVNULL).returncode:
-            return
-        time.sleep(0.01)
-    pytest.fail("a worker process is left")
 
 
 @pytest.mark.parametrize(
@@ -335,6 +356,14 @@ def test_trouble_at_any_step_is_an_error_in_bounded_time_and_leaves_no_process(t
     assert not set(Path("/proc/self/fd").iterdir()) - files
 
 
+def test_an_error_names_the_positions_that_the_rank_awaited() -> None:
+    order = EpochOrder(length=64, seed=1, shuffle=False)
+    pipeline = Pipeline(order=order, sources=Trouble(two_arguments), batch_size=8, seed=1)
+    with pytest.raises(RuntimeError, match="one and two") as raised:
+        list(loader(pipeline, 1, 2, num_workers=1, multiprocessing_context="fork"))
+    assert "while waiting for the batch of positions 12..15" in raised.value.__notes__
+
+
 def test_a_batch_of_many_tensors_needs_few_file_descriptors() -> None:
     """In a process that may open 256 files; most systems allow 1,024."""
     script = """
@@ -365,6 +394,7 @@ def test_a_batch_that_can_not_be_sent_ends_its_worker(monkeypatch) -> None:
     ("options", "error", "message"),
     [
         ({"timeout": -1, "num_workers": 1}, ValueError, "timeout must be 0 or more seconds.*got timeout=-1"),
+        ({"timeout": float("inf"), "num_workers": 1}, ValueError, "timeout must be 0 or more seconds.*got timeout=inf"),
         ({"timeout": 5}, ValueError, "0 without worker processes, got timeout=5 and num_workers=0"),
         ({"timeout": "5", "num_workers": 1}, TypeError, "timeout must be a number of seconds, got timeout='5'"),
     ],
@@ -373,6 +403,19 @@ def test_a_batch_that_can_not_be_sent_ends_its_worker(monkeypatch) -> None:
 def test_bad_timeouts_are_named(options: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         loader(make(), **options)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_batches_are_pinned_if_there_is_a_gpu_and_torch_warns_if_there_is_none(num_workers: int) -> None:
+    pipeline = make(20, sources=torch.arange(30), collate=None)
+    context = "fork" if num_workers else None
+    batches = loader(pipeline, num_workers=num_workers, multiprocessing_context=context, pin_memory=True)
+    has_gpu = torch.cuda.is_available()
+    with nullcontext() if has_gpu else pytest.warns(UserWarning, match="pin_memory.*no accelerator"):
+        found = list(batches)
+    batches.close()
+    assert [batch.tolist() for batch in found] == [batch_at(pipeline, step).tolist() for step in range(3)]
+    assert all(batch.is_pinned() == has_gpu for batch in found)
 
 
 def test_an_iteration_is_over_when_the_loader_is_closed() -> None:

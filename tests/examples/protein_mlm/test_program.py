@@ -1,18 +1,28 @@
 """The program, as a user calls it."""
 
 import csv
+import datetime as dt
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import termios
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+from bionemo.adapters.lightning import AtomicCheckpointIO
 from bionemo.examples.protein_mlm.program import main
+from bionemo.examples.protein_mlm.run_folder import locked
+from tests.adapters.test_lightning_checkpoint import limited_file_size
 
+ROOT = Path(__file__).parents[3]
+PROGRAM = [sys.executable, "-m", "bionemo.examples.protein_mlm"]
+OPTIONS = {"cwd": ROOT, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
 QUICK = ["--steps", "3", "--batch-size", "2", "--max-length", "16"]
 
 
@@ -43,6 +53,15 @@ def refuse(capsys, *arguments: str | Path) -> str:
     assert err.startswith("protein_mlm: ")
     assert err.count("\n") == 1
     return err
+
+
+def refuse_later(capsys, *arguments: str | Path) -> str:
+    """Return the one-line message with which the program ends after it began."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("protein_mlm: ")
+    return said
 
 
 def test_a_run_writes_its_promised_files(finished: Path) -> None:
@@ -213,7 +232,17 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(finished: Path, tmp_path: Pa
     (folder / "checkpoint.ckpt").write_bytes(content)
     assert "truncated or damaged" in refuse(capsys, "--resume", folder)
     torch.save({"weights": torch.ones(3)}, folder / "checkpoint.ckpt")
-    assert "truncated or damaged" in refuse(capsys, "--resume", folder)
+    assert "not a checkpoint of a run: it holds no step. Restore" in refuse(capsys, "--resume", folder)
+
+
+def test_a_sound_checkpoint_with_other_objects_is_not_called_damaged(finished: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    path = folder / "checkpoint.ckpt"
+    AtomicCheckpointIO().save_checkpoint(torch.load(path, weights_only=True) | {"at": dt.date(2026, 1, 1)}, path)
+    said = refuse(capsys, "--resume", folder)
+    assert f"{path}: the checkpoint is whole, but holds datetime.date" in said
+    assert "Restore a good copy, or delete it to restart from step 0." in said
 
 
 def test_a_checkpoint_with_a_flipped_byte_is_refused(finished: Path, tmp_path: Path, capsys) -> None:
@@ -251,6 +280,86 @@ def test_a_damaged_run_folder_is_refused_by_name(
     shutil.copytree(finished, folder)
     (folder / name).write_bytes(content)
     assert str(folder) in refuse(capsys, "--resume", folder)
+
+
+@pytest.mark.parametrize("option", ["--fasta", "--out", "--resume"])
+def test_a_url_is_refused_and_makes_no_folder(tmp_path: Path, capsys, monkeypatch, option: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"argument {option}: must be a local path, got 's3://a/b'" in refuse(capsys, option, "s3://a/b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_the_run_resumes(fasta: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    with limited_file_size(100_000):
+        said = refuse_later(capsys, "--fasta", fasta, "--out", folder, *QUICK)
+    assert "File too large after" in said
+    assert f"Then resume from the last checkpoint with --resume {folder}." in said
+    assert main(["--resume", str(folder)]) == 0
+
+
+def test_only_one_process_trains_in_a_folder(fasta: Path, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    arguments = ["--fasta", str(fasta), "--out", str(folder), *QUICK[2:], "--steps", "1000000"]
+    first = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, text=True, **OPTIONS)
+    assert "12 proteins" in first.stdout.readline()
+    assert f"{folder}: another process trains in this folder. Wait for its end" in refuse(capsys, "--resume", folder)
+    assert "already holds a run" in refuse(capsys, "--fasta", fasta, "--out", folder, *QUICK)
+    first.kill()
+    first.communicate()
+    assert (folder / "run.lock").exists()
+    assert main(["--resume", str(folder), "--steps", "1"]) == 0
+    assert not (folder / "run.lock").exists()
+
+
+def test_two_runs_that_start_in_one_folder_are_told_apart(fasta: Path, tmp_path: Path, capsys) -> None:
+    tmp_path.joinpath("run").mkdir()
+    with locked(tmp_path / "run"):
+        assert "another process trains in" in refuse(capsys, "--fasta", fasta, "--out", tmp_path / "run", *QUICK)
+    assert main(["--fasta", str(fasta), "--out", str(tmp_path / "run"), *QUICK]) == 0
+
+
+def test_a_log_gets_a_line_per_evaluation_and_no_progress_bar(fasta: Path, tmp_path: Path) -> None:
+    arguments = ["--fasta", str(fasta), "--out", str(tmp_path / "run"), *QUICK[2:], "--steps", "60"]
+    run = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, **OPTIONS)
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("step ")] == [
+        f"step {step} of 60" for step in (50, 60)
+    ]
+    assert re.fullmatch(r"step 50 of 60: train loss \d\.\d{3}, held-out loss \d\.\d{3}", lines[1])
+    assert "\r" not in run.stdout + run.stderr
+    assert len(run.stdout) < 1000
+
+
+def test_a_terminal_gets_a_progress_bar(fasta: Path, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (25, 80))
+    arguments = ["--fasta", str(fasta), "--out", str(tmp_path / "run"), *QUICK]
+    process = subprocess.Popen([*PROGRAM, *arguments], stdout=theirs, stderr=subprocess.STDOUT, **OPTIONS)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the terminal is closed when the process ends
+        while content := os.read(ours, 4096):
+            shown += content
+    os.close(ours)
+    assert process.wait() == 0, shown
+    assert b"Epoch 0" in shown
+    assert b"step 3 of 3" not in shown
+
+
+@pytest.mark.parametrize("closes", ["stdout", "both"])
+def test_a_closed_pipe_does_not_end_the_run(fasta: Path, tmp_path: Path, closes: str) -> None:
+    arguments = ["--fasta", str(fasta), "--out", str(tmp_path / "run"), *QUICK[2:], "--steps", "60"]
+    errors = {"stdout": tmp_path / "errors", "both": None}[closes]
+    with errors.open("w") if errors else nullcontext(subprocess.STDOUT) as stderr:
+        process = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=stderr, **OPTIONS)
+    assert b"12 proteins" in process.stdout.readline()
+    process.stdout.close()  # as `| head -1` does
+    assert process.wait(timeout=120) == 0
+    assert errors is None or errors.read_text() == ""
+    assert torch.load(tmp_path / "run" / "checkpoint.ckpt", weights_only=True)["global_step"] == 60
+    assert (tmp_path / "run" / "loss.png").exists()
 
 
 def test_a_process_reports_bad_input_in_one_line_with_exit_code_2(tmp_path: Path) -> None:

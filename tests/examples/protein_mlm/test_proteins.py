@@ -40,7 +40,7 @@ def test_variants_of_the_fasta_format_are_accepted(tmp_path: Path, content: str,
 
 
 def test_gzip_is_recognized_by_its_content_too(tmp_path: Path) -> None:
-    assert len(read_proteins(write(tmp_path, gzip.compress(b">a\nMK\n"), "a.fasta"))) == 1
+    assert len(read_proteins(write(tmp_path, gzip.compress(b">a\nMK\n", mtime=0), "a.fasta"))) == 1
 
 
 NOISE = bytes(np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8))
@@ -54,7 +54,20 @@ ZIPPED = gzip.compress(  # without a time stamp, so that the cases have the same
     [
         ("a.fasta", b"", "the file is empty. Give a protein FASTA"),
         ("a.fasta", b"\n \n\n", "the file is empty"),
-        ("a.fasta", b"\nMKV\n>a\nMK\n", "line 2 must be a header that starts with '>', got 'MKV'"),
+        (
+            "a.fasta",
+            b"\nMKV\n>a\nMK\n",
+            "line 2 must be a header that starts with '>', got 'MKV' .residues before any header: put a line",
+        ),
+        ("a.fasta", b"@r1\nACGT\n+\nIIII\n", "got '@r1' .as in FASTQ.. Give a protein FASTA"),
+        ("a.fasta", b"LOCUS       X\n", r"\(as in GenBank\). Give a protein FASTA"),
+        ("a.fasta", b"ID   CRAB_ANAPL  Reviewed;\n", r"\(as in UniProt or EMBL\)"),
+        ("a.fasta", b"<!DOCTYPE html>\n", r"\(as in HTML or XML\)"),
+        ("a.fasta", b"PK\x03\x04abc", "is a zip archive. Give a protein FASTA as text, plain or gzipped once"),
+        ("a.fasta", ">a\nMK\n".encode("utf-16"), r"is text in UTF-16 \(iconv -f UTF-16"),
+        ("a.fasta.gz", gzip.compress(gzip.compress(b">a\nMK\n", mtime=0), mtime=0), "holds .* Give .* gzipped once"),
+        ("a.fasta.gz", b"", "the file is empty"),
+        ("a.fasta.gz", gzip.compress(b"", mtime=0), "the file is empty"),
         (
             "a.fasta",
             b">a\nMK\n>b\n>c\nMK\n",
@@ -67,8 +80,9 @@ ZIPPED = gzip.compress(  # without a time stamp, so that the cases have the same
             b">a\nMK\n>b\nMK1V\n",
             r"record 2 \('b'\): residue 3 is '1', which is not an amino-acid letter. Use only",
         ),
-        ("a.fasta", b">a\nM-K\n", "residue 2 is '-'"),
-        ("a.fasta", b">a\nM*K\n", r"residue 2 is '\*'"),
+        ("a.fasta", b">a\nM-K\n", "residue 2 is '-', which is a gap of an alignment. Use only"),
+        ("a.fasta", b">a\nM.K\n", r"residue 2 is '\.', which is a gap of an alignment"),
+        ("a.fasta", b">a\nM*K\n", r"residue 2 is '\*', which is a stop within the sequence"),
         ("a.fasta", b">a\nMK**\n", r"residue 3 is '\*'"),
         ("a.fasta", ">a\nMÄK\n".encode(), "residue 2 is 'Ä'"),
         ("a.fasta", b">a\nM\x00K\n", r"residue 2 is '\\x00'"),
@@ -92,6 +106,72 @@ def test_bad_files_are_refused_with_one_line_that_names_the_file(
         read_proteins(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("byte", "letter"), [(b"\xb4", "\u00b4"), (b"\xa0", r"\\xa0"), (b"\x96", "\u2013"), (b"\xdf", "ß"), (b"\xe9", "é")]
+)
+@pytest.mark.parametrize("before", [b"", b">P0\r\nMKV\r\n", b"\n>\xc3\xa9\nMKV\n"])
+def test_a_byte_of_latin_1_in_a_header_is_named_with_its_line_and_a_remedy(
+    tmp_path: Path, byte: bytes, letter: str, before: bytes
+) -> None:
+    path = write(tmp_path, before + b">P1 exodeoxyribonuclease 5" + byte + b" to 3\nMKTAYIAK\n")
+    line = before.count(b"\n") + 1
+    message = (
+        f"line {line} contains the byte 0x{byte.hex()}, which isn't UTF-8, but '{letter}' in Latin-1 .*iconv -f WIN"
+    )
+    with pytest.raises(BadInputError, match=message) as caught:
+        read_proteins(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("kind", ["P1", "F1", "DL", "N1", "XX"])
+@pytest.mark.parametrize("title", ["ALPHA CRYSTALLIN A CHAIN", "alpha-crystallin (1.2)", ""])
+def test_files_in_pir_format_are_named(tmp_path: Path, kind: str, title: str) -> None:
+    path = write(tmp_path, f">{kind};CRAB_ANAPL\n{title}\nMDITIHNPLI RRPLFSWLAP*\n")
+    with pytest.raises(
+        BadInputError, match=rf"record 1 \('{kind};CRAB_ANAPL'\) is in PIR format, .*Convert it to FASTA"
+    ):
+        read_proteins(path)
+
+
+GENE, PROTEIN = "ATGGCGTACGTTAGCNNNTGA", "MKVLAAGWYCDEFHINPQRST"
+
+
+@pytest.mark.parametrize(
+    ("sequences", "which"),
+    [
+        (["ACGT"], "the records are"),
+        (["GATTACA", "CCCGGG"], "the records are"),
+        ([GENE], "1 of 1 records, first 'p0', are"),
+        ([GENE.lower()], "1 of 1 records"),
+        ([GENE.replace("T", "U")] * 30, "30 of 30 records"),
+        ([GENE * 5 + "RYK"], "1 of 1 records"),
+        ([PROTEIN, PROTEIN, GENE], "1 of 3 records, first 'p2', are"),
+    ],
+)
+def test_nucleotides_are_not_taken_for_proteins(tmp_path: Path, sequences: list[str], which: str) -> None:
+    path = write(tmp_path, "".join(f">p{number}\n{sequence}\n" for number, sequence in enumerate(sequences)))
+    with pytest.raises(
+        BadInputError, match=f"{which}.* nucleotide sequences .* not proteins. Translate or remove them"
+    ):
+        read_proteins(path)
+
+
+@pytest.mark.parametrize(
+    "sequences",
+    [["GAGAGAGAGAGAGAGAGAGAGA"], ["N" * 40], ["ACGTM"], ["GATTACA", PROTEIN], ["A" * 30], ["TTAATTAACCAATTAACCAATT"]],
+)
+def test_proteins_of_few_letters_are_read(tmp_path: Path, sequences: list[str]) -> None:
+    path = write(tmp_path, "".join(f">p\n{sequence}\n" for sequence in sequences))
+    assert [protein.sequence for protein in read_proteins(path)] == sequences
+
+
+def test_a_file_without_a_known_residue_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, ">a\nXXXX\n>b\nxxbz*\n")
+    with pytest.raises(BadInputError, match="no record has a known residue, only B, J, X and Z: the file is masked"):
+        read_proteins(path)
+    assert len(read_proteins(write(tmp_path, ">a\nXXXX\n>b\nMK\n"))) == 2
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

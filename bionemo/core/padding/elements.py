@@ -1,0 +1,165 @@
+"""The numbers of one row, from any container, checked against the dtype of a block."""
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from operator import countOf
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bionemo.core.checks import AnyFloat
+
+__all__ = ["as_array", "check_fits", "check_row", "numbers_for"]
+
+_FAST: Final = {kind: ("q", np.dtype(np.int64), int) for kind in "iu"} | {"f": ("d", np.dtype(np.float64), float)}
+"""How lists for a block are read, by its dtype kind: type code of `array.array`, NumPy's dtype, Python's type."""
+_LONG: Final = 256
+"""Number of elements from which zeros and ones, if there are few, are found faster than bools by their type."""
+_FEW: Final = 8
+"""Number of elements that are looked at to guess whether most are zeros and ones."""
+_TAKES: Final = {"i": "iu", "u": "iu", "f": "iuf", "b": "b"}
+"""Dtype kinds of rows that a block accepts, by its own dtype kind."""
+
+
+def check_fits(value: AnyFloat, dtype: np.dtype[Any], /, *, name: str) -> None:
+    """Check that a number is in the range of an integer dtype; other dtypes are not checked.
+
+    Raises:
+        ValueError: if it is out of range.
+
+    Example:
+        >>> check_fits(127, np.dtype(np.int8), name="padding_value")
+    """
+    if dtype.kind not in "iu":
+        return
+    limits = np.iinfo(dtype)
+    if not limits.min <= value <= limits.max:
+        message = f"{name} must fit {dtype} ({limits.min}..{limits.max}), got {value}. Choose a wider dtype."
+        raise ValueError(message)
+
+
+def check_row(row: object, /, *, name: str) -> None:
+    """Check that a row can be cut: that it is a sequence, an array or a tensor.
+
+    Raises:
+        TypeError: if it isn't.
+
+    Example:
+        >>> check_row("MKTA", name="row")
+    """
+    is_cut = all(hasattr(type(row), method) for method in ("__len__", "__getitem__")) and not isinstance(row, Mapping)
+    if isinstance(row, np.ndarray | Tensor):
+        is_cut = row.ndim > 0
+    if not is_cut:
+        message = f"{name} must be a sequence, an array or a tensor, got a {type(row).__name__}. Convert it by list()."
+        raise TypeError(message)
+
+
+def as_array(row: Any, number: int, name: str, /) -> npt.NDArray[Any]:
+    """Return a row as a one-dimensional array, of int64 if it is an empty sequence.
+
+    Args:
+        row: numbers in any container.
+        number: index of the row, for errors.
+        name: name of the rows' argument, for errors.
+
+    Raises:
+        ValueError: if it isn't one-dimensional.
+        TypeError: if it is no sequence of numbers, holds bools among other numbers, or has a dtype that NumPy lacks.
+
+    Example:
+        >>> as_array(range(3), 0, "token_ids")
+        array([0, 1, 2])
+    """
+    try:
+        found: npt.NDArray[Any] = row.detach().cpu().numpy() if isinstance(row, Tensor) else np.asarray(row)
+    except (TypeError, ValueError, OverflowError) as error:  # bfloat16, rows within a row
+        message = f"each row of {name} must be a sequence of numbers in a dtype of NumPy, got row {number}: {error}"
+        raise TypeError(message) from error
+    if found.ndim != 1:
+        message = (
+            f"each row of {name} must be one-dimensional, got shape {found.shape} in row {number}. "
+            "Pass a sequence of numbers for each row."
+        )
+        raise ValueError(message)
+    if isinstance(row, np.ndarray | Tensor):
+        return found
+    if found.dtype.kind in "iuf" and not hasattr(row, "__array__") and _has_bool(row):
+        message = (
+            f"each row of {name} must hold numbers of one kind, got bools among others in row {number}. Use int()."
+        )
+        raise TypeError(message)
+    return found if found.size else found.astype(np.int64)
+
+
+def numbers_for(dtype: np.dtype[Any], part: Any, number: int, name: str, /) -> npt.NDArray[Any]:
+    """Return a row as an array that can be assigned to a block of a dtype; wider floats are rounded to it.
+
+    Args:
+        dtype: dtype of the block.
+        part: a one-dimensional array, a list or a tuple.
+        number: index of the row, for errors.
+        name: name of the rows' argument, for errors.
+
+    Raises:
+        TypeError: if the row holds another kind of numbers than the block, e.g. floats for a block of integers.
+        ValueError: if a number doesn't fit the dtype, or the row isn't one-dimensional.
+
+    Example:
+        >>> numbers_for(np.dtype(np.int8), [5, 6], 0, "token_ids")
+        array([5, 6])
+    """
+    found = part if isinstance(part, np.ndarray) else _read_list(part, dtype, number, name)
+    if found.dtype.kind not in _TAKES[dtype.kind]:
+        wanted = f"integers that fit {dtype}" if dtype.kind in "iu" else f"numbers that {dtype} holds"
+        message = f"each row of {name} must hold {wanted}, got dtype {found.dtype} in row {number}."
+        raise TypeError(message)
+    if dtype.kind in "iu" and len(found) and not np.can_cast(found.dtype, dtype):
+        for bound in (found.min(), found.max()):
+            check_fits(int(bound), dtype, name=f"row {number} of {name}")
+    if dtype.kind == "f" and len(found) and not np.can_cast(found.dtype, dtype):
+        with np.errstate(over="ignore"):
+            narrow = found.astype(dtype)
+        if (np.isinf(narrow) & np.isfinite(found)).any():
+            message = f"row {number} of {name} must fit {dtype}, got {found[np.isinf(narrow)][0]}."
+            raise ValueError(message)
+        return narrow
+    return found
+
+
+def _read_list(row: list[Any] | tuple[Any, ...], dtype: np.dtype[Any], number: int, name: str) -> npt.NDArray[Any]:
+    """Return a list or tuple of numbers as an array, fast if they are of the kind that a block of a dtype holds."""
+    if not row:
+        return np.empty(0, dtype=dtype)
+    if dtype.kind in _FAST:
+        code, wide, kind = _FAST[dtype.kind]
+        try:
+            is_short = len(row) < _LONG or max(row[:_FEW]) <= 1
+            if is_short and countOf(map(type, row), kind) == len(row):
+                return np.fromiter(row, wide, len(row))
+            found = np.frombuffer(array(code, row), dtype=wide)
+            if not _has_bool(row if is_short else _zeros_and_ones(row, found)):
+                return found
+        except OverflowError as error:
+            message = f"row {number} of {name} must fit {dtype}, got {max(row, key=abs)}."
+            raise ValueError(message) from error
+        except TypeError:
+            pass  # other numbers than the block's: NumPy finds their dtype, for the error
+    return as_array(row, number, name)
+
+
+def _zeros_and_ones(row: Sequence[Any], found: npt.NDArray[Any]) -> list[Any]:
+    """Return the elements of a row that may be bools."""
+    return [row[index] for index in (found == found.astype(np.bool_)).nonzero()[0].tolist()]
+
+
+def _has_bool(row: Iterable[Any]) -> bool:
+    """Return whether an element is a bool: NumPy and `array.array` take bools among other numbers for 0 and 1."""
+    kinds = set(map(type, row))
+    if not kinds.isdisjoint((bool, np.bool_)):
+        return True
+    is_nested = any(issubclass(kind, np.ndarray | Tensor) for kind in kinds)
+    return is_nested and any(getattr(element, "dtype", None) in (torch.bool, np.bool_) for element in row)
