@@ -25,11 +25,11 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-# Two processes with one thread each: more threads would compete for the cores.
+# Three processes with one thread each: some tests wait for processes of their own.
 unit: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal --durations=10
 
-# Larger samples for the permutation's statistics, and machine code of the compiled functions: 15 to 30 minutes.
+# The permutation's statistics, machine code of the compiled functions, wheels, runs on two ranks: 15 to 30 minutes.
 slow: env
 	$(BIN)/python -m pytest --durations=20 -m slow
 

@@ -38,6 +38,7 @@ def test_the_wheel_contains_only_the_packages_and_their_data(wheels: list[Path])
     assert {"bionemo/examples/data/swissprot_2k.fasta.gz", "bionemo/examples/data/SOURCES.md"} <= set(names)
 
 
+@pytest.mark.slow
 def test_both_wheels_install_into_an_empty_environment_and_import(wheels: list[Path], tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
     python = tmp_path / "env" / "bin" / "python"

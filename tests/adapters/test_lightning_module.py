@@ -271,3 +271,10 @@ def test_numbers_of_the_data_module_are_checked_when_it_is_made(options: dict, e
 def test_numpy_integers_are_numbers_of_batches_and_workers() -> None:
     data = PipelineDataModule(train=TRAIN, batches_per_epoch=np.int16(5), num_workers=np.uint8(0))
     assert (type(data.batches_per_epoch), data.steps_per_epoch(), type(data.num_workers)) == (int, 5, int)
+
+
+def test_the_repr_of_a_data_module_is_one_line_that_names_its_pipelines() -> None:
+    shown = repr(PipelineDataModule(train=TRAIN, validation={"mouse": VALIDATION}, batches_per_epoch=3))
+    assert shown.startswith("PipelineDataModule(train=Pipeline(order=")
+    assert shown.endswith("validation=['mouse'], batches_per_epoch=3, num_workers=0)")
+    assert "\n" not in shown

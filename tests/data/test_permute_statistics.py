@@ -42,6 +42,7 @@ def test_both_orders_of_two_elements_are_equally_frequent() -> None:
     assert orders(ours, 2, mean=10_000)["orders"] > FALSE_ALARM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [ours, random_permutations])
 def test_our_and_random_permutations_pass_the_battery(family) -> None:
     assert not alarms(battery(family))

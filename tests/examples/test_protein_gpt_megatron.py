@@ -21,6 +21,7 @@ def losses(out: str) -> list[float]:
     return [float(line.split()[1]) for line in out.splitlines() if re.fullmatch(r" *\d+  \d\.\d{3}", line)]
 
 
+@pytest.mark.slow  # tests/adapters/test_megatron_ranks.py trains on two ranks in every run
 def test_two_processes_have_the_losses_of_one_and_the_loss_falls() -> None:
     found = {
         number: subprocess.run(

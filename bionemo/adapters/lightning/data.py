@@ -85,6 +85,12 @@ class PipelineDataModule(LightningDataModule):
     def batch_size(self, batch_size: int) -> None:
         self.train = attrs.evolve(self.train, batch_size=batch_size)
 
+    def __repr__(self) -> str:
+        names = {"validation": self.validation, "test": self.test, "predict": self.predict}
+        given = "".join(f", {stage}={list(pipelines)}" for stage, pipelines in names.items() if pipelines)
+        options = f"batches_per_epoch={self.batches_per_epoch}, num_workers={self.num_workers}"
+        return f"{type(self).__name__}(train={self.train!r}{given}, {options})"
+
     def steps_per_epoch(self) -> int | None:
         """Return the number of steps of a Lightning epoch, or None if it is the whole order."""
         if self.trainer is None:

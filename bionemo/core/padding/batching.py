@@ -192,7 +192,9 @@ def unpad_token_ids(
 
 
 @checked
-def truncate_token_ids(token_ids: Iterable[Row], length: AnyInt, /, *, side: Side = "right") -> list[Row]:
+def truncate_token_ids(
+    token_ids: Iterable[Row | Shaped[Tensor, " _"]], length: AnyInt, /, *, side: Side = "right"
+) -> list[Row]:
     """Return rows cut to at most `length` tokens; shorter rows are unchanged.
 
     Law: rows keep their containers and dtypes. Padding never cuts, so only this function drops tokens.

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from types import FunctionType
 from typing import Any, Final
 
 import attrs
@@ -70,10 +71,16 @@ def accept_keyword(function: Callable[..., Any], keyword: str, /, *, name: str) 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
     """Return the arguments that a function takes; None for a built-in function that doesn't say."""
+    if isinstance(function, FunctionType):
+        return _signature_once(function)
     try:
         return inspect.signature(function.forward if isinstance(function, torch.nn.Module) else function)
     except ValueError:
         return None
+
+
+_signature_once = functools.lru_cache(maxsize=256)(inspect.signature)
+"""Reading a signature takes longer than all else that makes a pipeline."""
 
 
 def _takes_keyword(function: Callable[..., Any], keyword: str) -> bool:
@@ -142,7 +149,8 @@ def _whole_text(value: Any) -> str:  # noqa: PLR0911 - one line per kind of valu
     if isinstance(value, AbstractSet):
         return "{" + ", ".join(sorted(map(_text, value))) + "}"
     if type(value) in {list, tuple}:
-        return ("[{}]" if type(value) is list else "({})").format(", ".join(map(_text, value)))
+        parts = ", ".join(map(_text, value))
+        return f"[{parts}]" if type(value) is list else f"({parts}{',' * (len(value) == 1)})"
     if attrs.has(type(value)):
         return _text_of_record(value)
     kind: Any = type(value)

@@ -348,7 +348,7 @@ def test_a_terminal_gets_a_progress_bar(fasta: Path, tmp_path: Path) -> None:
     assert b"step 3 of 3" not in shown
 
 
-@pytest.mark.parametrize("closes", ["stdout", "both"])
+@pytest.mark.parametrize("closes", [pytest.param("stdout", marks=pytest.mark.slow), "both"])
 def test_a_closed_pipe_does_not_end_the_run(fasta: Path, tmp_path: Path, closes: str) -> None:
     arguments = ["--fasta", str(fasta), "--out", str(tmp_path / "run"), *QUICK[2:], "--steps", "60"]
     errors = {"stdout": tmp_path / "errors", "both": None}[closes]
