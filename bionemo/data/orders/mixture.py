@@ -58,7 +58,7 @@ def _check_changes(changes: Iterable[tuple[AnyInt, _Weights]]) -> tuple[tuple[in
         checked.append((position, _check_integer_weights(change[1], name="changes")))
     positions = [position for position, _ in checked]
     if sorted(set(positions)) != positions:
-        message = f"changes must be at rising positions, got {shown(positions)}."
+        message = f"changes must be at increasing positions, got {shown(positions)}."
         raise ValueError(message)
     return tuple(checked)
 

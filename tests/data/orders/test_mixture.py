@@ -309,7 +309,7 @@ def test_equality_hash_pickle_and_repr() -> None:
         ({"changes": (5, (1, 1))}, TypeError, r"changes must hold pairs \(position, weights\), got changes\[0\]=5"),
         ({"changes": {5: (1, 1)}}, TypeError, "changes must be a sequence, got changes={5"),
         ({"changes": [(5, (1, 0))]}, ValueError, r"weights must be at least 1, got weights\[1\]=0"),
-        ({"changes": [(5, (1, 1)), (5, (1, 2))]}, ValueError, r"changes must be at rising positions, got \[5, 5\]"),
+        ({"changes": [(5, (1, 1)), (5, (1, 2))]}, ValueError, r"changes must be at increasing positions, got \[5, 5\]"),
         ({"changes": [(0, (1, 1))]}, ValueError, "changes' position must be in 1"),
         ({"changes": [(5, (1, 1, 1))]}, ValueError, "weights must be one per order, got 3 for 2"),
         ({"num_samples": -1}, ValueError, "got num_samples=-1"),
