@@ -2,6 +2,7 @@
 
 import os
 import reprlib
+from functools import cache
 from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
@@ -144,6 +145,12 @@ def check_int(value: AnyInt, /, *, name: str, low: AnyInt = 0, high: AnyInt = MA
     return number
 
 
+@cache
+def _memory() -> int:
+    """Return the number of bytes of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def check_memory(num_bytes: AnyInt, /, *, name: str, value: AnyInt) -> None:
     """Check that a result fits the machine's memory, before anything is allocated for it.
 
@@ -160,7 +167,7 @@ def check_memory(num_bytes: AnyInt, /, *, name: str, value: AnyInt) -> None:
     """
     if torch.compiler.is_compiling():
         return
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = _memory()
     if num_bytes > memory:
         message = (
             f"{name} must be small enough for this machine's memory of {memory:,} bytes, got {name}={value}, which "

@@ -1,9 +1,6 @@
 """Tests of the Lightning adapter on two ranks: DDP over gloo, started by torchrun and resumed in new processes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import torch
 from bionemo.data import batch_at
 from tests.adapters import trainers
 from tests.adapters.trainers import TRAIN, run
+from tests.torchrun import run_on_ranks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
@@ -46,15 +44,7 @@ def train_on_two_ranks(folder: Path, runs: list[dict]) -> None:
     for arguments in runs:
         Path(arguments["folder"]).mkdir()
     (folder / "runs.json").write_text(json.dumps(runs))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    found = subprocess.run(
-        [*torchrun, trainers.__file__, str(folder / "runs.json")],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert found.returncode == 0, found.stderr
+    run_on_ranks(trainers.__file__, folder / "runs.json", ranks=2, timeout=240)
 
 
 def read(folder: Path) -> tuple[dict[int, list], list[dict], dict[str, torch.Tensor]]:

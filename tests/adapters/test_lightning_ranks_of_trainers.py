@@ -1,8 +1,5 @@
 """Tests of rank_and_world_size: the ranks of a trainer, and processes that it must not count as its ranks."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +8,7 @@ import pytest
 from bionemo.adapters.lightning.ranks import rank_and_world_size
 from bionemo.adapters.megatron import model_parallel
 from tests.adapters import lightning_trainers_run
+from tests.torchrun import run_on_ranks
 
 
 def trainer(world_size: int) -> SimpleNamespace:
@@ -32,15 +30,7 @@ def test_a_world_size_unlike_that_of_torch_is_refused() -> None:
 
 def test_processes_that_share_a_model_are_refused(tmp_path: Path) -> None:
     """Two gloo processes, first with one model between them and then with one each."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    found = subprocess.run(
-        [*torchrun, lightning_trainers_run.__file__, str(tmp_path)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert found.returncode == 0, found.stderr
+    run_on_ranks(lightning_trainers_run.__file__, tmp_path, ranks=2, timeout=120)
     for rank in range(2):
         refused, found_ranks = (tmp_path / f"{rank}.txt").read_text().splitlines()
         assert refused.startswith(

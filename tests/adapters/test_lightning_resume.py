@@ -43,6 +43,7 @@ from tests.adapters.stopped_runs import (
     train_with_stops,
 )
 from tests.adapters.trainers import TRAIN, VALIDATION, make_module
+from tests.torchrun import run_on_ranks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
@@ -637,17 +638,7 @@ HISTORIES = [
 def test_two_ranks_resume_exactly(tmp_path: Path) -> None:
     jobs = [job for setup, stops in HISTORIES for job in ((setup, []), (setup, stops))]
     (tmp_path / "jobs.pickle").write_bytes(pickle.dumps(jobs))
-    found = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-            *(stopped_runs.__file__, str(tmp_path / "jobs.pickle")),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert found.returncode == 0, found.stderr[-3000:]
+    run_on_ranks(stopped_runs.__file__, tmp_path / "jobs.pickle", ranks=2, timeout=240)
     for number, (setup, stops) in enumerate(HISTORIES):
         for rank in range(2):
             whole, cut = (

@@ -1,9 +1,6 @@
 """Megatron-core's schedules on real gloo ranks under torchrun, compared with one process."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +9,10 @@ from bionemo.data import batch_at
 from tests.adapters import megatron_ranks_run
 from tests.adapters.megatron_on_cpu import megatron_on_cpu
 from tests.adapters.megatron_training import make_pipeline, train
+from tests.torchrun import run_on_ranks
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # deprecated parts of torch in megatron-core
 
-ROOT = Path(__file__).parents[2]
 TENSOR = {"tensor_model_parallel_size": 2}
 STAGES = {"pipeline_model_parallel_size": 2}
 # Some gradients are nothing but rounding errors, e.g. that of a bias added to all keys. Adam would divide them by their
@@ -59,17 +56,10 @@ ALONE = {
 }
 
 
-def run_on_ranks(folder: Path, runs: dict[str, dict], processes: int = 2) -> None:
+def train_on_ranks(folder: Path, runs: dict[str, dict], processes: int = 2) -> None:
     """Do some training runs on several ranks, which write their losses and checkpoints to a folder."""
-    torchrun = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
-    found = subprocess.run(
-        [*torchrun, f"--nproc-per-node={processes}", megatron_ranks_run.__file__, json.dumps(runs), str(folder)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert found.returncode == 0, found.stderr
+    program = megatron_ranks_run.__file__
+    run_on_ranks(program, json.dumps(runs), folder, ranks=processes, timeout=300, env={"PYTHONWARNINGS": "ignore"})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with the results of all runs on two ranks."""
     folder = tmp_path_factory.mktemp("megatron")
     checkpoints = {name: {"checkpoint": str(folder / name)} for name in RUNS if "save_at" in RUNS[name]}
-    run_on_ranks(folder, {name: arguments | checkpoints.get(name, {}) for name, arguments in RUNS.items()})
+    train_on_ranks(folder, {name: arguments | checkpoints.get(name, {}) for name, arguments in RUNS.items()})
     return folder
 
 
@@ -145,8 +135,8 @@ def test_stages_have_different_layers_and_the_last_one_the_loss(folder: Path) ->
 
 @pytest.mark.slow
 def test_two_stages_of_two_tensor_parallel_ranks_drop_what_two_stages_of_one_rank_drop(tmp_path: Path) -> None:
-    run_on_ranks(tmp_path, {"stages": {"sizes": STAGES, "optimizer_options": PLAIN_DESCENT}})
-    run_on_ranks(tmp_path, {"both": {"sizes": STAGES | TENSOR, "optimizer_options": PLAIN_DESCENT}}, processes=4)
+    train_on_ranks(tmp_path, {"stages": {"sizes": STAGES, "optimizer_options": PLAIN_DESCENT}})
+    train_on_ranks(tmp_path, {"both": {"sizes": STAGES | TENSOR, "optimizer_options": PLAIN_DESCENT}}, processes=4)
     expected, *found = (
         json.loads((tmp_path / name).read_text())["losses"] for name in ("stages 1.json", "both 2.json", "both 3.json")
     )

@@ -21,7 +21,7 @@ from bionemo.core.padding.rows import (
     read_rows,
     torch_dtype,
 )
-from bionemo.core.padding.shape import check_blocks, padded_length, row_mask
+from bionemo.core.padding.shape import check_blocks, mask_kernel, width_kernel
 
 __all__ = ["pad_token_ids", "pad_token_ids_into", "truncate_token_ids", "unpad_token_ids"]
 
@@ -77,10 +77,11 @@ def pad_token_ids(
     rows = read_rows(token_ids, name="token_ids")
     if dtype is None:
         dtype = torch_dtype(rows.dtype) if rows.dtype.kind in "iu" else torch.int64
-    width = padded_length(rows.lengths, padding_len, pad_size_divisible_by, token_bytes=dtype.itemsize + 1)
+    token_bytes = dtype.itemsize + 1
+    width = width_kernel(rows.lengths, padding_len, pad_size_divisible_by, name="token_ids", token_bytes=token_bytes)
     ids = torch.empty((len(rows.parts), width), dtype=dtype, device="cpu")
     _fill(rows, ids, padding_value, padding_side)
-    mask = torch.from_numpy(row_mask(rows.lengths, width, padding_side=padding_side))
+    mask = torch.from_numpy(mask_kernel(rows.lengths, width, padding_side))
     return (ids, mask) if device is None else (ids.to(device), mask.to(device))
 
 
@@ -144,10 +145,11 @@ def pad_token_ids_into(
         message = f"mask_buffer must be of bools, got dtype={mask_buffer.dtype}. Allocate it with dtype=torch.bool."
         raise TypeError(message)
     rows = read_rows(token_ids, name="token_ids")
-    shape = len(rows.parts), padded_length(rows.lengths, padding_len, pad_size_divisible_by)
+    width = width_kernel(rows.lengths, padding_len, pad_size_divisible_by, name="token_ids", token_bytes=1)
+    shape = len(rows.parts), width
     ids, mask = _room(ids_buffer, shape, "ids_buffer"), _room(mask_buffer, shape, "mask_buffer")
     _fill(rows, ids, padding_value, padding_side)
-    np.copyto(mask.numpy(), row_mask(rows.lengths, shape[1], padding_side=padding_side))
+    np.copyto(mask.numpy(), mask_kernel(rows.lengths, width, padding_side))
     return ids, mask
 
 

@@ -1,8 +1,8 @@
 """The numbers of one row, from any container, checked against the dtype of a block."""
 
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
-from operator import countOf
+import marshal
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -12,14 +12,16 @@ from torch import Tensor
 
 from bionemo.core.checks import AnyFloat
 
-__all__ = ["as_array", "check_fits", "check_row", "numbers_for"]
+__all__ = ["as_array", "check_fits", "check_row", "numbers_for", "read_lists"]
 
-_FAST: Final = {kind: ("q", np.dtype(np.int64), int) for kind in "iu"} | {"f": ("d", np.dtype(np.float64), float)}
-"""How lists for a block are read, by its dtype kind: type code of `array.array`, NumPy's dtype, Python's type."""
-_LONG: Final = 256
-"""Number of elements from which zeros and ones, if there are few, are found faster than bools by their type."""
-_FEW: Final = 8
-"""Number of elements that are looked at to guess whether most are zeros and ones."""
+_WRITTEN: Final[dict[str, tuple[bytes, np.dtype[Any]]]] = {
+    "i": (b"i", np.dtype("<i4")),
+    "u": (b"i", np.dtype("<i4")),
+    "f": (b"g", np.dtype("<f8")),
+}
+"""How `marshal` writes a number for a block, by the block's dtype kind: the byte of its type, and its value."""
+_HEADER: Final = 5
+"""Number of bytes that `marshal` writes before the elements of a list or tuple: its type and its length."""
 _TAKES: Final = {"i": "iu", "u": "iu", "f": "iuf", "b": "b"}
 """Dtype kinds of rows that a block accepts, by its own dtype kind."""
 
@@ -35,10 +37,17 @@ def check_fits(value: AnyFloat, dtype: np.dtype[Any], /, *, name: str) -> None:
     """
     if dtype.kind not in "iu":
         return
-    limits = np.iinfo(dtype)
-    if not limits.min <= value <= limits.max:
-        message = f"{name} must fit {dtype} ({limits.min}..{limits.max}), got {value}. Choose a wider dtype."
+    low, high = _limits(dtype)
+    if not low <= value <= high:
+        message = f"{name} must fit {dtype} ({low}..{high}), got {value}. Choose a wider dtype."
         raise ValueError(message)
+
+
+@cache
+def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Return the smallest and the largest number of an integer dtype."""
+    limits = np.iinfo(dtype)
+    return limits.min, limits.max
 
 
 def check_row(row: object, /, *, name: str) -> None:
@@ -110,10 +119,13 @@ def numbers_for(dtype: np.dtype[Any], part: Any, number: int, name: str, /) -> n
 
     Example:
         >>> numbers_for(np.dtype(np.int8), [5, 6], 0, "token_ids")
-        array([5, 6])
+        array([5, 6], dtype=int32)
     """
     found = part if isinstance(part, np.ndarray) else _read_list(part, dtype, number, name)
     if found.dtype.kind not in _TAKES[dtype.kind]:
+        if dtype.kind in "iu" and not isinstance(part, np.ndarray) and {*map(type, part)} == {int}:
+            message = f"row {number} of {name} must fit {dtype}, got {max(part, key=abs)}."
+            raise ValueError(message)
         wanted = f"integers that fit {dtype}" if dtype.kind in "iu" else f"numbers that {dtype} holds"
         message = f"each row of {name} must hold {wanted}, got dtype {found.dtype} in row {number}."
         raise TypeError(message)
@@ -131,29 +143,50 @@ def numbers_for(dtype: np.dtype[Any], part: Any, number: int, name: str, /) -> n
 
 
 def _read_list(row: list[Any] | tuple[Any, ...], dtype: np.dtype[Any], number: int, name: str) -> npt.NDArray[Any]:
-    """Return a list or tuple of numbers as an array, fast if they are of the kind that a block of a dtype holds."""
+    """Return a list or tuple of numbers as an array."""
     if not row:
         return np.empty(0, dtype=dtype)
-    if dtype.kind in _FAST:
-        code, wide, kind = _FAST[dtype.kind]
-        try:
-            is_short = len(row) < _LONG or max(row[:_FEW]) <= 1
-            if is_short and countOf(map(type, row), kind) == len(row):
-                return np.fromiter(row, wide, len(row))
-            found = np.frombuffer(array(code, row), dtype=wide)
-            if not _has_bool(row if is_short else _zeros_and_ones(row, found)):
-                return found
-        except OverflowError as error:
-            message = f"row {number} of {name} must fit {dtype}, got {max(row, key=abs)}."
-            raise ValueError(message) from error
-        except TypeError:
-            pass  # other numbers than the block's: NumPy finds their dtype, for the error
-    return as_array(row, number, name)
+    found = read_lists([row], dtype)
+    return as_array(row, number, name) if found is None else found[0]
 
 
-def _zeros_and_ones(row: Sequence[Any], found: npt.NDArray[Any]) -> list[Any]:
-    """Return the elements of a row that may be bools."""
-    return [row[index] for index in (found == found.astype(np.bool_)).nonzero()[0].tolist()]
+def read_lists(rows: list[Any], dtype: np.dtype[Any], /) -> list[npt.NDArray[Any]] | None:
+    """Return lists and tuples as arrays, if they hold nothing but the Python ints or floats of a block of a dtype.
+
+    Python's `marshal` writes each number as its type and value, at C speed: so no bool is read as an integer, which a
+    second pass over the elements would have to find.
+
+    Args:
+        rows: lists and tuples.
+        dtype: dtype of the block.
+
+    Returns:
+        An array of int32 or float64 for each row; None if there is any other element, or an int beyond int32.
+
+    Example:
+        >>> read_lists([[5, 6], (7,)], np.dtype(np.int64))
+        [array([5, 6], dtype=int32), array([7], dtype=int32)]
+        >>> read_lists([[5, True]], np.dtype(np.int64))
+    """
+    if dtype.kind not in _WRITTEN:
+        return None
+    try:
+        written = marshal.dumps(rows, 2)  # a version that writes every element in full
+    except ValueError:  # of another type than Python's own
+        return None
+    kind, value = _WRITTEN[dtype.kind]
+    size = 1 + value.itemsize
+    found = []
+    stop = _HEADER
+    for row in rows:
+        start, stop = stop + _HEADER, stop + _HEADER + size * len(row)
+        if written[start:stop:size] != kind * len(row):
+            return None
+        values: npt.NDArray[Any] = np.empty(0, value)
+        if row:
+            values = np.ndarray((len(row),), value, buffer=written, offset=start + 1, strides=(size,))
+        found.append(values)
+    return found
 
 
 def _has_bool(row: Iterable[Any]) -> bool:

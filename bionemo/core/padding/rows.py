@@ -1,6 +1,7 @@
 """Ragged rows of numbers from any container, and how they are written into a block."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Num
 from torch import Tensor
 
 from bionemo.core.checks import shown
-from bionemo.core.padding.elements import as_array, check_fits, numbers_for
+from bionemo.core.padding.elements import as_array, check_fits, numbers_for, read_lists
 
 __all__ = [
     "Row",
@@ -32,6 +33,8 @@ Side: TypeAlias = Literal["left", "right"]
 """One end of a row."""
 
 _INT64: Final = np.dtype(np.int64)
+_READY: Final = frozenset({list, tuple, np.ndarray})
+"""Rows that are laid out as they are."""
 _WIDER: Final[dict[np.dtype[Any], np.dtype[Any]]] = {
     np.dtype(np.uint16): np.dtype(np.int32),
     np.dtype(np.uint32): _INT64,
@@ -49,6 +52,8 @@ class Rows(NamedTuple):
     """Number of elements of each row."""
     dtype: np.dtype[Any]
     """Widest dtype of the non-empty rows, where sequences count as int64; int64 if all rows are empty."""
+    is_uniform: bool
+    """Whether all rows are arrays of this dtype."""
 
 
 def numpy_dtype(dtype: torch.dtype, /) -> np.dtype[Any]:
@@ -68,6 +73,7 @@ def numpy_dtype(dtype: torch.dtype, /) -> np.dtype[Any]:
         raise TypeError(message) from error
 
 
+@cache
 def torch_dtype(dtype: np.dtype[Any], /) -> torch.dtype:
     """Return the torch dtype that corresponds to a NumPy dtype.
 
@@ -123,31 +129,42 @@ def read_rows(rows: Iterable[Any], /, *, name: str) -> Rows:
         >>> read_rows([[5, 6], np.array([7], dtype=np.int8)], name="token_ids").lengths
         [2, 1]
     """
-    parts: list[Any] = []
-    dtypes: set[np.dtype[Any]] = set()
-    last: np.dtype[Any] | None = None
-    last_kind: type | None = None
-    for number, row in enumerate(list_rows(rows, name=name)):
-        kind = type(row)
-        if kind is list or kind is tuple:
-            parts.append(row)
-            if row:
-                dtypes.add(_INT64)
-            continue
-        try:
-            part = row.numpy() if kind is Tensor else as_array(row, number, name)
-        except (TypeError, RuntimeError):  # not on the CPU, requires a gradient, or has a dtype NumPy doesn't have
-            part = as_array(row, number, name)
-        if part.ndim != 1:
-            as_array(part, number, name)  # raises
-        parts.append(part)
-        # Most rows are like the one before, and need no lookup in the set.
-        if (part.dtype is not last or kind is not last_kind) and len(part):
-            last, last_kind = part.dtype, kind
-            dtypes.add(last if isinstance(row, np.ndarray | Tensor) else _INT64)
+    rows = list_rows(rows, name=name)
+    kinds = {*map(type, rows)}
+    parts = _as_arrays(rows) if kinds == {Tensor} else rows if kinds <= _READY else None
+    if parts is None:
+        parts = [_read_row(row, number, name) for number, row in enumerate(rows)]
+    arrays = [part for part in parts if type(part) is np.ndarray]
+    if any([array.ndim != 1 for array in arrays]):  # noqa: C419 - faster
+        for number, row in enumerate(rows):
+            as_array(row, number, name)  # raises
+    dtypes = {array.dtype for array in arrays}
+    is_uniform = len(dtypes) == 1 and len(arrays) == len(parts)
+    if len(dtypes) > 1 or not any(map(len, arrays)):
+        dtypes = {array.dtype for array in arrays if len(array)}
+    if len(arrays) < len(parts) and any(type(part) is not np.ndarray and part for part in parts):
+        dtypes.add(_INT64)
     numbers = [dtype.newbyteorder("=") for dtype in dtypes if dtype.kind in "iufb"]
     widest = numbers[0] if len(numbers) == 1 else np.result_type(*numbers or (_INT64,))
-    return Rows(parts, list(map(len, parts)), _WIDER.get(widest, widest))
+    widest = _WIDER.get(widest, widest)
+    return Rows(parts, list(map(len, parts)), widest, is_uniform and dtypes == {widest})
+
+
+def _as_arrays(tensors: list[Tensor]) -> list[Any] | None:
+    """Return tensors as arrays without a copy; None if one needs more, e.g. because it requires a gradient."""
+    try:
+        return [tensor.numpy() for tensor in tensors]
+    except (TypeError, RuntimeError):
+        return None
+
+
+def _read_row(row: Any, number: int, name: str) -> Any:
+    """Return a row as a one-dimensional array, or unchanged if it is a list or tuple."""
+    if type(row) in _READY:
+        return row
+    found = as_array(row, number, name)
+    is_sequence = not isinstance(row, np.ndarray | Tensor) and found.dtype.kind in "iu"
+    return found.astype(_INT64) if is_sequence and np.can_cast(found.dtype, _INT64) else found
 
 
 def lay_out(rows: Rows, block: npt.NDArray[Any], /, *, side: Side, name: str) -> None:
@@ -170,8 +187,17 @@ def lay_out(rows: Rows, block: npt.NDArray[Any], /, *, side: Side, name: str) ->
         array([[0, 5, 6],
                [0, 0, 7]])
     """
-    width, dtype = block.shape[1], block.dtype
-    for number, (part, length) in enumerate(zip(rows.parts, rows.lengths, strict=True)):
-        first = width - length if side == "left" else 0
-        is_ready = type(part) is np.ndarray and part.dtype is dtype
-        block[number, first : first + length] = part if is_ready else numbers_for(dtype, part, number, name)
+    width, is_left = block.shape[1], side == "left"
+    is_ready = rows.is_uniform and rows.dtype == block.dtype
+    parts = rows.parts if is_ready else _numbers_for(block.dtype, rows.parts, name)
+    for number, (part, length) in enumerate(zip(parts, rows.lengths, strict=True)):
+        first = width - length if is_left else 0
+        block[number, first : first + length] = part
+
+
+def _numbers_for(dtype: np.dtype[Any], parts: list[Any], name: str) -> Iterator[npt.NDArray[Any]]:
+    """Yield rows as arrays that can be assigned to a block of a dtype."""
+    lists = [part for part in parts if type(part) is not np.ndarray]
+    arrays = iter(read_lists(lists, dtype) or lists)
+    for number, part in enumerate(parts):
+        yield numbers_for(dtype, part if type(part) is np.ndarray else next(arrays), number, name)

@@ -14,7 +14,7 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, as_int, check_int, check_memory
 from bionemo.core.padding.rows import Side
 
-__all__ = ["check_blocks", "length_mask", "padded_length", "row_mask"]
+__all__ = ["check_blocks", "length_mask", "mask_kernel", "padded_length", "row_mask", "width_kernel"]
 
 
 @checked
@@ -71,6 +71,16 @@ def row_mask(lengths: Iterable[AnyInt], width: AnyInt, /, *, padding_side: Side 
     """
     lengths, width = _as_list(lengths), as_int(width)
     check_memory((len(lengths) + 2) * width, name="width", value=width)  # and int16 columns, or wider ones
+    return mask_kernel(lengths, width, padding_side)
+
+
+def mask_kernel(lengths: list[int], width: int, padding_side: Side, /) -> npt.NDArray[np.bool_]:
+    """Return what `row_mask` returns, unchecked.
+
+    Example:
+        >>> mask_kernel([2, 0], 3, "right").sum(1)
+        array([2, 0])
+    """
     # Comparing int16 is four times as fast as comparing int64.
     dtype = np.int16 if max(width, *lengths, 0) <= np.iinfo(np.int16).max else np.int64
     columns: npt.NDArray[Any] = np.arange(width, dtype=dtype)
@@ -104,8 +114,25 @@ def padded_length(
         >>> padded_length([5, 3], None, 4)
         8
     """
+    return width_kernel(_as_list(lengths), padding_len, pad_size_divisible_by, name=name, token_bytes=token_bytes)
+
+
+def width_kernel(
+    lengths: list[int],
+    padding_len: AnyInt | None,
+    pad_size_divisible_by: AnyInt,
+    /,
+    *,
+    name: str,
+    token_bytes: AnyInt,
+) -> int:
+    """Return what `padded_length` returns; the lengths are unchecked.
+
+    Example:
+        >>> width_kernel([5, 3], None, 4, name="token_ids", token_bytes=1)
+        8
+    """
     divisor = check_int(pad_size_divisible_by, name="pad_size_divisible_by", low=1)
-    lengths = _as_list(lengths)
     longest = max(lengths, default=0)
     width = longest if padding_len is None else check_int(padding_len, name="padding_len", low=1)
     if width < longest:

@@ -10,8 +10,8 @@ from torch import Tensor
 from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, shown
-from bionemo.core.padding import padded_length, row_mask
 from bionemo.core.padding.rows import Rows, Side, check_side, lay_out
+from bionemo.core.padding.shape import mask_kernel, width_kernel
 from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
 
 __all__ = ["ObjectField", "RaggedField", "ScalarField", "collate_fields"]
@@ -87,7 +87,7 @@ def collate_fields(
         rows[name], counts[name] = read_field(columns[name], ragged_field, name=name)
     lengths = _shared_lengths(counts)
     token_bytes = 1 + sum(field.dtype.itemsize * prod(field.shape) for field in ragged.values())
-    width = padded_length(
+    width = width_kernel(
         lengths, padding_len, pad_size_divisible_by, name=next(iter(rows), ""), token_bytes=token_bytes if rows else 0
     )
     batch: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def collate_fields(
         else:
             batch[name] = columns[name]
     if rows:
-        batch[mask_name] = torch.from_numpy(row_mask(lengths, width, padding_side=padding_side)).to(mask_dtype)
+        batch[mask_name] = torch.from_numpy(mask_kernel(lengths, width, padding_side)).to(mask_dtype)
     return batch
 
 

@@ -4,22 +4,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from bionemo.data import index_at
 from tests.data.pipeline.ranks_run import ORDER
+from tests.torchrun import torchrun
 
 
 def start(folder: Path, job: str, *, ranks: int, batch_size: int, num_workers: int) -> subprocess.Popen:
     script = Path(__file__).with_name("ranks_run.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command = [*torchrun, str(script), str(folder), job, str(batch_size), str(num_workers)]
+    arguments = str(script), folder, job, batch_size, num_workers
     with (folder / f"{job}.err").open("w") as errors:
-        return subprocess.Popen(
-            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=errors
-        )
+        return torchrun(*arguments, ranks=ranks, stdout=subprocess.DEVNULL, stderr=errors)
 
 
 def logs(folder: Path, job: str) -> list[list[dict]]:

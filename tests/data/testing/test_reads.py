@@ -2,11 +2,8 @@
 
 import datetime as dt
 import itertools
-import os
 import pickle
 import random
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +21,7 @@ from bionemo.core.random import make_generator
 from bionemo.data import EpochIndex, EpochOrder, Pipeline, Source, batch_at, sample_at
 from bionemo.data.testing import check_pure_reads, check_same_on_ranks
 from tests.data.testing import reads_ranks_run
+from tests.torchrun import run_on_ranks
 
 ROWS = torch.arange(40).reshape(10, 4)
 
@@ -237,15 +235,7 @@ def test_without_ranks_there_is_nothing_to_compare() -> None:
 
 def test_ranks_that_hold_different_values_are_found(tmp_path: Path) -> None:
     """On two gloo ranks with their own hash seeds, as is usual."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    found = subprocess.run(
-        [*torchrun, reads_ranks_run.__file__, str(tmp_path)],
-        env={name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"} | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert found.returncode == 0, found.stderr
+    run_on_ranks(reads_ranks_run.__file__, tmp_path, ranks=2, timeout=120)
     for rank in range(2):
         assert (tmp_path / f"{rank}.txt").read_text().splitlines() == [
             "same",
