@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
 
 from benchmarks import peers
-from benchmarks.table import Row, below, faster, missing, seconds, show
+from benchmarks.table import Row, below, faster, missing, seconds_in_turn, show
 from bionemo.core.padding import pad_token_ids
 
 SIZES = (32, 128, 512)
@@ -55,7 +55,8 @@ def compare(label: str, make: Callable[[list[Any]], list[Any]], theirs: Any, tar
     found = []
     for arrays in map(make_rows, SIZES):
         rows, tokens = make(arrays), sum(map(len, arrays))
-        ours, other = (seconds(partial(pad, rows), 30) / tokens * 1e9 for pad in (pad_token_ids, theirs))
+        took = seconds_in_turn(partial(pad_token_ids, rows), partial(theirs, rows), repeats=50)
+        ours, other = (duration / tokens * 1e9 for duration in took)
         found.append(faster(f"{label}, {len(rows)} rows", ours, other, target, peer))
     return found
 

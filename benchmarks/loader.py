@@ -7,6 +7,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -15,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks import peers
-from benchmarks.table import Row, below, faster, missing, seconds, show
+from benchmarks.table import Row, below, faster, missing, seconds, seconds_in_turn, show
 from bionemo.data import EpochOrder, Pipeline, Source
 from bionemo.data.pipes import loader
 
@@ -53,14 +54,15 @@ def make(dataset: Any, length: int = LENGTH, **fields: Any) -> Pipeline[Any]:
     return Pipeline(order=order, sources=dataset, batch_size=32, seed=42, **fields)
 
 
-def per_sample(make_batches: Callable[[], Iterable[Any]], length: int = LENGTH) -> float:
-    """Return the nanoseconds per sample of iterating over all batches."""
+def per_sample(*makes: Callable[[], Iterable[Any]], length: int = LENGTH) -> list[float]:
+    """Return the nanoseconds per sample of iterating over all batches, of each iterable."""
 
-    def drain() -> None:
+    def drain(make_batches: Callable[[], Iterable[Any]]) -> None:
         for _ in make_batches():
             pass
 
-    return seconds(drain, 5) / length * 1e9
+    took = seconds_in_turn(*(partial(drain, make_batches) for make_batches in makes), repeats=5)
+    return [duration / length * 1e9 for duration in took]
 
 
 def kinds() -> list[Row]:
@@ -69,22 +71,29 @@ def kinds() -> list[Row]:
     rows = []
     for name, dataset, collate, target in (
         ("a list", list(range(LENGTH)), list, 1.2),
-        ("a data set with __getitems__", WithGetitems(range(LENGTH)), list, 1.5),
+        ("a data set with __getitems__, global states not seeded", WithGetitems(range(LENGTH)), list, 1.5),
         ("a tensor", tensor, None, 4),
     ):
-        ours = per_sample(lambda dataset=dataset, collate=collate: loader(make(dataset, collate=collate)))
-        theirs = per_sample(
+        fields = {"collate": collate, "seed_global_states": False}
+        ours, theirs = per_sample(
+            lambda dataset=dataset, fields=fields: loader(make(dataset, **fields)),
             lambda dataset=dataset, collate=collate: DataLoader(
                 dataset, batch_size=32, shuffle=True, collate_fn=collate, generator=torch.Generator()
-            )
+            ),
         )
         rows.append(faster(f"time per sample, {name}", ours, theirs, target, "DataLoader(shuffle=True)"))
+    dataset = WithGetitems(range(LENGTH))
+    seeded, unseeded = per_sample(
+        lambda: loader(make(dataset, collate=list)),
+        lambda: loader(make(dataset, collate=list, seed_global_states=False)),
+    )
+    rows.append(below("seeding the global random states, per batch", (seeded - unseeded) * 32 / 1000, 100, "us"))
     grain = peers.grain_dataset()
     if not grain.function:
         return [*rows, missing("time per sample, a range", grain)]
     few = 20_000
-    theirs = per_sample(lambda: grain.function.range(few).shuffle(seed=42), few)
-    ours = per_sample(lambda: loader(make(range(LENGTH))))
+    (theirs,) = per_sample(lambda: grain.function.range(few).shuffle(seed=42), length=few)
+    (ours,) = per_sample(lambda: loader(make(range(LENGTH))))
     return [*rows, faster("time per sample, a range", ours, theirs, 5, f"iterating {grain.name}.range(n).shuffle")]
 
 
@@ -137,7 +146,7 @@ def workers() -> list[Row]:
     for num_workers in (1, 2):
         pipeline = make(Source(range(2000), transform=slow), 2000)
         batches = loader(pipeline, restart=True, num_workers=num_workers)
-        took.append(per_sample(lambda batches=batches: batches, 2000))
+        took += per_sample(lambda batches=batches: batches, length=2000)
         batches.close()
     return [faster("time per sample, a transform of 1 ms, two workers", took[1], took[0], 1.6, "one worker")]
 

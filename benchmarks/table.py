@@ -23,13 +23,19 @@ class Row:
 
 def seconds(function: Callable[[], Any], repeats: int = 7) -> float:
     """Return the shortest time of several runs, after one warm-up run."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return seconds_in_turn(function, repeats=repeats)[0]
+
+
+def seconds_in_turn(*functions: Callable[[], Any], repeats: int = 7) -> list[float]:
+    """Return the shortest time of each function over several runs in turn: a machine that slows down slows all."""
+    times: list[list[float]] = [[] for _ in functions]
+    for number in range(repeats + 1):
+        for function, found in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function()
+            if number:  # the first run warms up
+                found.append(time.perf_counter() - start)
+    return list(map(min, times))
 
 
 def faster(label: str, ours: float, other: float, target: float, of: str) -> Row:

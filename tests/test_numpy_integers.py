@@ -482,6 +482,7 @@ WITHOUT_NUMBERS = {
     *("PositionedSample", "Rows", "Throughput"),
     # Records that store their arguments, and functions without arithmetic.
     *("EpochIndex", "read", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
+    *("mask_kernel", "width_kernel"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),
     "token_cross_entropy",

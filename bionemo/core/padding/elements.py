@@ -1,6 +1,7 @@
 """The numbers of one row, from any container, checked against the dtype of a block."""
 
 import marshal
+from array import array
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
@@ -123,9 +124,6 @@ def numbers_for(dtype: np.dtype[Any], part: Any, number: int, name: str, /) -> n
     """
     found = part if isinstance(part, np.ndarray) else _read_list(part, dtype, number, name)
     if found.dtype.kind not in _TAKES[dtype.kind]:
-        if dtype.kind in "iu" and not isinstance(part, np.ndarray) and {*map(type, part)} == {int}:
-            message = f"row {number} of {name} must fit {dtype}, got {max(part, key=abs)}."
-            raise ValueError(message)
         wanted = f"integers that fit {dtype}" if dtype.kind in "iu" else f"numbers that {dtype} holds"
         message = f"each row of {name} must hold {wanted}, got dtype {found.dtype} in row {number}."
         raise TypeError(message)
@@ -146,8 +144,20 @@ def _read_list(row: list[Any] | tuple[Any, ...], dtype: np.dtype[Any], number: i
     """Return a list or tuple of numbers as an array."""
     if not row:
         return np.empty(0, dtype=dtype)
-    found = read_lists([row], dtype)
-    return as_array(row, number, name) if found is None else found[0]
+    if (found := read_lists([row], dtype)) is not None:
+        return found[0]
+    if dtype.kind in "iu":  # NumPy's integers, or beyond int32: NumPy would make floats of uint64 among others
+        try:
+            integers = np.frombuffer(array("q", row), dtype=np.int64)
+        except OverflowError as error:
+            message = f"row {number} of {name} must fit {dtype}, got {max(row, key=abs)}."
+            raise ValueError(message) from error
+        except TypeError:
+            pass  # other numbers than integers: as_array finds their dtype, for the error
+        else:
+            if not _has_bool(row):
+                return integers
+    return as_array(row, number, name)
 
 
 def read_lists(rows: list[Any], dtype: np.dtype[Any], /) -> list[npt.NDArray[Any]] | None:

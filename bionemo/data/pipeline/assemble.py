@@ -92,26 +92,9 @@ def no_stop_iteration(function: Callable[..., Result], /, *arguments: Any) -> Re
         raise RuntimeError(message) from error
 
 
-_PURE: Final = frozenset({Tensor, np.ndarray, np.memmap, list, tuple, str, bytes, range})
-"""Data sets that draw nothing from a global state."""
-
-
-def _is_pure(function: Any) -> bool:
-    """Return whether a function is known to draw nothing from a global state: one of this library, or a container."""
-    if function is None or (isinstance(function, type) and function in _PURE):
-        return True
-    if isinstance(function, partial):
-        return _is_pure(function.func) and not any(map(callable, (*function.args, *function.keywords.values())))
-    return str(getattr(function, "__module__", None)).startswith(("bionemo.core.", "bionemo.data."))
-
-
 def _global_context(pipeline: Pipeline[Any], *positions: int) -> AbstractContextManager[None]:
-    """Return the context in which samples are read: it seeds the global random states for third-party code.
-
-    If nothing that the pipeline calls can draw from a global state, the states are left alone, which is faster.
-    """
-    sources = all([type(source.dataset) in _PURE and _is_pure(source.transform) for source in pipeline.sources])  # noqa: C419 - faster
-    if sources and _is_pure(pipeline.collate) and _is_pure(pipeline.batch_transform):
+    """Return the context in which samples are read: it seeds the global random states for third-party code."""
+    if not pipeline.draws_globally:
         return nullcontext()
     return random_global_context(fold_in(pipeline.seed, "global", *positions))
 
@@ -138,22 +121,28 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
         >>> assemble(pipeline, range(2), index_at(order, range(2))) == batch_at(pipeline, 0)
         True
     """
+    if not pipeline.draws_globally:
+        return _assemble(pipeline, positions, index)
     with _global_context(pipeline, *positions[:1]):
-        samples = read(pipeline.sources, index, describe=partial(note, "reading", positions, index))
-        if len(samples) != len(positions):
-            message = (
-                f"a data set must return one sample per index, got {len(samples)} samples for {len(positions)} indices."
-            )
-            raise ValueError(message)
-        if any([source.transform is not None for source in pipeline.sources]):  # noqa: C419 - faster
-            samples = _with_transforms(pipeline, samples, positions, index)
-        try:
-            batch: Any = samples if pipeline.collate is None else pipeline.collate(list(samples))
-            if pipeline.apply_to_batch is not None:
-                batch = pipeline.apply_to_batch(batch, seeds=position_seeds(pipeline.seed, "row", positions))
-        except Exception as error:
-            error.add_note(note("collating", positions, index))
-            raise
+        return _assemble(pipeline, positions, index)
+
+
+def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex) -> Batch:
+    samples = read(pipeline.sources, index, describe=partial(note, "reading", positions, index))
+    if len(samples) != len(positions):
+        message = (
+            f"a data set must return one sample per index, got {len(samples)} samples for {len(positions)} indices."
+        )
+        raise ValueError(message)
+    if pipeline.has_transforms:
+        samples = _with_transforms(pipeline, samples, positions, index)
+    try:
+        batch: Any = samples if pipeline.collate is None else pipeline.collate(list(samples))
+        if pipeline.apply_to_batch is not None:
+            batch = pipeline.apply_to_batch(batch, seeds=position_seeds(pipeline.seed, "row", positions))
+    except Exception as error:
+        error.add_note(note("collating", positions, index))
+        raise
     return cast("Batch", batch)
 
 

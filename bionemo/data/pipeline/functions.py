@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bionemo.core.checks import shown
 
-__all__ = ["accept_keyword", "check_function", "function_name", "shown_name"]
+__all__ = ["PURE_TYPES", "accept_keyword", "check_function", "function_name", "is_pure", "shown_name"]
 
 _LONGEST: Final = 200
 """Number of characters of an argument in a function's name, above which a digest represents it."""
@@ -117,6 +117,26 @@ def function_name(function: Callable[..., Any] | None, /) -> str | None:
         return _text_of_record(function)
     kind: Any = function if hasattr(function, "__qualname__") else type(function)
     return f"{getattr(kind, '__module__', None) or 'builtins'}.{kind.__qualname__}"
+
+
+PURE_TYPES: Final = frozenset({Tensor, np.ndarray, np.memmap, list, tuple, str, bytes, range})
+"""Types of data sets that draw nothing from a global random state."""
+
+
+def is_pure(function: Any, /) -> bool:
+    """Return whether a function or type is known to draw nothing from a global random state.
+
+    So are the functions of this library, and the types of plain containers.
+
+    Example:
+        >>> is_pure(list), is_pure(print)
+        (True, False)
+    """
+    if function is None or (isinstance(function, type) and function in PURE_TYPES):
+        return True
+    if isinstance(function, functools.partial):
+        return is_pure(function.func) and not any(map(callable, (*function.args, *function.keywords.values())))
+    return str(getattr(function, "__module__", None)).startswith(("bionemo.core.", "bionemo.data."))
 
 
 def shown_name(function: Callable[..., Any] | None, /) -> str:

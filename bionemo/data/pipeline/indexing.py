@@ -1,6 +1,7 @@
 """How a data set is indexed: by position, or by a label or key, which would select other samples."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -74,6 +75,7 @@ def by_position(dataset: Any, /) -> Any:
     return dataset.iloc if is_labelled(dataset) else dataset
 
 
+@lru_cache(maxsize=256)
 def gives_many(kind: type, /) -> bool:
     """Return whether `__getitems__` of a type may be called for many samples at once.
 

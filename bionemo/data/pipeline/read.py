@@ -1,7 +1,7 @@
 """Reading samples: of one data set by its keys, and of a pipeline's sources by `SampleIndex`."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from operator import length_hint
 from typing import Any, Final
 
@@ -143,6 +143,7 @@ def _getitems(dataset: Any, keys: list[Any]) -> Any:
     return [samples[number] for number in back.tolist()]
 
 
+@lru_cache(maxsize=256)
 def _is_hugging_face(kind: type) -> bool:
     return any(base.__module__ == "datasets.arrow_dataset" for base in kind.__mro__)
 
@@ -161,8 +162,12 @@ def _is_gathered(dataset: object) -> bool:
 
 
 def _gather(dataset: Tensor, indices: IntArray) -> Tensor:
-    signed = dataset.view(_SIGNED[dataset.dtype]) if dataset.dtype in _SIGNED else dataset
-    return signed.index_select(0, torch.from_numpy(indices).to(dataset.device)).view(dataset.dtype)
+    rows = torch.from_numpy(indices)
+    if not dataset.is_cpu:
+        rows = rows.to(dataset.device)
+    if dataset.dtype not in _SIGNED:
+        return dataset.index_select(0, rows)
+    return dataset.view(_SIGNED[dataset.dtype]).index_select(0, rows).view(dataset.dtype)
 
 
 def _take(dataset: NDArray[Any], indices: IntArray) -> NDArray[Any]:
@@ -188,9 +193,10 @@ def _from_parts(dataset: Any, keys: list[int]) -> list[Any]:
 
 def _many_at_once(dataset: Any) -> bool:
     """Return whether the samples that `__getitems__` returns are those that `[...]` returns."""
-    if not gives_many(type(dataset)):
+    kind: Any = type(dataset)
+    if not gives_many(kind):
         return False
-    return not _is_hugging_face(type(dataset)) or (getattr(dataset, "format", None) or {}).get("type") not in _WHOLE
+    return not _is_hugging_face(kind) or (getattr(dataset, "format", None) or {}).get("type") not in _WHOLE
 
 
 def _sort(indices: IntArray) -> tuple[IntArray, IntArray]:

@@ -174,6 +174,7 @@ def pipeline_spec(pipeline: Pipeline[Any], /) -> dict[str, Any]:
         "batch_transform": function_name(pipeline.batch_transform),
         "batch_size": pipeline.batch_size,
         "drop_last": pipeline.drop_last,
+        "seed_global_states": pipeline.seed_global_states,
     }
 
 

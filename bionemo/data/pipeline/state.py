@@ -23,11 +23,11 @@ __all__ = ["check_state", "loader_state"]
 _FREE_FIELDS: Final = ("batch_size", "drop_last")
 """Fields of a pipeline's record that may change within a run: the position alone says where it resumes."""
 
-_OPTIONAL_FIELDS: Final = ("index", "fingerprints")
+_OPTIONAL_FIELDS: Final = ("index", "fingerprints", "seed_global_states")
 """Fields that are compared only if both records have them."""
 
-_NAME_FIELDS: Final = ("transforms", "collate", "batch_transform")
-"""Fields of function names. A change only warns: a function may be renamed, and another may have the same name."""
+_WARNED_FIELDS: Final = ("transforms", "collate", "batch_transform", "seed_global_states")
+"""Fields whose change only warns: a function may be renamed, and functions may draw from no global state."""
 
 
 def loader_state(pipeline: Pipeline[Any], consumed_samples: AnyInt, /) -> dict[str, Any]:
@@ -53,7 +53,8 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     larger `num_samples`, or by changes of a mixture's weights that lie ahead.
 
     Warns:
-        UserWarning: if a transform, `collate` or `batch_transform` has another name.
+        UserWarning: if a transform, `collate` or `batch_transform` has another name, or `seed_global_states`
+            has changed.
 
     Raises:
         ValueError: if the state is of another order, seed or data (the message lists the fields that differ), or is not
@@ -73,7 +74,7 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
         for name, values in record_differences(saved, pipeline_spec(pipeline)).items()
         if name.split(".")[0] not in free and not (name.split(".")[0] in _OPTIONAL_FIELDS and None in values)
     }
-    names = {name: values for name, values in differences.items() if name.split(".")[0] in _NAME_FIELDS}
+    names = {name: values for name, values in differences.items() if name.split(".")[0] in _WARNED_FIELDS}
     fatal = {name: values for name, values in differences.items() if name not in names}
     if fatal or state["order_id"] != fingerprint_of_spec(saved):
         message = (

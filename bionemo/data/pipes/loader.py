@@ -25,7 +25,7 @@ def _check_batches_per_epoch(batches_per_epoch: AnyInt | None) -> int | None:
     return None if batches_per_epoch is None else check_int(batches_per_epoch, name="batches_per_epoch", low=1)
 
 
-@attrs.define(eq=False, repr=False, slots=False)
+@attrs.define(eq=False, repr=False, slots=False, on_setattr=attrs.setters.NO_OP)
 class PipelineLoader(Generic[Batch]):
     """An iterable over a rank's batches of a pipeline, which can stop anywhere and resume elsewhere.
 

@@ -1,7 +1,6 @@
 """Third-party code that draws from global random states: its batches are reproducible, and the states are restored."""
 
 import random
-from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -199,8 +198,24 @@ def test_the_global_states_are_left_alone_if_nothing_can_draw_from_them() -> Non
         ({"sources": Source(range(64), transform=noisy_transform)}, False),
         ({"sources": range(64), "collate": torch.bernoulli}, False),
     ):
-        context = assemble._global_context(Pipeline(order=order, batch_size=4, seed=1, **fields))
-        assert isinstance(context, nullcontext) == is_known, fields
+        assert Pipeline(order=order, batch_size=4, seed=1, **fields).draws_globally is not is_known, fields
+
+
+def test_a_pipeline_that_seeds_no_global_state_leaves_them_alone() -> None:
+    fields = {"order": EpochOrder(length=64, seed=1), "sources": Noisy(), "batch_size": 4, "seed": 1, "collate": list}
+    unseeded = Pipeline(**fields, seed_global_states=False)
+    with random_global_context(5):
+        expected = [draws() for _ in range(4)]
+    with random_global_context(5):
+        assert [noise for _, *noise in batch_at(unseeded, 0)] == expected
+        after = draws()
+    with random_global_context(5):
+        assert after == [draws() for _ in range(5)][-1]
+    state = loader(unseeded).state_dict()
+    with pytest.warns(UserWarning, match=r"other functions: seed_global_states \(was False, is True\)"):
+        loader(Pipeline(**fields)).load_state_dict(state)
+    del state["pipeline"]["seed_global_states"]  # of an earlier version
+    loader(Pipeline(**fields)).load_state_dict(state)
 
 
 @pytest.fixture(scope="module")
