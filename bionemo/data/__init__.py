@@ -20,9 +20,9 @@ from bionemo.data.multi_epoch_dataset import MultiEpochDataset as MultiEpochData
 from bionemo.data.multi_epoch_dataset import MultiEpochDatasetResampler as MultiEpochDatasetResampler
 from bionemo.data.multi_epoch_dataset import MultiEpochDatasetWrapper as MultiEpochDatasetWrapper
 from bionemo.data.orders.block import BlockShuffleOrder as BlockShuffleOrder
+from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder as LengthGroupedOrder
+from bionemo.data.orders.by_length.lengths import padding_fraction as padding_fraction
 from bionemo.data.orders.epoch import EpochOrder as EpochOrder
-from bionemo.data.orders.length_grouped import LengthGroupedOrder as LengthGroupedOrder
-from bionemo.data.orders.lengths import padding_fraction as padding_fraction
 from bionemo.data.orders.mixture import MixtureOrder as MixtureOrder
 from bionemo.data.orders.order import Order as Order
 from bionemo.data.orders.order import SampleIndex as SampleIndex

@@ -12,8 +12,8 @@ from bionemo.core.arrays import by_group, listed, take
 from bionemo.core.checks import AnyInt, IntArray, as_int, check_index, check_int, check_integer, shown
 from bionemo.core.record import given_fields
 from bionemo.data.orders.base import OrderBase, check_num_samples, num_levels, short_repr
+from bionemo.data.orders.by_length.windows import WindowOrder
 from bionemo.data.orders.interleave import Interleaving, counts_among, item_at, make_interleaving, position_of_item
-from bionemo.data.orders.length_grouped import LengthGroupedOrder
 from bionemo.data.orders.order import Order, SampleIndex, check_is_order, position_of
 from bionemo.data.orders.weights import MAX_TOTAL, IntegerWeights
 from bionemo.data.permute import MAX_LENGTH
@@ -214,7 +214,7 @@ def _leaves(orders: Sequence[Order]) -> list[Order]:
     """Return the orders that draw from the sources, also those within mixtures and length-grouped orders."""
     found: list[Order] = []
     for order in orders:
-        if isinstance(order, MixtureOrder | LengthGroupedOrder):
+        if isinstance(order, MixtureOrder | WindowOrder):
             found.extend(_leaves(order.orders if isinstance(order, MixtureOrder) else (order.order,)))
         else:
             found.append(order)

@@ -6,9 +6,9 @@ from typing import Any
 from bionemo.core.checks import MAX_INT
 from bionemo.core.record import to_plain
 from bionemo.data.orders.block import BlockShuffleOrder
+from bionemo.data.orders.by_length.windows import WindowOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.interleave import position_of_item
-from bionemo.data.orders.length_grouped import LengthGroupedOrder
 from bionemo.data.orders.mixture import MixtureOrder
 from bionemo.data.orders.order import Order
 from bionemo.data.orders.resample import ResampleOrder
@@ -51,9 +51,9 @@ def _agreement(order: Any, plain: Mapping[str, Any], saved: Any) -> int:
     end = min(ends) if "num_samples" in differing else MAX_INT
     if isinstance(order, EpochOrder | BlockShuffleOrder | ResampleOrder | WeightedOrder):
         return end if differing == {"num_samples"} else 0
-    if isinstance(order, LengthGroupedOrder) and differing == {"order"}:
-        # A window in which the base orders differ is sorted anew, from its start on.
-        return int(order._window_start(_agreement(order.order, plain["order"], saved["order"])))  # noqa: SLF001
+    if isinstance(order, WindowOrder) and differing == {"order"}:
+        # A window in which the base orders differ is rearranged anew, from its start on.
+        return int(order.window_start(_agreement(order.order, plain["order"], saved["order"])))
     if isinstance(order, MixtureOrder) and differing <= {"num_samples", "changes", "orders"}:
         return min(end, _first_change(plain, saved), _first_of_children(order, plain["orders"], saved["orders"]))
     return 0

@@ -8,8 +8,8 @@ from bionemo.core import record as records
 from bionemo.core.checked import checked
 from bionemo.core.checks import shown
 from bionemo.data.orders.block import BlockShuffleOrder
+from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder
 from bionemo.data.orders.epoch import EpochOrder
-from bionemo.data.orders.length_grouped import LengthGroupedOrder
 from bionemo.data.orders.mixture import MixtureOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
 from bionemo.data.orders.resample import ResampleOrder
