@@ -10,7 +10,9 @@ from bionemo.data import (
     LengthGroupedOrder,
     MixtureOrder,
     Order,
+    PackedOrder,
     ResampleOrder,
+    TokenBudgetOrder,
     WeightedOrder,
 )
 from bionemo.data.permute import MAX_LENGTH
@@ -69,7 +71,7 @@ def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureO
 
 def leaves(order: Order) -> list[Order]:
     """Return the order of each source."""
-    if isinstance(order, LengthGroupedOrder):
+    if isinstance(order, LengthGroupedOrder | PackedOrder | TokenBudgetOrder):
         return leaves(order.order)
     return [leaf for part in order.orders for leaf in leaves(part)] if isinstance(order, MixtureOrder) else [order]
 
@@ -93,6 +95,25 @@ def length_orders(draw: st.DrawFn, bases: st.SearchStrategy[Order]) -> LengthGro
     )
 
 
+@st.composite
+def bin_orders(draw: st.DrawFn, base: Order) -> Order:
+    """Draw an order that makes its own steps, over a base with short data sets."""
+    divisible_by = draw(st.integers(1, 3))
+    max_tokens = divisible_by * draw(st.integers(1, 12))
+    truncate = draw(st.booleans())
+    lengths = st.integers(1, 20 if truncate else max_tokens)
+    return draw(st.sampled_from([PackedOrder, TokenBudgetOrder]))(
+        order=base,
+        lengths=tuple(draw(st.lists(lengths, min_size=n, max_size=n)) for n in base.source_lengths),
+        max_tokens=max_tokens,
+        bins_per_step=draw(st.integers(1, 4)),
+        window_size=draw(st.integers(1, 50)),
+        divisible_by=divisible_by,
+        truncate=truncate,
+        seed=draw(SEEDS),
+    )
+
+
 def short_orders() -> st.SearchStrategy[Order]:
     """Generate invertible orders of short data sets."""
     lengths, sizes = st.integers(1, 30), st.integers(1, 9)
@@ -113,6 +134,7 @@ def invertible_orders() -> st.SearchStrategy[Order]:
     short = short_orders()
     return st.one_of(
         ungrouped_invertible_orders(),
+        st.one_of(short, mixture_orders(short)).flatmap(bin_orders),
         length_orders(st.one_of(short, mixture_orders(short), length_orders(short))),
         mixture_orders(length_orders(short)),
     )
@@ -121,7 +143,7 @@ def invertible_orders() -> st.SearchStrategy[Order]:
 def orders() -> st.SearchStrategy[Order]:
     """Generate orders of every kind."""
     resampled = st.builds(ResampleOrder, length=st.integers(1, 30), seed=SEEDS, num_samples=NUM_SAMPLES)
-    return st.one_of(ungrouped_orders(), invertible_orders(), length_orders(resampled))
+    return st.one_of(ungrouped_orders(), invertible_orders(), length_orders(resampled), resampled.flatmap(bin_orders))
 
 
 def ungrouped_invertible_orders() -> st.SearchStrategy[Order]:

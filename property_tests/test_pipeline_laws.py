@@ -20,7 +20,9 @@ from bionemo.data import (
     num_batches,
     sample_at,
 )
+from bionemo.data.pipeline.steps import step_of, step_start
 from bionemo.data.pipes import batch_sampler, loader
+from property_tests import strategies
 
 pytestmark = pytest.mark.filterwarnings("ignore:a step of .* leaves ranks")
 
@@ -35,7 +37,7 @@ def seeded(batch: list, *, seeds: torch.Tensor) -> list:
 
 @st.composite
 def pipelines(draw: st.DrawFn) -> Pipeline:
-    """Draw a pipeline of up to several epochs over one data set or a mixture of two, with and without `drop_last`."""
+    """Draw a pipeline of up to several epochs over one data set or a mixture of two: in batches or in bins."""
     lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=2))
     seed = draw(st.integers(0, 2**62))
     shuffle, num_samples = draw(st.booleans()), draw(st.integers(1, 3 * sum(lengths)))
@@ -44,13 +46,14 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
     if len(parts) > 1:
         weights = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
         order = MixtureOrder(orders=parts, weights=weights, num_samples=num_samples)
+    batch_size = draw(st.one_of(st.none(), st.integers(1, 12)))
     return Pipeline(
-        order=order,
+        order=draw(strategies.bin_orders(order)) if batch_size is None else order,
         sources=tuple(
             Source(range(100 * source, 100 * source + length), transform=numbered)
             for source, length in enumerate(lengths)
         ),
-        batch_size=draw(st.integers(1, 12)),
+        batch_size=batch_size,
         seed=draw(st.integers(0, 2**63 - 1)),
         collate=list,
         batch_transform=seeded,
@@ -75,7 +78,7 @@ def test_a_step_holds_the_same_samples_for_every_world_size(pipeline: Pipeline, 
     for step in range(num_batches(pipeline)):
         assert union(pipeline, step, worlds[0]) == union(pipeline, step, worlds[1])
         sizes = [len(batch_at(pipeline, step, rank, worlds[0])) for rank in range(worlds[0])]
-        assert max(sizes) - min(sizes) <= 1
+        assert pipeline.batch_size is None or max(sizes) - min(sizes) <= 1
 
 
 @given(pipeline=pipelines(), rank_of=st.tuples(WORLDS, st.integers(0, 6)))
@@ -86,11 +89,15 @@ def test_a_loader_yields_the_batches_of_batch_at(pipeline: Pipeline, rank_of: tu
 
 
 @given(pipeline=pipelines())
-def test_a_batch_from_any_position_ends_at_the_next_multiple_of_the_batch_size(pipeline: Pipeline) -> None:
-    for start in range(num_batches(pipeline) * pipeline.batch_size):
-        step, offset = divmod(start, pipeline.batch_size)
-        if start < pipeline.order.num_samples:
-            assert batch_from(pipeline, start) == batch_at(pipeline, step)[offset:]
+def test_a_batch_from_any_position_ends_where_its_step_does(pipeline: Pipeline) -> None:
+    starts = [step_start(pipeline, step) for step in range(num_batches(pipeline))]
+    if pipeline.batch_size is not None:
+        assert starts == list(range(0, num_batches(pipeline) * pipeline.batch_size, pipeline.batch_size))
+    for step, start in enumerate(starts):
+        whole = batch_at(pipeline, step)
+        for offset in range(len(whole)):
+            assert batch_from(pipeline, start + offset) == whole[offset:]
+            assert step_of(pipeline, start + offset) == step
 
 
 def check_history(pipeline: Pipeline, history: list) -> None:
@@ -99,7 +106,8 @@ def check_history(pipeline: Pipeline, history: list) -> None:
     Together they deliver a prefix of the order: every sample once per epoch, none lost, none read twice. The last job
     runs to the end, so only the samples that `drop_last` drops are missing.
     """
-    whole = [row for batch in loader(attrs.evolve(pipeline, batch_size=1, drop_last=False)) for row in batch]
+    one = pipeline if pipeline.batch_size is None else attrs.evolve(pipeline, batch_size=1, drop_last=False)
+    whole = [row for batch in loader(one) for row in batch]
     indices = [index_at(pipeline.order, position) for position in range(len(whole))]
     assert [row[0][0] for row in whole] == [index.idx + 100 * index.source for index in indices]
     assert len(set(indices)) == len(indices)
@@ -107,10 +115,8 @@ def check_history(pipeline: Pipeline, history: list) -> None:
     state = loader(pipeline).state_dict()
     for world_size, batch_size, steps, num_workers in [*history, (2, pipeline.batch_size, 10**6, 0)]:
         options = {"num_workers": num_workers, "multiprocessing_context": "fork"} if num_workers else {}
-        ranks = [
-            loader(attrs.evolve(pipeline, batch_size=batch_size), rank, world_size, **options)
-            for rank in range(world_size)
-        ]
+        changed = pipeline if pipeline.batch_size is None else attrs.evolve(pipeline, batch_size=batch_size)
+        ranks = [loader(changed, rank, world_size, **options) for rank in range(world_size)]
         for rank in ranks:
             rank.load_state_dict(state)
         for _, parts in zip(range(steps), zip(*ranks, strict=True), strict=False):
@@ -122,7 +128,7 @@ def check_history(pipeline: Pipeline, history: list) -> None:
             rank.close()
     assert delivered == whole[: len(delivered)]
     missing = len(whole) - len(delivered)
-    assert missing < pipeline.batch_size if pipeline.drop_last else missing == 0
+    assert missing < (pipeline.batch_size or 1) if pipeline.drop_last else missing == 0
 
 
 @given(pipeline=pipelines(), history=st.lists(JOBS, max_size=6))

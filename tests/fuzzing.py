@@ -161,6 +161,9 @@ def order_calls() -> Iterator[Call]:
     yield call(data.BlockShuffleOrder, **order, block_size=3, blocks_per_window=2)
     yield call(data.WeightedOrder, weights=[1, 2], seed=7, num_samples=40)
     yield call(data.LengthGroupedOrder, order=SHORT, lengths=LENGTHS, window_size=4, batch_size=2, seed=3)
+    bins = {"max_tokens": 12, "bins_per_step": 2, "divisible_by": 1, "truncate": True}
+    for kind in (data.PackedOrder, data.TokenBudgetOrder):
+        yield call(kind, order=SHORT, lengths=LENGTHS, window_size=4, **bins, seed=3)
     yield call(data.MixtureOrder, orders=(SHORT, epochs()), weights=[1, 2], num_samples=9, changes=[(3, [2, 1])])
     yield call(data.index_at, order=SHORT, position=3)
     yield call(data.position_of, order=SHORT, index=data.SampleIndex(0, 1, 2))
@@ -305,7 +308,7 @@ MODULES += (model_config, config_yaml, functional, loss, lightning_adapter, mega
 NOT_CALLED = {
     # Protocols, and classes to inherit from.
     *("BionemoModelConfig", "BionemoTrainableModelConfig", "Model", "MultiEpochDataset", "MultiEpochDatasetWrapper"),
-    *("Order", "SizedDataset"),
+    *("Order", "PlannedOrder", "SizedDataset"),
     # Tuples that functions return: like all tuples, they hold what they are given.
     *("CorruptedSpans", "EpochIndex", "IntegerWeights", "LossSum", "MaskedTokens", "MicroBatch", "PositionedSample"),
     *("SampleIndex", "Throughput"),

@@ -43,6 +43,7 @@ from bionemo.data import (
     LengthGroupedOrder,
     MixtureOrder,
     MultiEpochDatasetResampler,
+    PackedOrder,
     Pipeline,
     PRNGResampleDataset,
     RaggedField,
@@ -50,6 +51,7 @@ from bionemo.data import (
     SampleIndex,
     ScalarField,
     Source,
+    TokenBudgetOrder,
     WeightedOrder,
     collate_fields,
     corrupt_spans,
@@ -67,9 +69,10 @@ from bionemo.data import (
 )
 from bionemo.data import permute as permutation
 from bionemo.data.batches import tokens
-from bionemo.data.orders import base, interleave, lengths
+from bionemo.data.orders import base, interleave
+from bionemo.data.orders.by_length import bins, lengths
 from bionemo.data.permute import permute, unpermute
-from bionemo.data.pipeline import assemble, batch, lookup, read, state
+from bionemo.data.pipeline import assemble, batch, lookup, read, state, steps
 from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipes import batch_sampler, loader, nodes, workers
 from bionemo.data.testing.content import content_digests
@@ -283,6 +286,28 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         WeightedOrder,
         [call(weights=[100, 127, 3, 0], seed=100, num_samples=100, use=first), call(weights=[0], seed=1)],
     ),
+    **{
+        kind.__name__: (
+            kind,
+            [
+                call(
+                    order=EPOCHS,
+                    lengths=LENGTHS,
+                    max_tokens=200,
+                    bins_per_step=2,
+                    seed=100,
+                    window_size=100,
+                    divisible_by=100,
+                    truncate=True,
+                    use=first,
+                ),
+                call(order=EPOCHS, lengths=LENGTHS, max_tokens=1, bins_per_step=2, window_size=100, seed=100),
+            ],
+        )
+        for kind in (PackedOrder, TokenBudgetOrder)
+    },
+    "pack_into_bins": (bins.pack_into_bins, [call(np.array([100, 3, 2]), max_tokens=127, multiple=100)]),
+    "cut_into_bins": (bins.cut_into_bins, [call(np.array([100, 3, 2]), max_tokens=127, multiple=100)]),
     "LengthGroupedOrder": (
         LengthGroupedOrder,
         [
@@ -348,12 +373,18 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     ),
     "describe_batch": (lookup.describe_batch, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255)]),
     "find_sample": (lookup.find_sample, [call(PIPELINE, SampleIndex(0, 100, 127), world_size=100)]),
-    "num_batches": (batch.num_batches, [call(PIPELINE)]),
+    "num_batches": (steps.num_batches, [call(PIPELINE)]),
     "batch_at": (batch.batch_at, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255), call(PIPELINE, 1000)]),
     "batch_from": (batch.batch_from, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 20_000), call(PIPELINE, -1)]),
-    "batch_stop": (batch.batch_stop, [call(PIPELINE, 100), call(PIPELINE, 127), *over(lambda n: call(PIPELINE, n))]),
-    "check_step": (batch.check_step, over(lambda n: call(PIPELINE, n))),
-    "rank_positions": (batch.rank_positions, over(lambda n: call(n, n + 100, rank=100, world_size=127))),
+    "batch_stop": (steps.batch_stop, [call(PIPELINE, 100), call(PIPELINE, 127), *over(lambda n: call(PIPELINE, n))]),
+    "check_step": (steps.check_step, over(lambda n: call(PIPELINE, n))),
+    "rank_positions": (steps.rank_positions, over(lambda n: call(range(200), rank=n, world_size=128))),
+    "num_alike": (steps.num_alike, over(lambda n: call(PIPELINE, n))),
+    "slot_of": (steps.slot_of, over(lambda n: call(range(200), n, world_size=100))),
+    "step_bounds": (steps.step_bounds, over(lambda n: call(PIPELINE, n))),
+    "step_of": (steps.step_of, over(lambda n: call(PIPELINE, n))),
+    "step_start": (steps.step_start, over(lambda n: call(PIPELINE, n))),
+    "next_pause": (steps.next_pause, over(lambda n: call(PIPELINE, n, 100))),
     "sample_at": (batch.sample_at, over(lambda n: call(PIPELINE, n))),
     "read_sample": (
         read.read_sample,
@@ -482,7 +513,8 @@ WITHOUT_NUMBERS = {
     *("PositionedSample", "Rows", "Throughput"),
     # Records that store their arguments, and functions without arithmetic.
     *("EpochIndex", "read", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
-    *("mask_kernel", "width_kernel"),
+    *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),
+    *("Arrangement", "Window", "WindowOrder", "BinOrder"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),
     "token_cross_entropy",

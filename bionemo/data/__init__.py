@@ -22,9 +22,12 @@ from bionemo.data.multi_epoch_dataset import MultiEpochDatasetWrapper as MultiEp
 from bionemo.data.orders.block import BlockShuffleOrder as BlockShuffleOrder
 from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder as LengthGroupedOrder
 from bionemo.data.orders.by_length.lengths import padding_fraction as padding_fraction
+from bionemo.data.orders.by_length.packed import PackedOrder as PackedOrder
+from bionemo.data.orders.by_length.packed import TokenBudgetOrder as TokenBudgetOrder
 from bionemo.data.orders.epoch import EpochOrder as EpochOrder
 from bionemo.data.orders.mixture import MixtureOrder as MixtureOrder
 from bionemo.data.orders.order import Order as Order
+from bionemo.data.orders.order import PlannedOrder as PlannedOrder
 from bionemo.data.orders.order import SampleIndex as SampleIndex
 from bionemo.data.orders.order import index_at as index_at
 from bionemo.data.orders.order import position_of as position_of
@@ -34,7 +37,6 @@ from bionemo.data.orders.weights import IntegerWeights as IntegerWeights
 from bionemo.data.orders.weights import integer_weights as integer_weights
 from bionemo.data.pipeline.batch import batch_at as batch_at
 from bionemo.data.pipeline.batch import batch_from as batch_from
-from bionemo.data.pipeline.batch import num_batches as num_batches
 from bionemo.data.pipeline.batch import sample_at as sample_at
 from bionemo.data.pipeline.dataset import EpochIndex as EpochIndex
 from bionemo.data.pipeline.dataset import SizedDataset as SizedDataset
@@ -48,6 +50,7 @@ from bionemo.data.pipeline.record import from_json as from_json
 from bionemo.data.pipeline.record import pipeline_spec as pipeline_spec
 from bionemo.data.pipeline.record import record_differences as record_differences
 from bionemo.data.pipeline.record import to_json as to_json
+from bionemo.data.pipeline.steps import num_batches as num_batches
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
 
 __all__ = sorted(name for name, value in globals().items() if name[0] != "_" and hasattr(value, "__module__"))  # noqa: PLE0605 - each of the names above

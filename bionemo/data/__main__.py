@@ -16,10 +16,10 @@ import torch
 from bionemo.core.checks import check_int, shown
 from bionemo.core.record import parse_json
 from bionemo.data.orders.order import SampleIndex
-from bionemo.data.pipeline.batch import end_position
 from bionemo.data.pipeline.lookup import describe_batch, find_sample, first_divergence
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.record import order_from_spec, record_differences
+from bionemo.data.pipeline.steps import batch_stop, step_of, step_start
 
 __all__ = ["main"]
 
@@ -172,14 +172,15 @@ def _first_step(pipeline: Pipeline[Any], epoch: int | None) -> int:
             f"{type(pipeline.order).__name__}. Count --step from the start of the run."
         )
         raise ValueError(message)
-    return int(check_int(epoch, name="epoch") * epoch_length // pipeline.batch_size)
+    return step_of(pipeline, check_int(epoch, name="epoch") * epoch_length)
 
 
 def _explain(options: argparse.Namespace) -> tuple[Any, str]:
     pipeline = _restore(options.file, _read_record(options.file), options.arrays)
     first = _first_step(pipeline, options.epoch)
     step = first + check_int(options.step, name="step") if first else options.step
-    rows_per_rank = min(pipeline.batch_size, end_position(pipeline)) // max(options.world_size, 1)
+    start = step_start(pipeline, step)
+    rows_per_rank = (batch_stop(pipeline, start) - start) // max(options.world_size, 1)
     if rows_per_rank > _MAX_ROWS:
         message = f"batch_size must be at most {_MAX_ROWS} per rank to be listed, got {rows_per_rank}."
         raise ValueError(message)

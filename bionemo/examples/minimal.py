@@ -42,7 +42,7 @@ def _main() -> None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         batches.load_state_dict(state["batches"])
-    start = batches.consumed_samples // pipeline.batch_size
+    start = batches.consumed_samples // 8  # samples per step
     print(f"{len(rows):,} proteins, {start} of {steps} steps done")
     for step, (ids, mask, labels) in zip(range(start + 1, steps + 1), batches, strict=False):
         logits = head(layer(embed(ids), src_key_padding_mask=~mask))

@@ -12,8 +12,8 @@ from bionemo.adapters.lightning.epoch_loader import EpochLoader, EvaluationLoade
 from bionemo.adapters.lightning.ranks import rank_and_world_size
 from bionemo.adapters.lightning.resume import ExactResume
 from bionemo.core.checks import AnyInt, check_int
-from bionemo.data.pipeline.batch import num_batches
 from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.pipeline.steps import num_batches
 
 __all__ = ["PipelineDataModule"]
 
@@ -77,12 +77,15 @@ class PipelineDataModule(LightningDataModule):
         self._fit: ExactResume | None = None
 
     @property
-    def batch_size(self) -> int:
-        """Samples per training step over all ranks together; Lightning's `BatchSizeFinder` sets it."""
+    def batch_size(self) -> int | None:
+        """Samples per training step over all ranks together; Lightning's `BatchSizeFinder` sets it.
+
+        None for a planned order, which makes the steps itself.
+        """
         return self.train.batch_size
 
     @batch_size.setter
-    def batch_size(self, batch_size: int) -> None:
+    def batch_size(self, batch_size: int | None) -> None:
         self.train = attrs.evolve(self.train, batch_size=batch_size)
 
     def __repr__(self) -> str:

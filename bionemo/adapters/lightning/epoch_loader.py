@@ -16,7 +16,7 @@ __all__ = ["EpochLoader", "EvaluationLoader", "TrainingData", "metric_suffixes"]
 class TrainingData(Protocol):
     """What `ExactResume` reads of a data module."""
 
-    batch_size: int
+    batch_size: int | None
 
     def steps_per_epoch(self) -> int | None:
         """Return the number of steps of a Lightning epoch, or None if it is the whole order."""
@@ -47,7 +47,7 @@ class EpochLoader(PipelineLoader[Any]):
             ValueError: if the state is of another order, seed or data.
         """
         if state is None:
-            self.consumed_samples = self._begin = self.start
+            self.consumed_samples = self._begin = self._last_start = self.start
             self._current = None
         else:
             self.load_state_dict(state)

@@ -125,14 +125,14 @@ def before_last_batches(progress: Progress, number: int, /) -> Progress:
 
 
 def in_new_epochs(
-    progress: Progress, state: Mapping[str, Any] | None, /, *, batch_size: int, batches_per_epoch: int | None
+    progress: Progress, state: Mapping[str, Any] | None, /, *, batch_size: int | None, batches_per_epoch: int | None
 ) -> Progress:
     """Return a progress counted in epochs of a new size, which may begin only where both an old and a new epoch end.
 
     Args:
         progress: counted in epochs of the old size.
         state: what the training loader saved; None at the start of the pipeline.
-        batch_size: the new batch size.
+        batch_size: the new batch size; None for a planned order.
         batches_per_epoch: the new number of batches per epoch; None if an epoch is the whole order.
 
     Raises:
@@ -160,8 +160,9 @@ def in_new_epochs(
     return attrs.evolve(progress, epochs=progress.epochs + (progress.batches > 0), batches=0, open="batch")
 
 
-def _is_end_of_epoch(consumed: int, *, batch_size: int, batches_per_epoch: int | None) -> bool:
-    return consumed == 0 if batches_per_epoch is None else consumed % (batch_size * batches_per_epoch) == 0
+def _is_end_of_epoch(consumed: int, *, batch_size: int | None, batches_per_epoch: int | None) -> bool:
+    # The steps of a planned order, without a batch size, are not counted in samples.
+    return consumed % (batch_size * batches_per_epoch) == 0 if batch_size and batches_per_epoch else consumed == 0
 
 
 def set_loops(loops: dict[str, Any], progress: Progress, /) -> None:

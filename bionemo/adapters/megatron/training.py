@@ -15,6 +15,7 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
 from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data import Pipeline
+from bionemo.data.pipeline.steps import step_of
 from bionemo.data.pipes.loader import PipelineLoader
 
 __all__ = ["MicroBatch", "forward_step", "iter_micro_batches", "mean_reports", "split_into_micro_batches"]
@@ -65,6 +66,12 @@ def split_into_micro_batches(
         ['ab', 'ef', 'cd', 'gh']
     """
     number = check_int(num_micro_batches, name="num_micro_batches", low=1)
+    if pipeline.batch_size is None:
+        message = (
+            f"the steps of a {type(pipeline.order).__name__} can't be split. Set its bins_per_step to the bins of one "
+            "micro-batch over all ranks, and take num_micro_batches batches of its loader per optimizer step."
+        )
+        raise ValueError(message)
     if pipeline.batch_size % number:
         message = (
             f"batch_size must be a multiple of num_micro_batches, got batch_size={pipeline.batch_size} and "
@@ -86,7 +93,7 @@ def split_into_micro_batches(
 
 
 def _check_micro_batch(pipeline: Pipeline[Any], world_size: int) -> None:
-    if pipeline.batch_size < world_size:
+    if pipeline.batch_size is not None and pipeline.batch_size < world_size:
         message = (
             f"each micro-batch must have a sample for every rank, got micro-batches of {pipeline.batch_size} samples "
             f"and {world_size} data-parallel ranks. Split a batch into fewer micro-batches, or raise batch_size."
@@ -140,7 +147,7 @@ def iter_micro_batches(loader: Any, /, *, device: torch.device | str | None = No
 def _iter_micro_batches(loader: PipelineLoader[Any], device: torch.device | str | None) -> Iterator[MicroBatch]:
     for batch in loader:
         moved = batch if device is None else _on_device(batch, device)
-        yield MicroBatch(moved, loader.last_positions.start // loader.pipeline.batch_size, loader.rank)
+        yield MicroBatch(moved, step_of(loader.pipeline, loader.last_positions.start), loader.rank)
 
 
 @checked

@@ -9,7 +9,7 @@ from torch import Tensor
 from bionemo.core.arrays import as_integers, in_blocks
 from bionemo.core.checks import IntArray, check_index, is_concrete, shown
 
-__all__ = ["ALGORITHM_VERSION", "Order", "SampleIndex", "check_is_order", "index_at", "position_of"]
+__all__ = ["ALGORITHM_VERSION", "Order", "PlannedOrder", "SampleIndex", "check_is_order", "index_at", "position_of"]
 
 ALGORITHM_VERSION: Final = 2
 """Version of the algorithms of all orders, increased whenever a record would map to other indices."""
@@ -53,6 +53,38 @@ class Order(Protocol):
         A part of the result may be an int that represents an array of equal elements. Users call
         `bionemo.data.index_at`, which checks the position and takes everything that holds positions.
         """
+        ...
+
+
+@runtime_checkable
+class PlannedOrder(Order, Protocol):
+    """An order that makes the steps itself: a `Pipeline` of it has no `batch_size`.
+
+    A step is a run of consecutive positions, made up of bins, which are runs of positions, too. Ranks share a step by
+    bins.
+    """
+
+    def step_bounds(self, position: int, /) -> IntArray:
+        """Return the positions at which the bins of a step begin, and its end.
+
+        The step is the one that the position is in; what is before the position is left out.
+        """
+        ...
+
+    def step_of(self, position: int, /) -> int:
+        """Return the number of the step that a position is in; the number of steps for the end of the order."""
+        ...
+
+    def step_start(self, step: int, /) -> int:
+        """Return the position at which a step begins.
+
+        Raises:
+            IndexError: if there is no such step.
+        """
+        ...
+
+    def tokens_of(self, index: SampleIndex, /) -> IntArray:
+        """Return the number of tokens that is planned for each sample, given in one-axis int64 arrays."""
         ...
 
 

@@ -14,6 +14,7 @@ from bionemo.core.random import fold_in, make_generator, random_global_context
 from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.read import read, read_sample
+from bionemo.data.pipeline.steps import planned_bins
 
 __all__ = ["assemble", "assemble_sample", "no_stop_iteration", "note", "position_seeds", "transform_sample"]
 
@@ -137,7 +138,11 @@ def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: Sample
     if pipeline.has_transforms:
         samples = _with_transforms(pipeline, samples, positions, index)
     try:
-        batch: Any = samples if pipeline.collate is None else pipeline.collate(list(samples))
+        batch: Any = samples
+        if pipeline.batch_size is None and pipeline.apply_collate is not None:
+            batch = pipeline.apply_collate(list(samples), bins=planned_bins(pipeline, positions, index))
+        elif pipeline.collate is not None:
+            batch = pipeline.collate(list(samples))
         if pipeline.apply_to_batch is not None:
             batch = pipeline.apply_to_batch(batch, seeds=position_seeds(pipeline.seed, "row", positions))
     except Exception as error:

@@ -7,8 +7,8 @@ import numpy as np
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.orders.order import Order, SampleIndex, index_at, position_of
-from bionemo.data.pipeline.batch import batch_stop, check_step, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.pipeline.steps import batch_stop, rank_positions, slot_of, step_bounds, step_of, step_start
 
 __all__ = ["PositionedIndex", "SampleLocation", "describe_batch", "find_sample", "first_divergence"]
 
@@ -53,8 +53,8 @@ def describe_batch(
         >>> describe_batch(pipeline, 3)
         [PositionedIndex(position=6, source=0, epoch=1, idx=2), PositionedIndex(position=7, source=0, epoch=1, idx=3)]
     """
-    start = check_step(pipeline, step) * pipeline.batch_size
-    positions = rank_positions(start, batch_stop(pipeline, start), rank=rank, world_size=world_size)
+    bounds = step_bounds(pipeline, step_start(pipeline, step))
+    positions = rank_positions(bounds, rank=rank, world_size=world_size)
     columns = [part.tolist() for part in index_at(pipeline.order, positions)]
     return [PositionedIndex(*row) for row in zip(positions, *columns, strict=True)]
 
@@ -78,17 +78,12 @@ def find_sample(pipeline: Pipeline[Any], index: SampleIndex, *, world_size: AnyI
     """
     world_size = check_int(world_size, name="world_size", low=1)
     position = int(position_of(pipeline.order, index))
-    step = position // pipeline.batch_size
-    start = step * pipeline.batch_size
-    stop = batch_stop(pipeline, start)
-    if position >= stop:
+    step = step_of(pipeline, position)
+    if batch_stop(pipeline, position) == position:
         message = f"index must be of a sample that is read, got {index} at position {position}, in a dropped batch."
         raise IndexError(message)
-    # The rank is the last one whose part begins at the sample or before it. The part of rank r begins at
-    # start + r * size // world_size, so r is the largest int with r * size < (position - start + 1) * world_size.
-    rank = ((position - start + 1) * world_size - 1) // (stop - start)
-    first = rank_positions(start, stop, rank=rank, world_size=world_size).start
-    return SampleLocation(position, step, rank, position - first)
+    bounds = step_bounds(pipeline, step_start(pipeline, step))
+    return SampleLocation(position, step, *slot_of(bounds, position, world_size=world_size))
 
 
 @checked

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
 from bionemo.core.checks import check_seed, shown
 from bionemo.core.fields import check_bool, check_size, to_bool, to_int
 from bionemo.data.orders.base import check_order
-from bionemo.data.orders.order import Order
+from bionemo.data.orders.order import Order, PlannedOrder
 from bionemo.data.pipeline.dataset import Source, to_sources
-from bionemo.data.pipeline.functions import PURE_TYPES, accept_keyword, check_function, is_pure, shown_name
+from bionemo.data.pipeline.functions import PURE_TYPES, accept_keyword, is_pure, shown_name
 
 __all__ = ["Pipeline"]
 
@@ -25,11 +25,13 @@ class Pipeline(Generic[Batch]):
     Args:
         order: which sample comes at each position.
         sources: a data set or a `Source`, or a tuple of them, one per source of the order.
-        batch_size: samples per step, over all ranks together.
+        batch_size: samples per step, over all ranks together. None for a `PlannedOrder`, e.g. a `PackedOrder`, which
+            makes the steps itself.
         seed: 0..2**63-1; every position's generator and every row's seed are derived from it.
         collate: makes a batch from a list of samples, which may be empty (on a rank without samples). With None, a
             batch is the samples as they were read: one tensor or array if the only source is one and has no transform,
-            else a list.
+            else a list. For a planned order it is called with `bins` by keyword, if it takes it: the planned number of
+            tokens of each sample, in a list per bin.
         batch_transform: called as `batch_transform(batch, seeds=seeds)` with an int64 seed per row, or as
             `batch_transform(batch)` if it takes no seeds; None leaves batches unchanged.
         drop_last: drop a last batch that isn't full; by default it is delivered short.
@@ -52,7 +54,9 @@ class Pipeline(Generic[Batch]):
 
     order: Order = attrs.field(validator=check_order, repr=shown)
     sources: tuple[Source, ...] = attrs.field(converter=to_sources, repr=shown)
-    batch_size: int = attrs.field(converter=to_int, validator=check_size)
+    batch_size: int | None = attrs.field(
+        default=None, converter=attrs.converters.optional(to_int), validator=attrs.validators.optional(check_size)
+    )
     seed: int = attrs.field(converter=check_seed)
     collate: Callable[[list[Any]], Batch] | None = attrs.field(default=None, repr=shown_name)
     batch_transform: Callable[..., Batch] | None = attrs.field(default=None, repr=shown_name)
@@ -87,15 +91,38 @@ class Pipeline(Generic[Batch]):
             )
             raise ValueError(message)
 
+    @batch_size.validator
+    def _check_batch_size(self, _: "attrs.Attribute[Any]", batch_size: int | None) -> None:
+        is_planned = isinstance(self.order, PlannedOrder)
+        if batch_size is None and not is_planned:
+            message = "batch_size must be given, got batch_size=None: only a planned order makes the steps itself."
+            raise TypeError(message)
+        if batch_size is not None and is_planned:
+            message = (
+                f"batch_size must be left out, got batch_size={batch_size}: a {type(self.order).__name__} makes the "
+                "steps itself."
+            )
+            raise ValueError(message)
+
     @collate.validator
     def _check_collate(self, _: "attrs.Attribute[Any]", collate: Any) -> None:
         if collate is not None:
-            check_function(collate, name="collate")
+            accept_keyword(collate, "bins", name="collate")
 
     @batch_transform.validator
     def _check_batch_transform(self, _: "attrs.Attribute[Any]", batch_transform: Any) -> None:
         if batch_transform is not None:
             accept_keyword(batch_transform, "seeds", name="batch_transform")
+
+    @property
+    def planned_order(self) -> PlannedOrder:
+        """The order of a pipeline without a batch size."""
+        return cast("PlannedOrder", self.order)
+
+    @cached_property
+    def apply_collate(self) -> Callable[..., Batch] | None:
+        """The collator as a function of samples and their bins; None if there is none."""
+        return self.collate and accept_keyword(self.collate, "bins", name="collate")
 
     @cached_property
     def has_transforms(self) -> bool:

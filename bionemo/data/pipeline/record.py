@@ -9,6 +9,7 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import shown
 from bionemo.data.orders.block import BlockShuffleOrder
 from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder
+from bionemo.data.orders.by_length.packed import PackedOrder, TokenBudgetOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.mixture import MixtureOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
@@ -28,7 +29,10 @@ __all__ = [
     "to_json",
 ]
 
-_ORDERS: Final = (BlockShuffleOrder, EpochOrder, LengthGroupedOrder, MixtureOrder, ResampleOrder, WeightedOrder)
+_ORDERS: Final = (
+    *(BlockShuffleOrder, EpochOrder, LengthGroupedOrder, MixtureOrder, PackedOrder, ResampleOrder, TokenBudgetOrder),
+    WeightedOrder,
+)
 
 
 def to_json(record: Any, /) -> str:

@@ -10,9 +10,9 @@ import attrs
 from bionemo.core.checks import AnyFloat, AnyInt, check_int
 from bionemo.core.fields import check_bool, check_choice, check_instance, check_size, to_bool, to_int
 from bionemo.data.pipeline.assemble import assemble
-from bionemo.data.pipeline.batch import batch_stop, end_position, num_batches, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.state import check_state, loader_state
+from bionemo.data.pipeline.steps import batch_stop, end_position, next_pause, num_batches, rank_positions
 from bionemo.data.pipes.stream import Batches, Read, check_every_rank_reads, read_batches
 from bionemo.data.pipes.workers import BatchWorkers, check_timeout
 
@@ -91,11 +91,11 @@ class PipelineLoader(Generic[Batch]):
     consumed_samples: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        rank_positions(0, 0, rank=self.rank, world_size=self.world_size)
+        rank_positions((0,), rank=self.rank, world_size=self.world_size)
         check_timeout(self.timeout, check_int(self.num_workers, name="num_workers"))
         self.start = self.consumed_samples = check_int(self.start, name="start", high=end_position(self.pipeline))
         check_every_rank_reads(self.pipeline, self.read, world_size=self.world_size, start=self.start)
-        self._begin = self.start
+        self._begin = self._last_start = self.start
         self._current: object = None
         self._workers = BatchWorkers(self) if self.num_workers or self.pin_memory else None
 
@@ -145,7 +145,7 @@ class PipelineLoader(Generic[Batch]):
         self._check_current(current)
         pause = self._next_pause()
         for stop, batch in self._batches(pause):
-            self.consumed_samples = stop
+            self._last_start, self.consumed_samples = self.consumed_samples, stop
             yield batch
             if stop == pause:
                 return
@@ -212,15 +212,13 @@ class PipelineLoader(Generic[Batch]):
     @property
     def last_positions(self) -> range:
         """Positions of the batch delivered last, all ranks together; empty before the first one of an iteration."""
-        grid = self.pipeline.batch_size
-        return range(max(self._begin, (self.consumed_samples - 1) // grid * grid), self.consumed_samples)
+        return range(max(self._begin, self._last_start), self.consumed_samples)
 
     def _next_pause(self) -> int | None:
         """Return the position at which iteration pauses: the end of every `batches_per_epoch`-th step."""
         if self.batches_per_epoch is None:
             return None
-        samples = self.batches_per_epoch * self.pipeline.batch_size
-        return (self.consumed_samples // samples + 1) * samples
+        return next_pause(self.pipeline, self.consumed_samples, self.batches_per_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state in plain values, equal on every rank: it counts the batches delivered."""

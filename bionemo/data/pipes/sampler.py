@@ -6,10 +6,10 @@ from typing import Any
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.orders.order import SampleIndex
-from bionemo.data.pipeline.batch import batch_stop
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.read import keys_of
 from bionemo.data.pipeline.state import loader_state
+from bionemo.data.pipeline.steps import batch_stop
 from bionemo.data.pipes.loader import PipelineLoader
 
 __all__ = ["BatchSampler", "batch_sampler"]
@@ -53,14 +53,14 @@ class BatchSampler(PipelineLoader[list[Any]]):
             ValueError: if the sampler has not delivered that many.
         """
         num_batches = check_int(num_batches, name="num_batches")
-        grid = self.pipeline.batch_size
-        start = position = self._begin
-        if num_batches > 0:
-            start = max(start, (start // grid + num_batches - 1) * grid)  # only the first may start between multiples
-            position = batch_stop(self.pipeline, start)
-        if (num_batches > 0 and position == start) or position > self.consumed_samples:
-            message = f"num_batches must be the number of batches delivered, or less, got num_batches={num_batches}."
-            raise ValueError(message)
+        position = self._begin
+        for _ in range(num_batches):
+            start, position = position, batch_stop(self.pipeline, position)
+            if not start < position <= self.consumed_samples:
+                message = (
+                    f"num_batches must be the number of batches delivered, or less, got num_batches={num_batches}."
+                )
+                raise ValueError(message)
         return loader_state(self.pipeline, position)
 
 

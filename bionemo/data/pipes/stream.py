@@ -10,8 +10,8 @@ from bionemo.core.arrays import BLOCK
 from bionemo.core.checks import shown
 from bionemo.data.orders.order import SampleIndex, index_at
 from bionemo.data.pipeline.assemble import no_stop_iteration
-from bionemo.data.pipeline.batch import batch_stop, end_position, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.pipeline.steps import batch_stop, end_position, num_alike, rank_positions, step_bounds
 
 __all__ = ["Batches", "Read", "check_every_rank_reads", "read_batches"]
 
@@ -34,18 +34,16 @@ def read_batches(
     """
     most = 1
     while (stop := batch_stop(pipeline, start)) > start:
-        # Look up the indices of many batches at once, as many as fit a block; a short batch is looked up alone. Begin
-        # with one batch and double, so that the first one doesn't wait for all.
+        # Look up the indices of many batches at once, as many as fit a block. Begin with one batch and double, so that
+        # the first one doesn't wait for all.
         size = stop - start
-        part = rank_positions(0, size, rank=rank, world_size=world_size)
-        is_full = size == pipeline.batch_size
-        fitting = min(most, max(BLOCK // max(len(part), 1), 1), (end_position(pipeline) - start) // size)
-        count, most = fitting if is_full else 1, 2 * most
-        starts = start + size * np.arange(count)
-        index = index_at(pipeline.order, np.add.outer(starts, np.array(part, dtype=np.int64)))
-        for one in map(SampleIndex, *index):
-            positions = range(start + part.start, start + part.stop)
+        part = rank_positions(step_bounds(pipeline, start), rank=rank, world_size=world_size)
+        count = min(most, max(BLOCK // max(len(part), 1), 1), num_alike(pipeline, start))
+        most *= 2
+        index = index_at(pipeline.order, np.add.outer(size * np.arange(count), np.array(part, dtype=np.int64)))
+        for number, one in enumerate(map(SampleIndex, *index)):
             start += size
+            positions = range(part.start + number * size, part.stop + number * size)
             yield start, no_stop_iteration(read, pipeline, positions, one)
 
 
@@ -72,28 +70,34 @@ def check_every_rank_reads(pipeline: Pipeline[Any], read: Read, *, world_size: i
         another batch_size, or a collate that returns an empty batch.
     """
     first = batch_stop(pipeline, start)
-    sizes = {first - start, batch_stop(pipeline, first) - first}
-    if first > start and pipeline.order.num_samples is not None and not pipeline.drop_last:
+    sizes = {_num_units(pipeline, start), _num_units(pipeline, first)}
+    if first > start and pipeline.order.num_samples is not None and pipeline.batch_size and not pipeline.drop_last:
         sizes.add(end_position(pipeline) % pipeline.batch_size)  # the last step's
     smallest = min(sizes - {0}, default=world_size)
     if smallest >= world_size:
         return
+    unit, size = ("sample", f"batch_size={pipeline.batch_size}") if pipeline.batch_size else ("bin", "a planned order")
     nothing = np.empty(0, dtype=np.int64)
     try:
         read(pipeline, range(0), SampleIndex(nothing, nothing, nothing))
     except Exception as error:
         message = (
             f"each step must have a sample per rank, or collate must take an empty list, got a step of {smallest} "
-            f"sample{'s' * (smallest > 1)} for {world_size} ranks (batch_size={pipeline.batch_size}, "
+            f"{unit}{'s' * (smallest > 1)} for {world_size} ranks ({size}, "
             f"num_samples={pipeline.order.num_samples}), and {type(error).__name__}: {error}. "
             "Use drop_last=True, another batch_size, or a collate that returns an empty batch."
         )
         raise ValueError(message) from error
     message = (
-        f"a step of {smallest} sample{'s' * (smallest > 1)} leaves ranks of {world_size} without any. They get an "
+        f"a step of {smallest} {unit}{'s' * (smallest > 1)} leaves ranks of {world_size} without any. They get an "
         "empty batch, which collate, model and loss must take. Use drop_last=True or another batch_size to avoid it."
     )
     warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def _num_units(pipeline: Pipeline[Any], start: int) -> int:
+    bounds = step_bounds(pipeline, start)
+    return len(bounds if isinstance(bounds, range) else {*bounds}) - 1
 
 
 class Batches(Iterator[Any]):

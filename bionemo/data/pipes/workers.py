@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from bionemo.core.checks import AnyFloat, AnyInt, shown
 from bionemo.data.orders.order import index_at
 from bionemo.data.pipeline.assemble import assemble, no_stop_iteration
-from bionemo.data.pipeline.batch import batch_stop, rank_positions
 from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.pipeline.steps import batch_stop, rank_positions, step_bounds
 from bionemo.data.pipes.transfer import pack, unpack
 
 __all__ = ["BatchWorkers", "check_timeout"]
@@ -55,11 +55,11 @@ class _BatchReader(Dataset[tuple[int, Any]]):
     world_size: int
 
     def __getitem__(self, start: int) -> tuple[int, Any]:
-        stop = batch_stop(self.pipeline, start)
+        bounds = step_bounds(self.pipeline, start)
         if get_worker_info() is None:
-            return stop, self._read(start, stop)
+            return bounds[-1], self._read(bounds)
         try:
-            return stop, pack(self._read(start, stop))
+            return bounds[-1], pack(self._read(bounds))
         except Exception as error:
             if _is_picklable(type(error)):
                 raise
@@ -67,8 +67,8 @@ class _BatchReader(Dataset[tuple[int, Any]]):
             message = f"{type(error).__qualname__}: {error}"
             raise RuntimeError(message) from error
 
-    def _read(self, start: int, stop: int) -> Any:
-        positions = rank_positions(start, stop, rank=self.rank, world_size=self.world_size)
+    def _read(self, bounds: Sequence[int]) -> Any:
+        positions = rank_positions(bounds, rank=self.rank, world_size=self.world_size)
         return no_stop_iteration(assemble, self.pipeline, positions, index_at(self.pipeline.order, positions))
 
 
@@ -182,9 +182,9 @@ class BatchWorkers:
 
     def _awaited(self, start: int, error: Exception) -> str:
         """Return a note for an error: which batch was awaited, and what may help."""
-        stop = batch_stop(self._reader.pipeline, start)
+        bounds = step_bounds(self._reader.pipeline, start)
         rank, world_size = self._reader.rank, self._reader.world_size
-        positions = rank_positions(start, stop, rank=rank, world_size=world_size)
+        positions = rank_positions(bounds, rank=rank, world_size=world_size)
         awaited = f"while waiting for the batch of positions {positions.start}..{positions.stop - 1}"
         if _is_timeout(error):
             return (
