@@ -7,6 +7,14 @@ from bionemo.data.batches.fields import RaggedField as RaggedField
 from bionemo.data.batches.fields import ScalarField as ScalarField
 from bionemo.data.batches.masking import MaskedTokens as MaskedTokens
 from bionemo.data.batches.masking import mask_tokens as mask_tokens
+from bionemo.data.batches.packed_inputs import attention_block_mask as attention_block_mask
+from bionemo.data.batches.packed_inputs import flash_attention_inputs as flash_attention_inputs
+from bionemo.data.batches.packed_inputs import shard_for_context_parallel as shard_for_context_parallel
+from bionemo.data.batches.packed_inputs import unshard_context_parallel as unshard_context_parallel
+from bionemo.data.batches.packed_targets import mask_packed_tokens as mask_packed_tokens
+from bionemo.data.batches.packed_targets import next_packed_labels as next_packed_labels
+from bionemo.data.batches.packing import collate_packed as collate_packed
+from bionemo.data.batches.packing import unpack as unpack
 from bionemo.data.batches.targets import CorruptedSpans as CorruptedSpans
 from bionemo.data.batches.targets import corrupt_spans as corrupt_spans
 from bionemo.data.batches.targets import next_token_labels as next_token_labels

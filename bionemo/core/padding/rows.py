@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from bionemo.core.checks import shown
+from bionemo.core.checks import AnyInt, shown
 from bionemo.core.padding.elements import as_array, check_fits, numbers_for, read_lists
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "check_fits",
     "check_side",
     "lay_out",
+    "lay_out_flat",
     "list_rows",
     "numpy_dtype",
     "read_rows",
@@ -193,6 +194,31 @@ def lay_out(rows: Rows, block: npt.NDArray[Any], /, *, side: Side, name: str) ->
     for number, (part, length) in enumerate(zip(parts, rows.lengths, strict=True)):
         first = width - length if is_left else 0
         block[number, first : first + length] = part
+
+
+def lay_out_flat(rows: Rows, flat: npt.NDArray[Any], starts: Iterable[AnyInt], /, *, name: str) -> None:
+    """Write rows one after the other into one axis.
+
+    Args:
+        rows: the result of `read_rows`.
+        flat: one-axis array. Its elements between the rows are not written.
+        starts: where each row begins.
+        name: name of the rows' argument in errors.
+
+    Raises:
+        TypeError: as `lay_out`.
+        ValueError: as `lay_out`.
+
+    Example:
+        >>> flat = np.zeros(4, dtype=np.int64)
+        >>> lay_out_flat(read_rows([[5, 6], [7]], name="token_ids"), flat, [0, 3], name="token_ids")
+        >>> flat
+        array([5, 6, 0, 7])
+    """
+    is_ready = rows.is_uniform and rows.dtype == flat.dtype
+    parts = rows.parts if is_ready else _numbers_for(flat.dtype, rows.parts, name)
+    for part, length, start in zip(parts, rows.lengths, starts, strict=True):
+        flat[start : start + length] = part
 
 
 def _numbers_for(dtype: np.dtype[Any], parts: list[Any], name: str) -> Iterator[npt.NDArray[Any]]:

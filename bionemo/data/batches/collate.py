@@ -14,7 +14,15 @@ from bionemo.core.padding.rows import Rows, Side, check_side, lay_out
 from bionemo.core.padding.shape import mask_kernel, width_kernel
 from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
 
-__all__ = ["ObjectField", "RaggedField", "ScalarField", "collate_fields"]
+__all__ = [
+    "ObjectField",
+    "RaggedField",
+    "ScalarField",
+    "check_fields",
+    "check_keys",
+    "collate_fields",
+    "shared_lengths",
+]
 
 
 @checked
@@ -77,15 +85,15 @@ def collate_fields(
     if mask_name in fields:
         message = f"mask_name must not be the name of a field, got mask_name={mask_name!r}. Rename one of the two."
         raise ValueError(message)
-    _check_fields(fields)
+    check_fields(fields)
     samples = listed(samples, name="samples")
-    _check_keys(samples, fields)
+    check_keys(samples, fields)
     columns = {name: [sample[name] for sample in samples] for name in fields}
     ragged = {name: field for name, field in fields.items() if isinstance(field, RaggedField)}
     rows, counts = {}, {}
     for name, ragged_field in ragged.items():
         rows[name], counts[name] = read_field(columns[name], ragged_field, name=name)
-    lengths = _shared_lengths(counts)
+    lengths = shared_lengths(counts)
     token_bytes = 1 + sum(field.dtype.itemsize * prod(field.shape) for field in ragged.values())
     width = width_kernel(
         lengths, padding_len, pad_size_divisible_by, name=next(iter(rows), ""), token_bytes=token_bytes if rows else 0
@@ -113,14 +121,31 @@ def _written(block: Tensor, rows: Rows, side: Side, name: str) -> Tensor:
     return block
 
 
-def _check_fields(fields: Mapping[str, object]) -> None:
+def check_fields(fields: Mapping[str, object], /) -> None:
+    """Check that the fields of a batch are records of fields.
+
+    Raises:
+        TypeError: if one isn't.
+
+    Example:
+        >>> check_fields({"ids": RaggedField(torch.int64)})
+    """
     for name, field in fields.items():
         if not isinstance(field, RaggedField | ScalarField | ObjectField):
             message = f"fields must be of RaggedField, ScalarField and ObjectField, got {name}={field!r}."
             raise TypeError(message)
 
 
-def _check_keys(samples: Sequence[Mapping[str, Any]], names: Mapping[str, object]) -> None:
+def check_keys(samples: Sequence[Mapping[str, Any]], names: Mapping[str, object], /) -> None:
+    """Check that each sample is a mapping with all the names.
+
+    Raises:
+        TypeError: if a sample isn't a mapping.
+        KeyError: if it lacks a name.
+
+    Example:
+        >>> check_keys([{"ids": [5]}], {"ids": None})
+    """
     for number, sample in enumerate(samples):
         if not isinstance(sample, Mapping):
             message = f"samples must hold mappings from names to values, got {shown(sample)} as sample {number}."  # type: ignore[unreachable]
@@ -131,8 +156,16 @@ def _check_keys(samples: Sequence[Mapping[str, Any]], names: Mapping[str, object
             raise KeyError(message)
 
 
-def _shared_lengths(lengths: Mapping[str, list[int]]) -> list[int]:
-    """Return the length of each sample, which all its ragged fields must have."""
+def shared_lengths(lengths: Mapping[str, list[int]], /) -> list[int]:
+    """Return the length of each sample, which all its ragged fields must have.
+
+    Raises:
+        ValueError: if they differ.
+
+    Example:
+        >>> shared_lengths({"ids": [3, 1], "labels": [3, 1]})
+        [3, 1]
+    """
     (first, expected), *others = [*lengths.items()] or [("", [])]
     for name, found in others:
         for number, (length, other) in enumerate(zip(expected, found, strict=True)):

@@ -1,6 +1,6 @@
 """Corruption of token rows for masked-language modelling."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from bionemo.core.padding.shape import check_blocks
 from bionemo.core.random.hashing import fold_in
 from bionemo.data.batches.tokens import as_tokens, check_token
 
-__all__ = ["MaskedTokens", "mask_tokens"]
+__all__ = ["MaskedTokens", "corrupt_tokens", "mask_tokens"]
 
 _BITS_31: Final = 2**31
 _BITS_32: Final = 2**32
@@ -98,11 +98,64 @@ def mask_tokens(
         tensor([[-100, -100,    5,    6, -100,    8],
                 [-100,   10,   11,   12, -100, -100]])
     """
+    check_blocks(ids, mask, seeds=seeds, mask_prob=mask_prob, spans=spans)
+    return corrupt_tokens(
+        ids,
+        mask,
+        seeds=seeds,
+        per_token=lambda rows: rows[:, None],
+        index=(mask.cumsum(1) - 1).clamp(min=0),
+        smallest=lambda tokens: tokens.amin(1, keepdim=True),
+        mask_id=mask_id,
+        replacement_ids=replacement_ids,
+        special_ids=special_ids,
+        mask_prob=mask_prob,
+        mask_replace_prob=mask_replace_prob,
+        random_replace_prob=random_replace_prob,
+        spans=spans,
+        min_one=min_one,
+    )
+
+
+def corrupt_tokens(  # noqa: D417 - the rest is described at mask_tokens
+    ids: Integer[Tensor, "*shape"],
+    mask: Bool[Tensor, "*shape"],
+    *,
+    seeds: Int[Tensor, " rows"],
+    per_token: Callable[[Tensor], Tensor],
+    index: Int[Tensor, "*shape"],
+    smallest: Callable[[Tensor], Tensor],
+    mask_id: AnyInt,
+    replacement_ids: Iterable[AnyInt] | Integer[Tensor, " replacements"],
+    special_ids: Iterable[AnyInt] | Integer[Tensor, " specials"],
+    mask_prob: AnyFloat | Float[Tensor, "*shape"],
+    mask_replace_prob: AnyFloat,
+    random_replace_prob: AnyFloat,
+    spans: Int[Tensor, "*shape"] | None,
+    min_one: bool,
+) -> MaskedTokens:
+    """Return what `mask_tokens` returns, for rows in any layout.
+
+    Args:
+        ids: tokens; the other arguments of `mask_tokens` have the same meaning.
+        mask: True = real token.
+        seeds: one per row.
+        per_token: expands numbers of the rows to their tokens.
+        index: index of each token among its row's real tokens.
+        smallest: the smallest number among a row's tokens, expanded to all of them; the others are infinite.
+
+    Example:
+        >>> rows = {"seeds": torch.tensor([7]), "per_token": lambda rows: rows[[0, 0, 0]], "index": torch.arange(3)}
+        >>> options = {"mask_id": 1, "replacement_ids": [], "special_ids": [], "mask_prob": 1.0, "spans": None}
+        >>> fractions = {"mask_replace_prob": 1.0, "random_replace_prob": 0.0, "min_one": False}
+        >>> ids = torch.tensor([5, 6, 7])
+        >>> corrupt_tokens(ids, ids > 5, **rows, smallest=torch.min, **options, **fractions).ids
+        tensor([5, 1, 1])
+    """
     # Python's floats, because a NumPy float32 would round the sum of the two fractions.
     mask_prob = mask_prob if isinstance(mask_prob, Tensor) else float(mask_prob)
     mask_replace_prob, random_replace_prob = float(mask_replace_prob), float(random_replace_prob)
     _check_probabilities(mask_prob, mask_replace_prob, random_replace_prob)
-    check_blocks(ids, mask, seeds=seeds, mask_prob=mask_prob, spans=spans)
     if isinstance(mask_prob, Tensor) and spans is not None:
         message = "mask_prob must be one number if spans are given, got a tensor. Pass a float for all spans."
         raise ValueError(message)
@@ -118,13 +171,13 @@ def mask_tokens(
         replacements = torch.tensor([mask_id], dtype=ids.dtype, device=ids.device)  # never used, but indexed below
     # One 63-bit hash per token, of its index among the row's real tokens: the upper 31 bits decide whether the token is
     # chosen, the lower 32 what a chosen one becomes.
-    words = fold_in(seeds[:, None], "mask", (mask.cumsum(1) - 1).clamp(min=0))
+    words = fold_in(per_token(fold_in(seeds, "mask")), index)
     lower = words & (_BITS_32 - 1)
     upper = words >> 32
     if spans is not None:  # the numbers at padding don't count, and aren't checked
-        upper = fold_in(seeds[:, None], "span", check_word(spans.where(mask, 0), name="spans")) >> 32
+        upper = fold_in(per_token(fold_in(seeds, "span")), check_word(spans.where(mask, 0), name="spans")) >> 32
     is_special = torch.isin(ids, as_tokens(special_ids, ids, name="special_ids"))
-    chosen = _choose(upper, mask & ~is_special, mask_prob, min_one=min_one)
+    chosen = _choose(upper, mask & ~is_special, mask_prob, smallest if min_one and ids.shape[-1] else None)
     # The range of the lower word is cut in three: [0, mask_below) masks, [mask_below, replace_below) replaces, and
     # above that nothing changes. Within the middle part the word is uniform, so it also draws the replacement: offset *
     # number // width is uniform over the replacements. Both branches are computed for every token and one is selected
@@ -139,23 +192,25 @@ def mask_tokens(
 
 
 def _choose(
-    words: Int[Tensor, "batch length"],
-    eligible: Bool[Tensor, "batch length"],
-    probability: float | Float[Tensor, "batch length"],
-    *,
-    min_one: bool,
-) -> Bool[Tensor, "batch length"]:
-    """Return which eligible tokens are chosen: those whose 31-bit word is below `probability * 2**31`."""
+    words: Int[Tensor, "*shape"],
+    eligible: Bool[Tensor, "*shape"],
+    probability: float | Float[Tensor, "*shape"],
+    smallest: Callable[[Tensor], Tensor] | None,
+) -> Bool[Tensor, "*shape"]:
+    """Return which eligible tokens are chosen: those whose 31-bit word is below `probability * 2**31`.
+
+    With `smallest`, at least one per row if there is an eligible one.
+    """
     bounds = (torch.as_tensor(probability, dtype=torch.float64, device=words.device) * _BITS_31).round().long()
     chosen = eligible & (words < bounds)
-    if not min_one or not words.shape[1]:  # a row without columns has no minimum
+    if smallest is None:
         return chosen
     # A token is chosen if word / bound < 1, so the smallest quotient of a row came closest. If chance chose a token,
     # the one with the smallest quotient is among the chosen already, and nothing is added. Both numbers are below
     # 2**53 and exact in float64; the tokens of a span share a word and a bound, so they tie and are chosen together.
     could = eligible & (bounds > 0)
     quotient = torch.where(could, words / bounds.clamp(min=1).double(), torch.inf)
-    return chosen | (could & (quotient == quotient.amin(1, keepdim=True)))
+    return chosen | (could & (quotient == smallest(quotient)))
 
 
 def _check_probabilities(mask_prob: float | Tensor, mask_replace_prob: float, random_replace_prob: float) -> None:

@@ -79,7 +79,7 @@ def test_rows_and_columns_are_chosen_independently() -> None:
 def test_a_token_is_chosen_if_its_word_is_below_the_probability_in_steps_of_2_to_the_minus_31(kind) -> None:
     words, eligible = torch.tensor([[0, 2**30 - 1, 2**30, 2**31 - 1]]), torch.ones(1, 4, dtype=torch.bool)
     for prob, number in ((0, 0), (2**-31, 1), (0.5, 2), (0.5 + 2**-31, 3), (1 - 2**-31, 3), (1, 4)):
-        chosen = _choose(words, eligible, kind(prob), min_one=False)
+        chosen = _choose(words, eligible, kind(prob), None)
         assert chosen.tolist() == [[index < number for index in range(4)]], prob
 
 

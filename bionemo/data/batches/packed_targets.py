@@ -1,0 +1,79 @@
+"""Targets of packed batches: the same as in padded blocks, sample by sample."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from bionemo.core.checked import checked
+from bionemo.core.model.loss import IGNORE_INDEX
+from bionemo.data.batches.masking import corrupt_tokens
+
+__all__ = ["mask_packed_tokens", "next_packed_labels"]
+
+
+@checked
+def mask_packed_tokens(batch: Mapping[str, Any], *, seeds: Int[Tensor, " samples"], **options: Any) -> dict[str, Any]:
+    """Return a packed batch with its `ids` corrupted for masked-language modelling, and `labels` to predict.
+
+    Law: a sample's tokens and labels are those that `mask_tokens` gives for it in a padded block, with the same seed.
+
+    Args:
+        batch: what `collate_packed` returned.
+        seeds: one per sample, 0..2**63-1.
+        **options: those of `mask_tokens`.
+
+    Example:
+        >>> from bionemo.data import collate_packed
+        >>> batch = collate_packed([range(3, 9), range(9, 15)])
+        >>> options = {"mask_id": 1, "replacement_ids": range(3, 15), "mask_prob": 0.5}
+        >>> mask_packed_tokens(batch, seeds=torch.tensor([7, 8]), **options)["ids"]
+        tensor([ 3,  4,  1,  1,  7,  1,  9,  1, 11,  1, 13,  1])
+    """
+    ids, mask = batch["ids"], batch["mask"]
+    # Padding at the end has the number -1, the last sample's: it is not eligible, whatever is drawn for it.
+    segments = batch["segment_ids"].clamp(min=0)
+    if len(seeds) != len(batch["cu_seqlens"]) - 1:
+        message = f"seeds must be one per sample, got {len(seeds)} for {len(batch['cu_seqlens']) - 1} samples."
+        raise ValueError(message)
+
+    def smallest(tokens: Tensor) -> Tensor:
+        lowest = torch.full((len(seeds),), torch.inf, dtype=tokens.dtype, device=tokens.device)
+        return lowest.scatter_reduce(0, segments, tokens, "amin")[segments]
+
+    defaults: dict[str, Any] = {"special_ids": (), "mask_prob": 0.15, "mask_replace_prob": 0.8}
+    defaults |= {"random_replace_prob": 0.1, "spans": None, "min_one": False}
+    masked = corrupt_tokens(
+        ids,
+        mask,
+        seeds=seeds,
+        per_token=lambda rows: rows[segments],
+        index=batch["positions"],
+        smallest=smallest,
+        **defaults | options,
+    )
+    return {**batch, "ids": masked.ids, "labels": masked.labels}
+
+
+@checked
+def next_packed_labels(batch: Mapping[str, Any], /) -> Int[Tensor, " tokens"]:
+    """Return labels for next-token prediction in a packed batch: for each token, the one that follows in its sample.
+
+    Law: a sample's labels are those that `next_token_labels` gives for it in a padded block; they never come from
+    another sample.
+
+    Returns:
+        int64 labels; -100 at padding and at the last token of each sample.
+
+    Example:
+        >>> from bionemo.data import collate_packed
+        >>> next_packed_labels(collate_packed([[5, 6, 7], [8]]))
+        tensor([   6,    7, -100, -100])
+    """
+    ids, mask, segments = batch["ids"], batch["mask"], batch["segment_ids"]
+    labels = torch.full_like(ids, IGNORE_INDEX, dtype=torch.int64)
+    follows = mask[:-1] & mask[1:] & (segments[:-1] == segments[1:])
+    labels[:-1] = torch.where(follows, ids[1:].long(), IGNORE_INDEX)
+    return labels

@@ -1,0 +1,158 @@
+"""Packed batches: samples one after the other on one axis, without padding."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bionemo.core.arrays import listed
+from bionemo.core.checked import checked
+from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.padding.rows import Rows, lay_out_flat
+from bionemo.data.batches.collate import check_fields, check_keys, shared_lengths
+from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
+
+__all__ = ["collate_packed", "unpack"]
+
+_OWN: Final = ("positions", "segment_ids", "mask", "cu_seqlens", "cu_seqlens_padded", "max_seqlen")
+"""The names that a packed batch has beside its fields."""
+
+
+@checked
+def collate_packed(
+    samples: Iterable[Any],
+    /,
+    *,
+    fields: Mapping[str, RaggedField | ScalarField | ObjectField] | None = None,
+    divisible_by: AnyInt = 1,
+    length: AnyInt | None = None,
+    bins: Sequence[Sequence[int]] | None = None,
+) -> dict[str, Any]:
+    """Return samples as one packed batch: their tokens one after the other on one axis.
+
+    Laws: `unpack(batch, name)` gives the field's rows back; without `divisible_by` and `length` no element is padding.
+    All of a sample's tokens have its number in `segment_ids`; attention is within a sample.
+
+    Args:
+        samples: rows of tokens, or with `fields` mappings of names to values, as for `collate_fields`.
+        fields: what each field holds; by default one, `ids`, of int64 tokens.
+        divisible_by: each sample is padded to a multiple of this many tokens, as planned by the order's `divisible_by`.
+        length: number of tokens of the batch, padded at its end, for models that need one shape.
+        bins: what a pipeline passes for a `PackedOrder`: the planned number of tokens of each sample, in a list per
+            bin.
+
+    Returns:
+        The fields by name: tensors on one axis of tokens for a `RaggedField`, one value per sample for the others. And:
+            positions: int64, 0 at the first token of each sample, counted through its padding.
+            segment_ids: int64, number of the sample of each token; -1 in the padding at the end.
+            mask: bool, True = real token.
+            cu_seqlens: int32, sums of the samples' lengths: 0, then one per sample.
+            cu_seqlens_padded: int32, where each sample begins, with its padding.
+            max_seqlen: int, the longest sample, with its padding.
+
+    Raises:
+        ValueError: if a sample has another number of tokens than planned, the tokens don't fit `length`, or the ragged
+            fields of a sample differ in length.
+        TypeError: if a sample holds another kind of numbers than the dtype of the field.
+        KeyError: if a sample lacks a field.
+
+    Example:
+        >>> batch = collate_packed([[5, 6, 7], [8]])
+        >>> batch["ids"], batch["positions"], batch["segment_ids"]
+        (tensor([5, 6, 7, 8]), tensor([0, 1, 2, 0]), tensor([0, 0, 0, 1]))
+        >>> batch["cu_seqlens"], batch["max_seqlen"]
+        (tensor([0, 3, 4], dtype=torch.int32), 3)
+    """
+    samples = listed(samples, name="samples")
+    if fields is None:
+        fields, samples = {"ids": RaggedField(torch.int64)}, [{"ids": sample} for sample in samples]
+    check_fields(fields)
+    own = [name for name in fields if name in _OWN]
+    if own:
+        message = f"fields must have other names than {', '.join(_OWN)}, got {own[0]}. Rename it."
+        raise ValueError(message)
+    check_keys(samples, fields)
+    columns = {name: [sample[name] for sample in samples] for name in fields}
+    rows, counts = {}, {}
+    for name, field in fields.items():
+        if isinstance(field, RaggedField):
+            rows[name], counts[name] = read_field(columns[name], field, name=name)
+    lengths = np.array(shared_lengths(counts), dtype=np.int64)
+    _check_planned(lengths, bins)
+    multiple = check_int(divisible_by, name="divisible_by", low=1)
+    padded = -(-lengths // multiple) * multiple
+    starts = np.cumsum([0, *padded])
+    total = int(starts[-1]) if length is None else check_int(length, name="length", low=1)
+    if total < starts[-1]:
+        message = f"length must be at least the batch's {starts[-1]} tokens, got length={total}. Raise it."
+        raise ValueError(message)
+    batch: dict[str, Any] = {}
+    for name, field in fields.items():
+        if isinstance(field, RaggedField):
+            batch[name] = _flat(rows[name], field, starts, total, name)
+        elif isinstance(field, ScalarField):
+            block = torch.empty((len(samples), prod(field.shape)), dtype=field.dtype, device="cpu")
+            values = read_field(columns[name], field, name=name)[0]
+            lay_out_flat(values, block.numpy().reshape(-1), np.arange(len(samples)) * prod(field.shape), name=name)
+            batch[name] = block.reshape(len(samples), *field.shape)
+        else:
+            batch[name] = columns[name]
+    segments = np.repeat(np.arange(len(samples)), padded)
+    positions = np.arange(starts[-1]) - starts[segments]
+    batch["positions"] = _extended(positions, total, 0)
+    batch["segment_ids"] = _extended(segments, total, -1)
+    batch["mask"] = _extended(positions < lengths[segments], total, 0)
+    batch["cu_seqlens"] = torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32))
+    batch["cu_seqlens_padded"] = torch.from_numpy(starts.astype(np.int32))
+    batch["max_seqlen"] = int(padded.max(initial=0))
+    return batch
+
+
+def _check_planned(lengths: Any, bins: Sequence[Sequence[int]] | None) -> None:
+    planned = None if bins is None else np.array([tokens for part in bins for tokens in part], dtype=np.int64)
+    if planned is None or np.array_equal(planned, lengths):
+        return
+    if len(planned) != len(lengths):
+        message = f"bins must hold one number per sample, got {len(planned)} for {len(lengths)} samples."
+        raise ValueError(message)
+    number = int((planned != lengths).argmax())
+    message = (
+        f"samples must have the planned numbers of tokens, got {lengths[number]} tokens in sample {number} of the "
+        f"batch, for which {planned[number]} are planned. Make the order with the lengths of what is collated; with "
+        "truncate=True, crop longer samples to max_tokens."
+    )
+    raise ValueError(message)
+
+
+def _flat(rows: Rows, field: RaggedField, starts: Any, total: int, name: str) -> Tensor:
+    """Return the rows of a field one after the other, each at its start."""
+    size = prod(field.shape)
+    flat = torch.full((total * size,), field.padding_value, dtype=field.dtype, device="cpu")
+    lay_out_flat(rows, flat.numpy(), starts[:-1] * size, name=name)
+    return flat.reshape(total, *field.shape)
+
+
+def _extended(array: Any, total: int, padding_value: int) -> Tensor:
+    """Return an array as a tensor that is padded at its end."""
+    return torch.from_numpy(np.pad(array, (0, total - len(array)), constant_values=padding_value))
+
+
+@checked
+def unpack(batch: Mapping[str, Any], name: str = "ids", /) -> list[Tensor]:
+    """Return the real tokens of each sample of a packed batch, or the rows of another field.
+
+    Law: the inverse of `collate_packed`.
+
+    Args:
+        batch: what `collate_packed` returned.
+        name: name of a field with one value per token.
+
+    Example:
+        >>> unpack(collate_packed([[5, 6, 7], [8]]))
+        [tensor([5, 6, 7]), tensor([8])]
+    """
+    starts, lengths = batch["cu_seqlens_padded"].tolist(), batch["cu_seqlens"].diff().tolist()
+    return [batch[name][start : start + length].clone() for start, length in zip(starts, lengths, strict=False)]
