@@ -107,3 +107,23 @@ def grain_dataset() -> Peer:
         return importlib.import_module("grain").MapDataset
 
     return _peer("grain 0.2.18 MapDataset", make)
+
+
+def grain_packing() -> Peer:
+    """Return grain's module, for `experimental.BestFitPackIterDataset`."""
+
+    def make() -> Any:
+        grain_dataset()  # installs it
+        return importlib.import_module("grain")
+
+    return _peer("grain 0.2.18 BestFitPackIterDataset", make)
+
+
+def trl_packing() -> Peer:
+    """Return TRL's `pack_dataset`."""
+
+    def make() -> Any:
+        sys.path.append(str(_install("trl==1.16.0", "trl==1.16.0")))
+        return importlib.import_module("trl.data_utils").pack_dataset
+
+    return _peer("TRL 1.16.0 pack_dataset(strategy='bfd')", make)

@@ -127,6 +127,7 @@ def call(function: Callable[..., Any], make: Callable[[], dict[str, Any]] | None
 
 IDS = torch.arange(12).reshape(3, 4)
 ROWS = [[5, 6], [7]]
+PACKED = data.collate_packed([[5, 6], [7, 8]])
 FIELDS = {"ids": data.RaggedField(torch.int64), "charge": data.ScalarField(torch.float64)}
 SAMPLES = [{"ids": [5, 100], "charge": 127}, {"ids": [7], "charge": 3}]
 SHORT = data.EpochOrder(length=12, seed=8, num_samples=40)
@@ -218,6 +219,16 @@ def batch_calls() -> Iterator[Call]:
     spans = {"sentinel_ids": [90, 91, 92, 93], "padding_value": 0, "noise_density": 0.2, "mean_span_length": 2}
     yield call(data.corrupt_spans, **BLOCK, **spans)
     yield call(data.next_token_labels, ids=IDS, mask=IDS > 0)
+    packed = {"fields": None, "divisible_by": 4, "length": 16, "bins": [[2, 1]]}
+    yield call(data.collate_packed, samples=ROWS, **packed)
+    yield call(megatron.packed_seq_params, batch=PACKED)
+    yield call(data.unpack, batch=PACKED, name="ids")
+    yield call(data.mask_packed_tokens, batch=PACKED, seeds=torch.arange(2), mask_id=1, replacement_ids=[5, 6])
+    yield call(data.next_packed_labels, batch=PACKED)
+    yield call(data.flash_attention_inputs, batch=PACKED)
+    yield call(data.attention_block_mask, batch=PACKED, causal=True)
+    yield call(data.shard_for_context_parallel, batch=PACKED, rank=0, world_size=1, names=["ids"])
+    yield call(data.unshard_context_parallel, parts=[PACKED], names=["ids"])
     yield call(data.random_crop, generator, row=[0, 1, 2], length=2)
     yield call(data.random_reverse_complement, generator, row=[0, 1], complement=[1, 0], prob=0.5)
     yield call(data.reverse_complement, row=[0, 1], complement=[1, 0])

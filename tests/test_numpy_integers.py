@@ -54,17 +54,20 @@ from bionemo.data import (
     TokenBudgetOrder,
     WeightedOrder,
     collate_fields,
+    collate_packed,
     corrupt_spans,
     fingerprint,
     first_divergence,
     index_at,
     integer_weights,
+    mask_packed_tokens,
     mask_tokens,
     padding_fraction,
     position_of,
     random_crop,
     random_reverse_complement,
     reverse_complement,
+    shard_for_context_parallel,
     throughput,
 )
 from bionemo.data import permute as permutation
@@ -379,7 +382,6 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "batch_stop": (steps.batch_stop, [call(PIPELINE, 100), call(PIPELINE, 127), *over(lambda n: call(PIPELINE, n))]),
     "check_step": (steps.check_step, over(lambda n: call(PIPELINE, n))),
     "rank_positions": (steps.rank_positions, over(lambda n: call(range(200), rank=n, world_size=128))),
-    "num_alike": (steps.num_alike, over(lambda n: call(PIPELINE, n))),
     "slot_of": (steps.slot_of, over(lambda n: call(range(200), n, world_size=100))),
     "step_bounds": (steps.step_bounds, over(lambda n: call(PIPELINE, n))),
     "step_of": (steps.step_of, over(lambda n: call(PIPELINE, n))),
@@ -456,6 +458,18 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             )
         ],
     ),
+    "collate_packed": (
+        collate_packed,
+        [call([[5, 100], [127]], divisible_by=100, length=255), call([[5, 100]], bins=[[2]]), call([[5]], length=0)],
+    ),
+    "shard_for_context_parallel": (
+        shard_for_context_parallel,
+        over(lambda n: call(collate_packed([[5, 100], [127]], divisible_by=200), n, 100)),
+    ),
+    "mask_packed_tokens": (
+        partial(mask_packed_tokens, collate_packed([[5, 100], [127]]), seeds=SEEDS[:2]),
+        [call(mask_id=1, replacement_ids=[100, 101, 102], special_ids=[3, 4], mask_prob=1, mask_replace_prob=0)],
+    ),
     "mask_tokens": (
         partial(mask_tokens, TOKENS, TOKENS < 110, seeds=SEEDS),
         [
@@ -514,6 +528,7 @@ WITHOUT_NUMBERS = {
     # Records that store their arguments, and functions without arithmetic.
     *("EpochIndex", "read", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),
+    *("corrupt_tokens", "lay_out_flat", "num_alike", "shared_lengths"),
     *("Arrangement", "Window", "WindowOrder", "BinOrder"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),

@@ -10,6 +10,7 @@ Importing this package doesn't import megatron-core; the functions that need it 
 from bionemo.adapters.megatron.attention import PortableDotProductAttention
 from bionemo.adapters.megatron.config import TransformerSizes, transformer_config
 from bionemo.adapters.megatron.model_config import MegatronBertConfig, MegatronGPTConfig
+from bionemo.adapters.megatron.packing import packed_seq_params
 from bionemo.adapters.megatron.parallel import model_parallel, rank_and_world_size
 from bionemo.adapters.megatron.training import (
     MicroBatch,
@@ -34,6 +35,7 @@ __all__ = [
     "iter_micro_batches",
     "mean_reports",
     "model_parallel",
+    "packed_seq_params",
     "rank_and_world_size",
     "split_into_micro_batches",
     "transformer_config",

@@ -1,5 +1,6 @@
 """Seeds derived from seeds by one hash, with equal results for Python ints, int64 arrays and int64 tensors."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph
 
-__all__ = ["fold_in", "fold_word", "mix"]
+__all__ = ["fold_in", "fold_rows", "fold_word", "mix"]
 
 Word = TypeVar("Word", int, IntArray, Tensor)
 Words = TypeVar("Words", IntArray, Tensor)
@@ -85,6 +86,24 @@ def fold_word(state: Any, word: Any, /) -> Any:
     """
     # The state is mixed before the word enters: `state ^ word` alone would confuse (0, 1) with (1, 0).
     return _mix(_mix(as_int(state) ^ _GOLDEN) ^ as_int(word))
+
+
+def fold_rows(states: Words, words: Words, expand: Callable[[Words], Words], /) -> Words:
+    """Return the seeds derived from the state of each row and a number per element of the row, unchecked.
+
+    Law: it equals `fold_word(expand(states), words)`, but mixes the state of each row once.
+
+    Args:
+        states: one per row.
+        words: numbers of the rows' elements, in any layout.
+        expand: gives each element what its row has.
+
+    Example:
+        >>> states, words = torch.tensor([42, 43]), torch.tensor([0, 1, 0])
+        >>> fold_rows(states, words, lambda rows: rows[[0, 0, 1]])[1] == fold_word(42, 1)
+        tensor(True)
+    """
+    return _mix(expand(_mix(states ^ _GOLDEN)) ^ words)
 
 
 def _hash_text(text: str) -> int:

@@ -11,7 +11,7 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
 from bionemo.core.model.loss import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
-from bionemo.core.random.hashing import fold_in
+from bionemo.core.random.hashing import fold_in, fold_rows
 from bionemo.data.batches.tokens import as_tokens, check_token
 
 __all__ = ["MaskedTokens", "corrupt_tokens", "mask_tokens"]
@@ -171,11 +171,11 @@ def corrupt_tokens(  # noqa: D417 - the rest is described at mask_tokens
         replacements = torch.tensor([mask_id], dtype=ids.dtype, device=ids.device)  # never used, but indexed below
     # One 63-bit hash per token, of its index among the row's real tokens: the upper 31 bits decide whether the token is
     # chosen, the lower 32 what a chosen one becomes.
-    words = fold_in(per_token(fold_in(seeds, "mask")), index)
+    words = fold_rows(fold_in(seeds, "mask"), index, per_token)
     lower = words & (_BITS_32 - 1)
     upper = words >> 32
     if spans is not None:  # the numbers at padding don't count, and aren't checked
-        upper = fold_in(per_token(fold_in(seeds, "span")), check_word(spans.where(mask, 0), name="spans")) >> 32
+        upper = fold_rows(fold_in(seeds, "span"), check_word(spans.where(mask, 0), name="spans"), per_token) >> 32
     is_special = torch.isin(ids, as_tokens(special_ids, ids, name="special_ids"))
     chosen = _choose(upper, mask & ~is_special, mask_prob, smallest if min_one and ids.shape[-1] else None)
     # The range of the lower word is cut in three: [0, mask_below) masks, [mask_below, replace_below) replaces, and

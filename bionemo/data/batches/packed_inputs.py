@@ -1,14 +1,16 @@
 """Packed batches as models take them: FlashAttention, masks of attention, and shares of context-parallel ranks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.data.batches.packing import check_packed
 
 __all__ = [
     "attention_block_mask",
@@ -33,6 +35,7 @@ def flash_attention_inputs(batch: Mapping[str, Any], /) -> dict[str, Any]:
         >>> inputs["input_ids"], inputs["cu_seq_lens_q"], inputs["max_length_k"]
         (tensor([[5, 6, 7, 8]]), tensor([0, 3, 4], dtype=torch.int32), 3)
     """
+    check_packed(batch, "ids")
     if not torch.equal(batch["cu_seqlens"], batch["cu_seqlens_padded"]):
         message = (
             "samples must be packed without padding, got cu_seqlens_padded other than cu_seqlens. Use divisible_by=1."
@@ -58,13 +61,16 @@ def attention_block_mask(batch: Mapping[str, Any], /, *, causal: bool = False) -
                 [ True,  True, False],
                 [False, False,  True]])
     """
+    check_packed(batch)
     segments, mask = batch["segment_ids"], batch["mask"]
     allowed: Tensor = (segments[:, None] == segments) & (mask[:, None] == mask)
     return allowed.tril() if causal else allowed
 
 
 @checked
-def shard_for_context_parallel(batch: Mapping[str, Any], rank: AnyInt, world_size: AnyInt, /) -> dict[str, Any]:
+def shard_for_context_parallel(
+    batch: Mapping[str, Any], rank: AnyInt, world_size: AnyInt, /, *, names: Iterable[str] | None = None
+) -> dict[str, Any]:
     """Return the tokens of a batch that a context-parallel rank computes, of a packed or a padded batch.
 
     Each sample, of a padded batch each row, is cut into `2 * world_size` chunks; a rank gets chunks `rank` and `2 *
@@ -78,15 +84,15 @@ def shard_for_context_parallel(batch: Mapping[str, Any], rank: AnyInt, world_siz
             `collate_fields` returned, with such a `pad_size_divisible_by`.
         rank: context-parallel rank, 0..world_size-1.
         world_size: number of context-parallel ranks.
+        names: names of the tensors with one value per token; by default those whose shape begins with that of `mask`.
 
     Returns:
         The batch with the rank's part of each tensor that has one value per token. `cu_seqlens` stay those of the whole
         samples, as `PackedSeqParams` takes them.
 
     Raises:
-        ValueError: if a sample's length, with its padding, is no multiple of `2 * world_size`, or `rank` is out of
-            range.
-        KeyError: if the batch has no `mask`.
+        ValueError: if it is no such batch, a sample's length, with its padding, is no multiple of `2 * world_size`, or
+            `rank` is out of range.
 
     Source: `get_batch_on_this_cp_rank` and `thd_get_partitioned_indices` in megatron-core and TransformerEngine.
 
@@ -98,18 +104,22 @@ def shard_for_context_parallel(batch: Mapping[str, Any], rank: AnyInt, world_siz
     """
     world_size = check_int(world_size, name="world_size", low=1)
     rank = check_int(rank, name="rank", high=world_size - 1)
-    shape = batch["mask"].shape
+    shape = _check_tokens(batch, "batch").shape
     index = _chunks(batch, world_size)[rank]
     axis = len(shape) - 1
-    return {name: part.index_select(axis, index) if _has_tokens(part, shape) else part for name, part in batch.items()}
+    names = _token_names(batch, names)
+    return {name: part.index_select(axis, index) if name in names else part for name, part in batch.items()}
 
 
 @checked
-def unshard_context_parallel(parts: Sequence[Mapping[str, Any]], /) -> dict[str, Any]:
+def unshard_context_parallel(
+    parts: Sequence[Mapping[str, Any]], /, *, names: Iterable[str] | None = None
+) -> dict[str, Any]:
     """Return a batch from the parts of all context-parallel ranks: the inverse of `shard_for_context_parallel`.
 
     Args:
         parts: what each rank got, in the order of the ranks, perhaps with the model's outputs added to each.
+        names: as in `shard_for_context_parallel`.
 
     Example:
         >>> from bionemo.data import collate_packed
@@ -117,20 +127,40 @@ def unshard_context_parallel(parts: Sequence[Mapping[str, Any]], /) -> dict[str,
         >>> unshard_context_parallel([shard_for_context_parallel(batch, rank, 2) for rank in range(2)])["ids"]
         tensor([ 5,  6,  7,  8,  9, 10,  0,  0])
     """
-    mask = parts[0]["mask"]
+    parts = listed(parts, name="parts")
+    mask = _check_tokens(parts[0] if parts else None, "each of the parts")
     axis = mask.ndim - 1
     back = torch.cat(_chunks({**parts[0], "mask": torch.cat([mask] * len(parts), dim=axis)}, len(parts))).argsort()
+    names = _token_names(parts[0], names)
     return {
-        name: torch.cat([other[name] for other in parts], dim=axis).index_select(axis, back)
-        if _has_tokens(part, mask.shape)
-        else part
+        name: torch.cat([other[name] for other in parts], dim=axis).index_select(axis, back) if name in names else part
         for name, part in parts[0].items()
     }
 
 
-def _has_tokens(part: Any, shape: torch.Size) -> bool:
-    """Return whether a value has one element per token of a mask of a shape."""
-    return isinstance(part, Tensor) and part.shape[: len(shape)] == shape
+def _check_tokens(batch: Any, name: str) -> Tensor:
+    """Return the mask of a packed or padded batch."""
+    mask = batch.get("mask") if isinstance(batch, Mapping) else None
+    if not isinstance(mask, Tensor) or mask.ndim not in {1, 2}:
+        message = f"{name} must be what collate_packed or collate_fields returned, got {shown(batch)}."
+        raise ValueError(message)
+    if mask.ndim == 1:
+        check_packed(batch)
+    return mask
+
+
+def _token_names(batch: Mapping[str, Any], names: Iterable[str] | None) -> set[str]:
+    """Return the names of the tensors with one value per token."""
+    if names is not None:
+        names = listed(names, name="names")
+        unknown = [name for name in names if name not in [*batch]]
+        if unknown:
+            message = f"names must be names of the batch, {', '.join(map(str, batch))}, got {shown(unknown[0])}."
+            raise ValueError(message)
+        return {*names}
+    shape = batch["mask"].shape
+    tensors = {name for name, part in batch.items() if isinstance(part, Tensor) and part.shape[: len(shape)] == shape}
+    return tensors - {"cu_seqlens", "cu_seqlens_padded"}  # which may be as long by chance
 
 
 def _chunks(batch: Mapping[str, Any], world_size: int) -> list[Int[Tensor, " tokens"]]:

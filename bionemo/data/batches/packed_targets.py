@@ -1,21 +1,30 @@
 """Targets of packed batches: the same as in padded blocks, sample by sample."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 from torch import Tensor
 
 from bionemo.core.checked import checked
+from bionemo.core.checks import AnyInt
 from bionemo.core.model.loss import IGNORE_INDEX
 from bionemo.data.batches.masking import corrupt_tokens
+from bionemo.data.batches.packing import check_packed
 
 __all__ = ["mask_packed_tokens", "next_packed_labels"]
 
 
 @checked
-def mask_packed_tokens(batch: Mapping[str, Any], *, seeds: Int[Tensor, " samples"], **options: Any) -> dict[str, Any]:
+def mask_packed_tokens(
+    batch: Mapping[str, Any],
+    *,
+    seeds: Int[Tensor, " samples"],
+    mask_id: AnyInt,
+    replacement_ids: Iterable[AnyInt] | Integer[Tensor, " replacements"],
+    **options: Any,
+) -> dict[str, Any]:
     """Return a packed batch with its `ids` corrupted for masked-language modelling, and `labels` to predict.
 
     Law: a sample's tokens and labels are those that `mask_tokens` gives for it in a padded block, with the same seed.
@@ -23,7 +32,9 @@ def mask_packed_tokens(batch: Mapping[str, Any], *, seeds: Int[Tensor, " samples
     Args:
         batch: what `collate_packed` returned.
         seeds: one per sample, 0..2**63-1.
-        **options: those of `mask_tokens`.
+        mask_id: as in `mask_tokens`.
+        replacement_ids: as in `mask_tokens`.
+        **options: the others of `mask_tokens`.
 
     Example:
         >>> from bionemo.data import collate_packed
@@ -32,11 +43,12 @@ def mask_packed_tokens(batch: Mapping[str, Any], *, seeds: Int[Tensor, " samples
         >>> mask_packed_tokens(batch, seeds=torch.tensor([7, 8]), **options)["ids"]
         tensor([ 3,  4,  1,  1,  7,  1,  9,  1, 11,  1, 13,  1])
     """
+    check_packed(batch, "ids")
     ids, mask = batch["ids"], batch["mask"]
     # Padding at the end has the number -1, the last sample's: it is not eligible, whatever is drawn for it.
     segments = batch["segment_ids"].clamp(min=0)
-    if len(seeds) != len(batch["cu_seqlens"]) - 1:
-        message = f"seeds must be one per sample, got {len(seeds)} for {len(batch['cu_seqlens']) - 1} samples."
+    if seeds.shape != (len(batch["cu_seqlens"]) - 1,):
+        message = f"seeds must be one per sample, got {tuple(seeds.shape)} for {len(batch['cu_seqlens']) - 1} samples."
         raise ValueError(message)
 
     def smallest(tokens: Tensor) -> Tensor:
@@ -52,6 +64,8 @@ def mask_packed_tokens(batch: Mapping[str, Any], *, seeds: Int[Tensor, " samples
         per_token=lambda rows: rows[segments],
         index=batch["positions"],
         smallest=smallest,
+        mask_id=mask_id,
+        replacement_ids=replacement_ids,
         **defaults | options,
     )
     return {**batch, "ids": masked.ids, "labels": masked.labels}
@@ -72,6 +86,7 @@ def next_packed_labels(batch: Mapping[str, Any], /) -> Int[Tensor, " tokens"]:
         >>> next_packed_labels(collate_packed([[5, 6, 7], [8]]))
         tensor([   6,    7, -100, -100])
     """
+    check_packed(batch, "ids")
     ids, mask, segments = batch["ids"], batch["mask"], batch["segment_ids"]
     labels = torch.full_like(ids, IGNORE_INDEX, dtype=torch.int64)
     follows = mask[:-1] & mask[1:] & (segments[:-1] == segments[1:])

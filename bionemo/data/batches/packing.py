@@ -1,6 +1,6 @@
 """Packed batches: samples one after the other on one axis, without padding."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any, Final
 
@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.core.arrays import listed
+from bionemo.core.arrays import as_integers, listed
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checks import AnyInt, check_int, shown
 from bionemo.core.padding.rows import Rows, lay_out_flat
 from bionemo.data.batches.collate import check_fields, check_keys, shared_lengths
 from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
 
-__all__ = ["collate_packed", "unpack"]
+__all__ = ["check_packed", "collate_packed", "unpack"]
 
+_TOKENS: Final = {"ids": RaggedField(torch.int64)}
+"""The fields of samples that are rows of tokens."""
 _OWN: Final = ("positions", "segment_ids", "mask", "cu_seqlens", "cu_seqlens_padded", "max_seqlen")
 """The names that a packed batch has beside its fields."""
 
@@ -29,7 +31,7 @@ def collate_packed(
     fields: Mapping[str, RaggedField | ScalarField | ObjectField] | None = None,
     divisible_by: AnyInt = 1,
     length: AnyInt | None = None,
-    bins: Sequence[Sequence[int]] | None = None,
+    bins: Iterable[Iterable[AnyInt]] | None = None,
 ) -> dict[str, Any]:
     """Return samples as one packed batch: their tokens one after the other on one axis.
 
@@ -68,7 +70,7 @@ def collate_packed(
     """
     samples = listed(samples, name="samples")
     if fields is None:
-        fields, samples = {"ids": RaggedField(torch.int64)}, [{"ids": sample} for sample in samples]
+        fields, samples = _TOKENS, [{"ids": sample} for sample in samples]
     check_fields(fields)
     own = [name for name in fields if name in _OWN]
     if own:
@@ -111,9 +113,15 @@ def collate_packed(
     return batch
 
 
-def _check_planned(lengths: Any, bins: Sequence[Sequence[int]] | None) -> None:
-    planned = None if bins is None else np.array([tokens for part in bins for tokens in part], dtype=np.int64)
-    if planned is None or np.array_equal(planned, lengths):
+def _check_planned(lengths: Any, bins: Iterable[Iterable[AnyInt]] | None) -> None:
+    if bins is None:
+        return
+    parts = [as_integers(part, name="bins") for part in listed(bins, name="bins")]
+    if any(part.ndim != 1 for part in parts):
+        message = f"bins must hold the numbers of tokens of each bin's samples, got {shown(bins)}."
+        raise ValueError(message)
+    planned = np.concatenate([np.empty(0, dtype=np.int64), *parts])
+    if np.array_equal(planned, lengths):
         return
     if len(planned) != len(lengths):
         message = f"bins must hold one number per sample, got {len(planned)} for {len(lengths)} samples."
@@ -137,7 +145,25 @@ def _flat(rows: Rows, field: RaggedField, starts: Any, total: int, name: str) ->
 
 def _extended(array: Any, total: int, padding_value: int) -> Tensor:
     """Return an array as a tensor that is padded at its end."""
-    return torch.from_numpy(np.pad(array, (0, total - len(array)), constant_values=padding_value))
+    if len(array) < total:
+        array = np.pad(array, (0, total - len(array)), constant_values=padding_value)
+    return torch.from_numpy(array)
+
+
+def check_packed(batch: Mapping[str, Any], /, *names: str) -> None:
+    """Check that a batch is a packed one, with fields of some names.
+
+    Raises:
+        ValueError: if it isn't.
+
+    Example:
+        >>> check_packed(collate_packed([[5, 6, 7], [8]]), "ids")
+    """
+    tensors = [*names, *(name for name in _OWN if name != "max_seqlen")]
+    missing = [name for name in tensors if not isinstance(batch.get(name), Tensor)]
+    if missing:
+        message = f"batch must be what collate_packed returned, got no tensor {missing[0]!r} in {shown(dict(batch))}."
+        raise ValueError(message)
 
 
 @checked
@@ -154,5 +180,6 @@ def unpack(batch: Mapping[str, Any], name: str = "ids", /) -> list[Tensor]:
         >>> unpack(collate_packed([[5, 6, 7], [8]]))
         [tensor([5, 6, 7]), tensor([8])]
     """
+    check_packed(batch, name)
     starts, lengths = batch["cu_seqlens_padded"].tolist(), batch["cu_seqlens"].diff().tolist()
     return [batch[name][start : start + length].clone() for start, length in zip(starts, lengths, strict=False)]

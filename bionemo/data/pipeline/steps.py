@@ -72,24 +72,24 @@ def step_bounds(pipeline: Pipeline[Any], start: AnyInt, /) -> Sequence[int]:
         >>> step_bounds(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=4, seed=42), 2)
         range(2, 5)
     """
-    stop = batch_stop(pipeline, start)
-    if pipeline.batch_size is not None or stop == start:
-        return range(as_int(start), stop + 1)
-    bounds: list[int] = pipeline.planned_order.step_bounds(as_int(start)).tolist()
+    start = as_int(start)
+    if pipeline.batch_size is not None or start >= end_position(pipeline):
+        return range(start, batch_stop(pipeline, start) + 1)
+    bounds: list[int] = pipeline.planned_order.step_bounds(start).tolist()
     return bounds
 
 
-def num_alike(pipeline: Pipeline[Any], start: AnyInt, /) -> int:
-    """Return the number of steps from a position on that are cut like the first one, at least 1.
+def num_alike(pipeline: Pipeline[Any], bounds: Sequence[int], /) -> int:
+    """Return the number of steps that are cut like the one with some bounds, from it on: at least 1.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
         >>> order = EpochOrder(length=9, seed=7, num_samples=9)
-        >>> num_alike(Pipeline(order=order, sources="abcdefghi", batch_size=2, seed=42), 4)
+        >>> num_alike(Pipeline(order=order, sources="abcdefghi", batch_size=2, seed=42), range(4, 7))
         2
     """
-    size = batch_stop(pipeline, start) - as_int(start)
-    return (end_position(pipeline) - as_int(start)) // size if size and size == pipeline.batch_size else 1
+    size = bounds[-1] - bounds[0]
+    return (end_position(pipeline) - bounds[0]) // size if size and size == pipeline.batch_size else 1
 
 
 def rank_positions(bounds: Sequence[int], *, rank: AnyInt, world_size: AnyInt) -> range:

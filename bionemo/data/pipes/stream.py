@@ -11,7 +11,7 @@ from bionemo.core.checks import shown
 from bionemo.data.orders.order import SampleIndex, index_at
 from bionemo.data.pipeline.assemble import no_stop_iteration
 from bionemo.data.pipeline.pipeline import Pipeline
-from bionemo.data.pipeline.steps import batch_stop, end_position, num_alike, rank_positions, step_bounds
+from bionemo.data.pipeline.steps import end_position, num_alike, rank_positions, step_bounds
 
 __all__ = ["Batches", "Read", "check_every_rank_reads", "read_batches"]
 
@@ -33,12 +33,12 @@ def read_batches(
         [(4, 'ed'), (5, 'c')]
     """
     most = 1
-    while (stop := batch_stop(pipeline, start)) > start:
+    while (stop := (bounds := step_bounds(pipeline, start))[-1]) > start:
         # Look up the indices of many batches at once, as many as fit a block. Begin with one batch and double, so that
         # the first one doesn't wait for all.
         size = stop - start
-        part = rank_positions(step_bounds(pipeline, start), rank=rank, world_size=world_size)
-        count = min(most, max(BLOCK // max(len(part), 1), 1), num_alike(pipeline, start))
+        part = rank_positions(bounds, rank=rank, world_size=world_size)
+        count = min(most, max(BLOCK // max(len(part), 1), 1), num_alike(pipeline, bounds))
         most *= 2
         index = index_at(pipeline.order, np.add.outer(size * np.arange(count), np.array(part, dtype=np.int64)))
         for number, one in enumerate(map(SampleIndex, *index)):
@@ -56,7 +56,8 @@ def check_every_rank_reads(pipeline: Pipeline[Any], read: Read, *, world_size: i
         UserWarning: if some ranks will get an empty batch.
 
     Raises:
-        ValueError: if a step from `start` on has fewer samples than ranks, and no empty batch can be made.
+        ValueError: if a step from `start` on has fewer samples than ranks, and no empty batch can be made, or a planned
+            step has fewer bins than ranks.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -69,7 +70,13 @@ def check_every_rank_reads(pipeline: Pipeline[Any], read: Read, *, world_size: i
         for 2 ranks (batch_size=4, num_samples=9), and ValueError: max() arg is an empty sequence. Use drop_last=True,
         another batch_size, or a collate that returns an empty batch.
     """
-    first = batch_stop(pipeline, start)
+    bounds = step_bounds(pipeline, start)
+    first = bounds[-1]
+    if pipeline.batch_size is None and start < first and len(bounds) <= world_size:
+        message = (
+            f"a step must have a bin per rank, got {len(bounds) - 1} for world_size={world_size}. Raise bins_per_step."
+        )
+        raise ValueError(message)
     sizes = {_num_units(pipeline, start), _num_units(pipeline, first)}
     if first > start and pipeline.order.num_samples is not None and pipeline.batch_size and not pipeline.drop_last:
         sizes.add(end_position(pipeline) % pipeline.batch_size)  # the last step's

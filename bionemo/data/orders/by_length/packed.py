@@ -30,8 +30,9 @@ class PackedOrder(BinOrder):
         lengths: number of tokens of each sample, as in a `LengthGroupedOrder`, at least 1.
         max_tokens: tokens that a bin holds.
         bins_per_step: bins of a step, over all ranks together: a multiple of the number of ranks.
-        window_size: positions that are packed together, 1..2**24. The windows of an epoch are made equally large. On
-            average, half a step of each window stays empty: 64 steps are a good size.
+        window_size: positions that are packed together, 1..2**24. The windows of an epoch are made equally large, so
+            that they may hold up to half more or less. On average, half a step of each window stays empty: 64 steps
+            are a good size.
         divisible_by: each sample takes a multiple of this many tokens, e.g. for context parallelism or FP8.
         truncate: plan `max_tokens` for longer samples, which the pipeline's transform must crop to it. By default they
             are refused.

@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from bionemo.core.checks import AnyInt, IntArray, check_seed
+from bionemo.core.checks import AnyInt, IntArray, check_index, check_seed
 from bionemo.core.fields import check_bool, check_size, to_bool, to_int
 from bionemo.core.random.hashing import fold_in
 from bionemo.data.orders.by_length.lengths import lengths_of
@@ -65,12 +65,12 @@ class BinOrder(WindowOrder):
     def window_start(self, position: Any, /) -> Any:
         """Return where the window of a position, or of each of an array of them, starts.
 
-        The windows of an epoch are equally large, up to one sample.
+        The windows of an epoch are equally large, up to one sample, and as many as come closest to `window_size`.
         """
         length = self.epoch_length
         if length is None:
             return position // self.window_size * self.window_size
-        small, num_large = divmod(length, -(-length // self.window_size))
+        small, num_large = self._small_and_large
         epoch_start = position // length * length
         at = position - epoch_start
         in_large = num_large * (small + 1)  # the larger windows come first
@@ -84,9 +84,15 @@ class BinOrder(WindowOrder):
         """Return where the window that starts at a position ends."""
         stop = start + self.window_size
         if self.epoch_length is not None:
-            small, num_large = divmod(self.epoch_length, -(-self.epoch_length // self.window_size))
+            small, num_large = self._small_and_large
             stop = start + small + (start % self.epoch_length < num_large * (small + 1))
         return stop if self.num_samples is None else min(stop, self.num_samples)
+
+    @cached_property
+    def _small_and_large(self) -> tuple[int, int]:
+        """Size of an epoch's small windows, and the number of windows that are larger by one."""
+        length = self.epoch_length or 1
+        return divmod(length, max((length + self.window_size // 2) // self.window_size, 1))
 
     def step_bounds(self, position: int, /) -> IntArray:
         """Return the positions at which the bins of the step begin that a position is in, and its end.
@@ -121,9 +127,10 @@ class BinOrder(WindowOrder):
         Raises:
             IndexError: if there is no such step.
         """
+        check_index(step, stop=None, name="step")
         span = 0
         before = 0
-        while step >= 0 and (self.num_samples is None or span * self._span_length < self.num_samples):
+        while self.num_samples is None or span * self._span_length < self.num_samples:
             starts, steps = self._steps_of_span(span)
             if step < before + steps[-1]:
                 window = int(np.searchsorted(steps, step - before, side="right")) - 1
