@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from torch import nn
 
 from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule
-from bionemo.data import EpochOrder, Pipeline
+from bionemo.data import EpochOrder, PackedOrder, Pipeline
 from tests.adapters.trainers import ROWS, make_module, stack
 
 HOOKS = (
@@ -55,6 +55,7 @@ class Setup:
     lr_scheduler: Literal["per epoch", "by metric, per epoch", "by metric, per step"] = "per epoch"
     num_sanity_val_steps: int = 0
     world_size: int = 1
+    is_packed: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -171,8 +172,11 @@ class Outcome:
 def make_data(setup: Setup) -> PipelineDataModule:
     length = len(ROWS)
     order = EpochOrder(length=length, seed=1, num_samples=47 if setup.is_finite else None)
-    train = Pipeline(order=order, sources=ROWS, batch_size=4, seed=2, collate=stack)
-    validation = attrs.evolve(train, order=EpochOrder(length=length, seed=1, num_samples=11, shuffle=False))
+    train = validation = Pipeline(order=order, sources=ROWS, batch_size=4, seed=2, collate=stack)
+    if setup.is_packed:
+        bins = {"lengths": [5] * length, "max_tokens": 10, "bins_per_step": 2, "window_size": length, "seed": 3}
+        train = attrs.evolve(train, order=PackedOrder(order=order, **bins), batch_size=None)
+    validation = attrs.evolve(validation, order=EpochOrder(length=length, seed=1, num_samples=11, shuffle=False))
     return PipelineDataModule(
         train=train,
         validation=None if setup.validated == "never" else validation,

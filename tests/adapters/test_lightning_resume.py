@@ -631,6 +631,7 @@ HISTORIES = [
         [Stop(hook="on_validation_batch_end", batches=3), Stop(hook="on_train_epoch_end", batches=7)],
     ),
     (Setup(world_size=2, is_finite=True, limit="order"), [Stop(hook="on_train_batch_end", batches=11)]),
+    (Setup(world_size=2, is_packed=True), [Stop(hook="on_after_backward", batches=6, how="exception")]),
     (Setup(world_size=2, limit="steps"), [Stop(hook="on_train_batch_end", batches=7, how="saved and finished")]),
 ]
 
@@ -648,6 +649,15 @@ def test_two_ranks_resume_exactly(tmp_path: Path) -> None:
                 for part in (0, 1)
             )
             assert differences(whole, cut, setup) == [], (setup, stops)
+
+
+@pytest.mark.parametrize("is_finite", [False, True])
+def test_runs_on_packed_steps_resume_exactly(tmp_path: Path, is_finite: bool) -> None:
+    stops = [Stop(hook="on_after_backward", batches=5, how="exception"), Stop(hook="on_train_epoch_end", batches=7)]
+    setup = Setup(is_packed=True, is_finite=is_finite, accumulated=1, validated="each epoch")
+    whole = train_uninterrupted(setup, tmp_path)
+    assert len(whole.batches) == 12
+    assert differences(whole, train_with_stops(setup, stops, tmp_path), setup) == []
 
 
 def test_runs_with_worker_processes_resume_exactly(tmp_path: Path) -> None:
