@@ -96,8 +96,8 @@ def length_orders(draw: st.DrawFn, bases: st.SearchStrategy[Order]) -> LengthGro
 
 
 @st.composite
-def bin_orders(draw: st.DrawFn, base: Order) -> Order:
-    """Draw an order that makes its own steps, over a base with short data sets."""
+def bin_orders(draw: st.DrawFn, base: Order, bins_per_step: int = 1) -> Order:
+    """Draw an order that makes its own steps, of at least some bins, over a base with short data sets."""
     divisible_by = draw(st.integers(1, 3))
     max_tokens = divisible_by * draw(st.integers(1, 12))
     truncate = draw(st.booleans())
@@ -106,7 +106,7 @@ def bin_orders(draw: st.DrawFn, base: Order) -> Order:
         order=base,
         lengths=tuple(draw(st.lists(lengths, min_size=n, max_size=n)) for n in base.source_lengths),
         max_tokens=max_tokens,
-        bins_per_step=draw(st.integers(1, 4)),
+        bins_per_step=draw(st.integers(bins_per_step, bins_per_step + 3)),
         window_size=draw(st.integers(1, 50)),
         divisible_by=divisible_by,
         truncate=truncate,

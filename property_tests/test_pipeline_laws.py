@@ -35,6 +35,9 @@ def seeded(batch: list, *, seeds: torch.Tensor) -> list:
     return list(zip(batch, seeds.tolist(), strict=True))
 
 
+MOST_RANKS = 7
+
+
 @st.composite
 def pipelines(draw: st.DrawFn) -> Pipeline:
     """Draw a pipeline of up to several epochs over one data set or a mixture of two: in batches or in bins."""
@@ -48,7 +51,7 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
         order = MixtureOrder(orders=parts, weights=weights, num_samples=num_samples)
     batch_size = draw(st.one_of(st.none(), st.integers(1, 12)))
     return Pipeline(
-        order=draw(strategies.bin_orders(order)) if batch_size is None else order,
+        order=draw(strategies.bin_orders(order, bins_per_step=MOST_RANKS)) if batch_size is None else order,
         sources=tuple(
             Source(range(100 * source, 100 * source + length), transform=numbered)
             for source, length in enumerate(lengths)
@@ -61,7 +64,7 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
     )
 
 
-WORLDS = st.integers(1, 7)
+WORLDS = st.integers(1, MOST_RANKS)
 JOBS = st.tuples(WORLDS, st.integers(1, 12), st.integers(0, 6))
 """World size, batch size, number of steps."""
 JOBS_WITH_WORKERS = st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(0, 6), st.integers(0, 2))

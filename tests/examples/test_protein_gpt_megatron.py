@@ -40,6 +40,7 @@ def test_two_processes_have_the_losses_of_one_and_the_loss_falls() -> None:
     assert found["2"].stdout.splitlines()[-1].endswith("amino-acid frequencies alone give 2.892")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes() -> None:
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(COMMAND, **streams, start_new_session=True)

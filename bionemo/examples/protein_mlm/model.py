@@ -1,6 +1,7 @@
 """A small masked-language model for proteins, configured by a frozen record."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import attrs
 import torch
@@ -9,12 +10,13 @@ from torch import Tensor, nn
 
 from bionemo.core.model.config import BionemoTrainableModelConfig
 from bionemo.core.model.loss import TokenCrossEntropy
+from bionemo.data import attention_block_mask
 
 __all__ = ["ProteinModel", "ProteinModelConfig"]
 
 
 class ProteinModel(nn.Module):
-    """A transformer encoder that maps a padded batch of tokens to logits over the vocabulary.
+    """A transformer encoder that maps a padded or packed batch of tokens to logits over the vocabulary.
 
     Args:
         config: the sizes of the model.
@@ -41,13 +43,17 @@ class ProteinModel(nn.Module):
         for embedding in (self.tokens, self.positions):
             nn.init.normal_(embedding.weight, std=0.02)
 
-    def forward(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "batch length vocabulary"]:
+    def forward(self, batch: Mapping[str, Any]) -> Float[Tensor, "*batch vocabulary"]:
         """Return the logits of every token.
 
         Args:
-            batch: int64 `ids` and bool `mask` (True = real token), both of shape (batch, length).
+            batch: int64 `ids` and bool `mask` (True = real token), both of shape (batch, length); or a packed batch,
+                whose samples attend to their own tokens only.
         """
         ids, mask = batch["ids"], batch["mask"]
+        if "segment_ids" in batch:
+            packed = (self.tokens(ids) + self.positions(batch["positions"]))[None]
+            return cast("Tensor", self.head(self.encoder(packed, mask=~attention_block_mask(batch))[0]))
         if not len(ids):  # a rank without samples: attention needs a row, so run a dummy row and drop its logits
             return self.forward({"ids": ids.new_zeros(1, ids.shape[1]), "mask": mask.new_ones(1, ids.shape[1])})[:0]
         hidden = self.tokens(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))

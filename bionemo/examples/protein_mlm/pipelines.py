@@ -11,8 +11,17 @@ import torch
 from torch import Tensor
 
 from bionemo.core.padding import pad_token_ids
-from bionemo.core.random import seed_from_generator, split
-from bionemo.data import EpochOrder, Pipeline, Source, mask_tokens, random_crop
+from bionemo.core.random import fold_in, seed_from_generator, split
+from bionemo.data import (
+    EpochOrder,
+    PackedOrder,
+    Pipeline,
+    Source,
+    collate_packed,
+    mask_packed_tokens,
+    mask_tokens,
+    random_crop,
+)
 from bionemo.data.permute import permute
 from bionemo.examples.protein_mlm.proteins import (
     AMBIGUOUS_IDS,
@@ -26,10 +35,22 @@ from bionemo.examples.protein_mlm.proteins import (
     encode,
 )
 
-__all__ = ["ProteinPipelines", "collate", "hide", "make_pipelines", "unigram_entropy"]
+__all__ = ["ProteinPipelines", "collate", "hide", "hide_packed", "make_pipelines", "unigram_entropy"]
 
 _SPECIAL_IDS: Final = (PAD_ID, MASK_ID, CLS_ID, EOS_ID, *AMBIGUOUS_IDS)
 """Tokens that are never hidden: there is no amino acid to predict."""
+
+_HIDDEN: Final[dict[str, Any]] = {
+    "mask_id": MASK_ID,
+    "replacement_ids": AMINO_ACID_IDS,
+    "special_ids": _SPECIAL_IDS,
+    "mask_replace_prob": 1.0,
+    "random_replace_prob": 0.0,
+}
+"""How amino acids are hidden."""
+
+_STEPS_PER_WINDOW: Final = 64
+"""Steps that are packed together."""
 
 _MIN_RECORDS_TO_HOLD_OUT: Final = 10
 """A tenth of the records is held out if there are at least this many."""
@@ -62,21 +83,23 @@ def hide(batch: Mapping[str, Tensor], *, seeds: Tensor) -> dict[str, Tensor]:
     Every chosen token becomes `<mask>`; none is replaced or left unchanged, unlike BERT's 80-10-10. An unchanged token
     reveals its label, so the loss could not be compared with the unigram entropy.
     """
-    masked = mask_tokens(
-        batch["ids"],
-        batch["mask"],
-        seeds=seeds,
-        mask_id=MASK_ID,
-        replacement_ids=AMINO_ACID_IDS,
-        special_ids=_SPECIAL_IDS,
-        mask_replace_prob=1.0,
-        random_replace_prob=0.0,
-    )
+    masked = mask_tokens(batch["ids"], batch["mask"], seeds=seeds, **_HIDDEN)
     return {"ids": masked.ids, "mask": batch["mask"], "labels": masked.labels}
 
 
+def hide_packed(batch: Mapping[str, Any], *, seeds: Tensor) -> dict[str, Any]:
+    """Return a packed batch with the same amino acids hidden as `hide` hides in a padded one."""
+    return mask_packed_tokens(batch, seeds=seeds, **_HIDDEN)
+
+
 def make_pipelines(
-    proteins: Sequence[Protein], /, *, batch_size: int, max_length: int, generator: torch.Generator
+    proteins: Sequence[Protein],
+    /,
+    *,
+    batch_size: int,
+    max_length: int,
+    generator: torch.Generator,
+    packed: bool = False,
 ) -> ProteinPipelines:
     """Return an endless pipeline to train on, and one pass over a held-out tenth of the records.
 
@@ -85,6 +108,7 @@ def make_pipelines(
         batch_size: proteins per training step.
         max_length: maximum tokens per row; a longer row is cropped at random each time it is read.
         generator: draws the seeds of the split, the orders and the samples.
+        packed: train on packed steps of at most a quarter of a padded batch's tokens, which take about as long.
     """
     split_seed, order_seed, sample_seed, held_out_seed = (seed_from_generator(child) for child in split(generator, 4))
     rows = [encode(protein.sequence) for protein in proteins]
@@ -100,10 +124,11 @@ def make_pipelines(
         collate=collate,
         batch_transform=hide,
     )
+    packing = _packed(train, max_length=max_length) if packed else train
     if not held_out:
-        return ProteinPipelines(train, None)
+        return ProteinPipelines(packing, None)
     return ProteinPipelines(
-        train,
+        packing,
         attrs.evolve(
             train,
             order=EpochOrder(length=num_held_out, seed=held_out_seed, num_samples=num_held_out, shuffle=False),
@@ -112,6 +137,21 @@ def make_pipelines(
             seed=held_out_seed,
         ),
     )
+
+
+def _packed(pipeline: Pipeline[Any], *, max_length: int) -> Pipeline[Any]:
+    """Return a pipeline on packed steps of one bin."""
+    lengths = np.minimum([len(row) for row in pipeline.sources[0].dataset], max_length)
+    max_tokens = max((pipeline.batch_size or 1) * max_length // 4, max_length)
+    order = PackedOrder(
+        order=pipeline.order,
+        lengths=lengths,
+        max_tokens=max_tokens,
+        bins_per_step=1,
+        window_size=max(int(_STEPS_PER_WINDOW * max_tokens / lengths.mean()), 1),
+        seed=fold_in(pipeline.seed, "packed"),
+    )
+    return attrs.evolve(pipeline, order=order, batch_size=None, collate=collate_packed, batch_transform=hide_packed)
 
 
 def unigram_entropy(rows: Iterable[npt.NDArray[np.int64]], /) -> float:

@@ -57,6 +57,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         option, default = "--" + name.replace("_", "-"), getattr(defaults, name)
         number = partial(integer, name=name)
         parser.add_argument(option, metavar=metavar, type=number, help=f"{text} (default: {default})")
+    packed_help = "train on packed steps of up to a quarter of B * L tokens, without padding"
+    parser.add_argument("--packed", action="store_true", default=None, help=packed_help)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument(
         "--out", metavar="DIR", type=local_path, help="folder of the run (default: a new folder in runs/)"
@@ -70,7 +72,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _settings(options: argparse.Namespace) -> Settings:
     """Return the settings of a resumed run, or the defaults, updated with the options given."""
     base = Settings() if options.resume is None else load_settings(options.resume)
-    given = {name: getattr(options, name) for name in ("steps", "batch_size", "max_length", "seed")}
+    given = {name: getattr(options, name) for name in ("steps", "batch_size", "max_length", "seed", "packed")}
     given["fasta"] = None if options.fasta is None else str(options.fasta.absolute())
     return attrs.evolve(base, **{name: value for name, value in given.items() if value is not None})
 
@@ -166,7 +168,11 @@ def _run(options: argparse.Namespace, callbacks: Sequence[Callback]) -> None:
     proteins = embedded_proteins() if settings.fasta is None else read_proteins(Path(settings.fasta))
     data_generator, fit_generator = split(make_generator(settings.seed))
     pipelines = make_pipelines(
-        proteins, batch_size=settings.batch_size, max_length=settings.max_length, generator=data_generator
+        proteins,
+        batch_size=settings.batch_size,
+        max_length=settings.max_length,
+        generator=data_generator,
+        packed=settings.packed,
     )
     sequences = "\n".join(protein.sequence for protein in proteins)
     record = {

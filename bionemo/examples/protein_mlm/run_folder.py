@@ -50,6 +50,7 @@ class Settings:
     batch_size: int = attrs.field(default=16, validator=_check_limits)
     max_length: int = attrs.field(default=512, validator=_check_limits)
     seed: int = attrs.field(default=42, validator=_check_limits)
+    packed: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
 
 def new_folder() -> Path:

@@ -6,10 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch.distributed as dist
 
 from bionemo.core.files import write_atomically
-from bionemo.data import EpochOrder, MixtureOrder, Pipeline
+from bionemo.data import EpochOrder, MixtureOrder, PackedOrder, Pipeline
 from bionemo.data.pipes import loader
 
 ORDER = MixtureOrder(
@@ -17,8 +18,14 @@ ORDER = MixtureOrder(
 )
 
 
+LENGTHS = np.arange(157) % 40 + 5, np.arange(64) % 30 + 2
+PACKED = PackedOrder(order=ORDER, lengths=LENGTHS, max_tokens=64, bins_per_step=6, window_size=150, seed=4)
+
+
 def pipeline(batch_size: int) -> Pipeline:
-    return Pipeline(order=ORDER, sources=(range(157), range(1000, 1064)), batch_size=batch_size, seed=3)
+    """Return a pipeline with a batch size, or with packed steps if it is 0."""
+    steps = {"order": ORDER, "batch_size": batch_size} if batch_size else {"order": PACKED}
+    return Pipeline(**steps, sources=(range(157), range(1000, 1064)), seed=3)
 
 
 def run(folder: Path, job: str, batch_size: int, num_workers: int) -> None:

@@ -77,7 +77,9 @@ def states() -> tuple:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("num_workers", "context"), [(0, None), (1, "fork"), (3, "fork"), (2, "spawn")])
+@pytest.mark.parametrize(
+    ("num_workers", "context"), [(0, None), (1, "fork"), (3, "fork"), pytest.param(2, "spawn", marks=pytest.mark.slow)]
+)
 def test_batches_are_the_same_with_any_number_of_workers_and_after_any_resume(
     kind: str, num_workers: int, context: str
 ) -> None:

@@ -7,8 +7,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from bionemo.data import index_at
-from tests.data.pipeline.ranks_run import ORDER
+from tests.data.pipeline.ranks_run import ORDER, PACKED
 from tests.torchrun import torchrun
 
 
@@ -51,12 +53,16 @@ def delivered(folder: Path, job: str, until: int | None) -> list[int]:
     return ids
 
 
-def test_killed_and_resumed_jobs_together_read_the_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_packed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_killed_and_resumed_jobs_together_read_the_order(tmp_path: Path, is_packed: bool) -> None:
+    """With packed steps the jobs are killed within a window, which the next job plans again."""
     jobs = {
         "first": {"ranks": 2, "batch_size": 12, "num_workers": 1},
         "second": {"ranks": 3, "batch_size": 7, "num_workers": 1},
         "last": {"ranks": 2, "batch_size": 32, "num_workers": 2},
     }
+    if is_packed:
+        jobs = {job: options | {"batch_size": 0} for job, options in jobs.items()}
     for job, steps in (("first", 23), ("second", 12)):
         kill_after(tmp_path, job, start(tmp_path, job, **jobs[job]), ranks=jobs[job]["ranks"], steps=steps)
     last = start(tmp_path, "last", **jobs["last"])
@@ -67,5 +73,5 @@ def test_killed_and_resumed_jobs_together_read_the_order(tmp_path: Path) -> None
     assert 0 == resumed[0] < resumed[1] < resumed[2] < 1000
     history = delivered(tmp_path, "first", resumed[1]) + delivered(tmp_path, "second", resumed[2])
     history += delivered(tmp_path, "last", None)
-    indices = [index_at(ORDER, position) for position in range(1000)]
+    indices = [index_at(PACKED if is_packed else ORDER, position) for position in range(1000)]
     assert history == [index.idx + 1000 * index.source for index in indices]

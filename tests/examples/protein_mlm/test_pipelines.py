@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from bionemo.core.model.config import build_model
+from bionemo.core.model.loss import token_cross_entropy
 from bionemo.core.random import make_generator
-from bionemo.data import batch_at, num_batches
+from bionemo.data import batch_at, collate_packed, num_batches, unpack
 from bionemo.examples.protein_mlm.model import ProteinModelConfig
-from bionemo.examples.protein_mlm.pipelines import collate, hide, make_pipelines, unigram_entropy
+from bionemo.examples.protein_mlm.pipelines import collate, hide, hide_packed, make_pipelines, unigram_entropy
 from bionemo.examples.protein_mlm.proteins import MASK_ID, VOCABULARY, Protein, encode
 
 SEQUENCES = ["ACDEFGHIKLMNPQRSTVWY"[:n] + "X" for n in range(1, 21)]
@@ -67,3 +68,27 @@ def test_a_hidden_size_that_num_heads_does_not_divide_is_refused() -> None:
         ValueError, match="hidden_size must be a multiple of num_heads, got hidden_size=30 and num_heads=4"
     ):
         ProteinModelConfig(vocab_size=30, max_length=9, hidden_size=30)
+
+
+def test_packed_rows_have_the_logits_and_the_loss_of_padded_ones() -> None:
+    model = build_model(ProteinModelConfig(vocab_size=30, max_length=40), generator=make_generator(1)).double().eval()
+    rows = [encode(sequence) for sequence in SEQUENCES[3:9]]
+    seeds = torch.arange(len(rows))
+    padded, packed = hide(collate(rows), seeds=seeds), hide_packed(collate_packed(rows), seeds=seeds)
+    torch.testing.assert_close(model(packed), model(padded)[padded["mask"]], atol=1e-12, rtol=1e-12)
+    losses = [token_cross_entropy(model(batch), batch["labels"]) for batch in (padded, packed)]
+    assert losses[0].num_tokens == losses[1].num_tokens
+    torch.testing.assert_close(losses[0].loss_sum, losses[1].loss_sum, rtol=1e-12, atol=0)
+
+
+def test_packed_steps_hold_each_protein_once_per_epoch_in_few_tokens() -> None:
+    train, held_out = make_pipelines(PROTEINS, batch_size=8, max_length=30, generator=make_generator(1), packed=True)
+    assert held_out.batch_size == 32
+    seen, step = [], 0
+    while len(seen) < 18:
+        batch = batch_at(train, step)
+        assert len(batch["ids"]) <= 8 * 30 // 4
+        whole = {**batch, "ids": batch["labels"].where(batch["labels"] >= 0, batch["ids"])}
+        seen += [tuple(row.tolist()) for row in unpack(whole)]
+        step += 1
+    assert len(set(seen)) == len(seen) == 18

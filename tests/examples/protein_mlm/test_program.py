@@ -64,6 +64,16 @@ def refuse_later(capsys, *arguments: str | Path) -> str:
     return said
 
 
+def test_a_run_on_packed_steps_resumes_as_one(fasta: Path, tmp_path: Path) -> None:
+    for folder, steps in (("whole", "4"), ("cut", "2")):
+        options = ["--packed", "--steps", steps, "--max-length", "16", "--batch-size", "4"]
+        assert main(["--fasta", str(fasta), "--out", str(tmp_path / folder), *options]) == 0
+    assert main(["--resume", str(tmp_path / "cut"), "--steps", "4"]) == 0
+    one, two = (torch.load(tmp_path / folder / "checkpoint.ckpt")["state_dict"] for folder in ("whole", "cut"))
+    assert all(torch.equal(part, two[name]) for name, part in one.items())
+    assert json.loads((tmp_path / "cut" / "pipeline.json").read_text())["pipeline"]["order"]["type"] == "PackedOrder"
+
+
 def test_a_run_writes_its_promised_files(finished: Path) -> None:
     assert sorted(path.name for path in finished.iterdir()) == [
         "checkpoint.ckpt",
