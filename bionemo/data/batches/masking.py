@@ -171,7 +171,7 @@ def corrupt_tokens(  # noqa: D417 - the rest is described at mask_tokens
         replacements = torch.tensor([mask_id], dtype=ids.dtype, device=ids.device)  # never used, but indexed below
     # One 63-bit hash per token, of its index among the row's real tokens: the upper 31 bits decide whether the token is
     # chosen, the lower 32 what a chosen one becomes.
-    words = fold_rows(fold_in(seeds, "mask"), index, per_token)
+    words = fold_rows(fold_in(check_word(seeds, name="seeds"), "mask"), index, per_token)
     lower = words & (_BITS_32 - 1)
     upper = words >> 32
     if spans is not None:  # the numbers at padding don't count, and aren't checked

@@ -164,3 +164,12 @@ def test_an_extended_run_keeps_its_complete_windows() -> None:
     assert SampleIndex(*(part.tolist() for part in index_at(short, range(window)))) == SampleIndex(
         *(part.tolist() for part in index_at(long, range(window)))
     )
+
+
+@KINDS
+def test_each_window_has_its_own_shuffle_of_bins(kind) -> None:
+    base = EpochOrder(length=500, seed=7, shuffle=False)
+    order = kind(**FIELDS | {"order": base, "lengths": [10] * 500, "max_tokens": 10, "window_size": 100})
+    windows = [(index_at(order, range(start, start + 100)).idx - start).tolist() for start in range(0, 500, 100)]
+    assert all(sorted(window) == list(range(100)) for window in windows)
+    assert len({*map(tuple, windows)}) == 5
