@@ -124,7 +124,7 @@ def make_pipelines(
         collate=collate,
         batch_transform=hide,
     )
-    packing = _packed(train, max_length=max_length) if packed else train
+    packing = _packed(train, list(map(len, kept)), max_length=max_length) if packed else train
     if not held_out:
         return ProteinPipelines(packing, None)
     return ProteinPipelines(
@@ -139,16 +139,16 @@ def make_pipelines(
     )
 
 
-def _packed(pipeline: Pipeline[Any], *, max_length: int) -> Pipeline[Any]:
-    """Return a pipeline on packed steps of one bin."""
-    lengths = np.minimum([len(row) for row in pipeline.sources[0].dataset], max_length)
+def _packed(pipeline: Pipeline[Any], lengths: list[int], *, max_length: int) -> Pipeline[Any]:
+    """Return a pipeline on packed steps of one bin, for rows of some lengths before they are cropped."""
+    cropped = np.minimum(lengths, max_length)
     max_tokens = max((pipeline.batch_size or 1) * max_length // 4, max_length)
     order = PackedOrder(
         order=pipeline.order,
-        lengths=lengths,
+        lengths=cropped,
         max_tokens=max_tokens,
         bins_per_step=1,
-        window_size=max(int(_STEPS_PER_WINDOW * max_tokens / lengths.mean()), 1),
+        window_size=max(int(_STEPS_PER_WINDOW * max_tokens / cropped.mean()), 1),
         seed=fold_in(pipeline.seed, "packed"),
     )
     return attrs.evolve(pipeline, order=order, batch_size=None, collate=collate_packed, batch_transform=hide_packed)

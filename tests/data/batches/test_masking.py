@@ -158,7 +158,7 @@ def test_inputs_are_unchanged() -> None:
             r"mask_replace_prob \+ random_replace_prob must be in 0\.\.1",
         ),
         ({"replacement_ids": ()}, "replacement_ids must hold at least one token"),
-        ({"seeds": torch.full((64,), -1)}, "seed must not be negative, got -1"),
+        ({"seeds": torch.full((64,), -1)}, "seeds must not be negative, got -1"),
     ],
 )
 def test_invalid_options_are_named(options: dict, message: str) -> None:
