@@ -139,7 +139,7 @@ def slot_of(bounds: Sequence[int], position: AnyInt, *, world_size: AnyInt) -> t
 def num_batches(pipeline: Pipeline[Any], /) -> int | None:
     """Return the number of batches, without the one that `drop_last` drops; None for an order without end.
 
-    A planned order plans all its windows for it, at up to 2 us per sample.
+    A planned order plans all its windows for it, at 0.1 to 6 us per sample.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
@@ -177,7 +177,7 @@ def check_step(pipeline: Pipeline[Any], step: AnyInt, /) -> int:
 def step_start(pipeline: Pipeline[Any], step: AnyInt, /) -> int:
     """Return the position at which a step begins.
 
-    A planned order plans all windows up to there for it, at up to 2 us per sample; what it found is kept.
+    A planned order plans all windows up to there for it, at 0.1 to 6 us per sample; what it found is kept.
 
     Raises:
         IndexError: if the pipeline has no such step.

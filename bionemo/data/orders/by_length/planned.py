@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from bionemo.core.checks import AnyInt, IntArray, check_index, check_seed
+from bionemo.core.checks import MAX_INT, AnyInt, IntArray, check_index, check_seed
 from bionemo.core.fields import check_bool, check_size, to_bool, to_int
 from bionemo.core.random.hashing import fold_in
 from bionemo.data.orders.by_length.lengths import lengths_of
@@ -86,7 +86,7 @@ class BinOrder(WindowOrder):
         if self.epoch_length is not None:
             small, num_large = self._small_and_large
             stop = start + small + (start % self.epoch_length < num_large * (small + 1))
-        return stop if self.num_samples is None else min(stop, self.num_samples)
+        return min(stop, MAX_INT + 1 if self.num_samples is None else self.num_samples)
 
     @cached_property
     def _small_and_large(self) -> tuple[int, int]:
@@ -109,7 +109,7 @@ class BinOrder(WindowOrder):
     def step_of(self, position: int, /) -> int:
         """Return the number of the step that a position is in; the number of steps for the end of the order.
 
-        All windows before it are planned for this, at up to 2 us per sample; how many steps they have is kept.
+        All windows before it are planned for this, at 0.1 to 6 us per sample; how many steps they have is kept.
         """
         if position == self.num_samples:
             return 0 if position == 0 else self.step_of(position - 1) + 1
