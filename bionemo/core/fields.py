@@ -8,7 +8,22 @@ import numpy as np
 
 from bionemo.core.checks import AnyInt, check_int, shown
 
-__all__ = ["check_bool", "check_choice", "check_instance", "check_size", "to_bool", "to_int"]
+__all__ = ["Documented", "check_bool", "check_choice", "check_instance", "check_size", "to_bool", "to_int"]
+
+
+class Documented(type):
+    """Metaclass of records: `dir` and `help` list their members, and not the methods that attrs adds to every record.
+
+    Example:
+        >>> class Range(metaclass=Documented):
+        ...     low: int = 0
+        ...     def _hidden(self): ...
+        >>> dir(Range)
+        ['low']
+    """
+
+    def __dir__(cls) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
 
 
 def to_int(number: AnyInt, /) -> int:

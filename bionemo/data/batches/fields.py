@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bionemo.core.checks import check_int, shown
-from bionemo.core.fields import to_int
+from bionemo.core.fields import Documented, to_int
 from bionemo.core.padding.elements import check_row
 from bionemo.core.padding.rows import Rows, lay_out, numpy_dtype, read_rows
 
@@ -52,7 +52,7 @@ def _check_padding_value(self: "RaggedField", _: "attrs.Attribute[Any]", value: 
 
 
 @attrs.frozen
-class RaggedField:
+class RaggedField(metaclass=Documented):
     """A field with one number per token, e.g. ids, labels or charges, or one array of a fixed shape per token.
 
     Args:
@@ -80,7 +80,7 @@ class RaggedField:
 
 
 @attrs.frozen
-class ScalarField:
+class ScalarField(metaclass=Documented):
     """A field with one number per sample, e.g. a class or a temperature, or one array of a fixed shape per sample.
 
     Args:
@@ -101,7 +101,7 @@ class ScalarField:
 
 
 @attrs.frozen
-class ObjectField:
+class ObjectField(metaclass=Documented):
     """A field with any object per sample, e.g. a name, an id or a record; the batch has a list of them.
 
     Example:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs  # noqa: TC002 - beartype reads the annotations
 
 from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_index, check_int
+from bionemo.core.fields import Documented
 from bionemo.data.orders.order import Order, SampleIndex, check_is_order
 from bionemo.data.permute import MAX_LENGTH
 
@@ -26,7 +27,7 @@ _MAX_SHOWN: Final = 16
 """Longest tuple that a repr shows whole."""
 
 
-class OrderBase:
+class OrderBase(metaclass=Documented):
     """The members that the orders of this library have in addition to their fields.
 
     Don't inherit from it: an order of your own only needs the members of `Order`.

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from bionemo.core.checks import shown
-from bionemo.core.fields import check_choice
+from bionemo.core.fields import Documented, check_choice
 from bionemo.data.pipeline.functions import accept_keyword, shown_name
 from bionemo.data.pipeline.indexing import check_by_position, is_labelled
 
@@ -63,7 +63,7 @@ def shown_dataset(dataset: Any, /) -> str:
 
 
 @attrs.frozen(repr=False)
-class Source:
+class Source(metaclass=Documented):
     """A data set, and what is done to each of its samples.
 
     Args:

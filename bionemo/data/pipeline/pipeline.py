@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 import attrs
 
 from bionemo.core.checks import check_seed, shown
-from bionemo.core.fields import check_bool, check_size, to_bool, to_int
+from bionemo.core.fields import Documented, check_bool, check_size, to_bool, to_int
 from bionemo.data.orders.base import check_order
 from bionemo.data.orders.order import Order, PlannedOrder
 from bionemo.data.pipeline.dataset import Source, to_sources
@@ -19,7 +19,7 @@ Batch = TypeVar("Batch")
 
 
 @attrs.frozen(kw_only=True)
-class Pipeline(Generic[Batch]):
+class Pipeline(Generic[Batch], metaclass=Documented):
     """Everything that decides what a training run reads: the batch at any step is a pure function of this record.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import attrs
 
 from bionemo.core.checks import AnyFloat, AnyInt, check_int
-from bionemo.core.fields import check_bool, check_choice, check_instance, check_size, to_bool, to_int
+from bionemo.core.fields import Documented, check_bool, check_choice, check_instance, check_size, to_bool, to_int
 from bionemo.data.pipeline.assemble import assemble
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.state import check_state, loader_state
@@ -26,7 +26,7 @@ def _check_batches_per_epoch(batches_per_epoch: AnyInt | None) -> int | None:
 
 
 @attrs.define(eq=False, repr=False, slots=False, on_setattr=attrs.setters.NO_OP)
-class PipelineLoader(Generic[Batch]):
+class PipelineLoader(Generic[Batch], metaclass=Documented):
     """An iterable over a rank's batches of a pipeline, which can stop anywhere and resume elsewhere.
 
     `loader` is another name for it. It continues where it stopped: `consumed_samples` only grows, and each `iter()`

@@ -1,5 +1,7 @@
 """Tests of index_at, position_of and fingerprint for orders of any kind."""
 
+import pydoc
+import re
 import subprocess
 import sys
 
@@ -10,14 +12,20 @@ import torch
 
 from bionemo.data import (
     EpochOrder,
+    LengthGroupedOrder,
     MixtureOrder,
     Order,
+    PackedOrder,
+    Pipeline,
     PRNGResampleDataset,
+    RaggedField,
     SampleIndex,
+    Source,
     fingerprint,
     index_at,
     position_of,
 )
+from bionemo.data.pipes import PipelineLoader
 
 
 def listed(index: SampleIndex) -> list[SampleIndex]:
@@ -187,3 +195,12 @@ def test_the_fingerprint_is_the_same_in_another_process_and_depends_on_every_fie
     ]
     assert run.stdout.strip() == fingerprint(orders[0])
     assert len({fingerprint(order) for order in orders}) == len(orders)
+
+
+@pytest.mark.parametrize(
+    "kind", [EpochOrder, MixtureOrder, LengthGroupedOrder, PackedOrder, Pipeline, Source, RaggedField, PipelineLoader]
+)
+def test_help_lists_members_and_not_what_attrs_adds(kind: type) -> None:
+    text = pydoc.render_doc(kind, renderer=pydoc.plaintext)
+    assert not re.search(r"(?m)^ \|  _|attrs", text)
+    assert len(text.splitlines()) < 160
