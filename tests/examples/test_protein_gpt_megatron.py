@@ -54,6 +54,7 @@ def test_ctrl_c_ends_all_processes() -> None:
         os.killpg(running.pid, 0)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_named_and_the_other_is_ended() -> None:
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(COMMAND, **streams, start_new_session=True)
