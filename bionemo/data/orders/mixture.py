@@ -67,7 +67,7 @@ def _check_changes(changes: Iterable[tuple[AnyInt, _Weights]]) -> tuple[tuple[in
 class MixtureOrder(OrderBase):
     """Several orders interleaved by integer weights; any of them may be a mixture itself.
 
-    Laws: the samples of each order come in that order, and none is left out. Among the first n positions, the count of
+    Laws: the samples of each order come in that order, and all of them. Among the first n positions, the count of
     an order differs from `n * weight / total` by less than 1.68 (`error_bounds` in `bionemo.data.orders.interleave` is
     sharper; after changes of weights, the bounds of all stretches add up, and for a source within a nested mixture its
     own bound and its fraction of the nested mixture's). The interleaving repeats after `total` positions. Time and

@@ -37,7 +37,7 @@ class Pipeline(Generic[Batch], metaclass=Documented):
         drop_last: drop a last batch that isn't full; by default it is delivered short.
         seed_global_states: seed the global random states of torch, NumPy and Python before each batch, and restore them
             afterwards: whatever third-party code draws from them is then a function of this record and the position.
-            It takes about 60 us per batch, and nothing if no third-party code is called. False for code that draws
+            It takes about 70 us per batch, and nothing if no third-party code is called. False for code that draws
             nothing from them.
 
     Raises:
