@@ -80,7 +80,7 @@ def collate(rows: list[Any]) -> dict[str, Tensor]:
 def hide(batch: Mapping[str, Tensor], *, seeds: Tensor) -> dict[str, Tensor]:
     """Return a batch with 15% of its amino acids hidden, and the hidden tokens as `labels` (-100 elsewhere).
 
-    Every chosen token becomes `<mask>`; it is never replaced or left as it is, unlike BERT's 80-10-10. An unchanged token
+    Every chosen token becomes `<mask>`; none becomes another or stays, unlike BERT's 80-10-10. An unchanged token
     reveals its label, so the loss could not be compared with the unigram entropy.
     """
     masked = mask_tokens(batch["ids"], batch["mask"], seeds=seeds, **_HIDDEN)
