@@ -176,6 +176,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "check_word": (checks.check_word, [call(-1, name="seed"), *over(lambda n: call(n, name="seed"))]),
     "check_token": (tokens.check_token, over(lambda n: call(n, torch.int16, name="token"))),
     "as_tokens": (tokens.as_tokens, [call([100, 127, 3], TOKENS, name="ids")]),
+    "as_token_table": (tokens.as_token_table, [call([100, 127, 3], TOKENS, name="ids")]),
     "check_index": (
         checks.check_index,
         [call(0, stop=0, name="i"), call(-1, stop=5, name="i"), *over(lambda n: call(n, stop=n, name="i"))],
@@ -517,6 +518,7 @@ WITHOUT_NUMBERS = {
         "read_batches",
         "Interleaving",
         "CorruptedSpans",
+        "Corruption",
         "IntegerWeights",
         "LossSum",
         "MaskedTokens",
@@ -524,11 +526,11 @@ WITHOUT_NUMBERS = {
         "SampleLocation",
         "PositionedIndex",
     ),
-    *("PositionedSample", "Rows", "Throughput"),
+    *("PositionedSample", "Rows", "Throughput", "TokenRows"),
     # Records that store their arguments, and functions without arithmetic.
     *("EpochIndex", "read", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),
-    *("corrupt_tokens", "lay_out_flat", "num_alike", "shared_lengths"),
+    *("as_corruption", "corrupt_tokens", "lay_out_flat", "num_alike", "shared_lengths"),
     *("Arrangement", "Window", "WindowOrder", "BinOrder"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),

@@ -1,16 +1,17 @@
 """Seeds derived from seeds by one hash, with equal results for Python ints, int64 arrays and int64 tensors."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from bionemo.core.arrays import in_blocks
 from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph
 
-__all__ = ["fold_in", "fold_rows", "fold_word", "mix"]
+__all__ = ["fold_in", "fold_mixed", "fold_word", "mix", "mix_in", "mix_seed"]
 
 Word = TypeVar("Word", int, IntArray, Tensor)
 Words = TypeVar("Words", IntArray, Tensor)
@@ -69,41 +70,64 @@ def mix(word: Any, /) -> Any:
 
 
 def _mix(word: Word) -> Word:
+    if isinstance(word, np.ndarray):
+        return _mix_array(word)
     # Each step is invertible: a xor with a right shift of itself, and a product with an odd number modulo 2**63.
     word = _multiply(word ^ (word >> 30), _FIRST)
     word = _multiply(word ^ (word >> 27), _SECOND)
     return word ^ (word >> 31)
 
 
-def fold_word(state: Any, word: Any, /) -> Any:
+def _mix_array(word: IntArray) -> IntArray:
+    """Return `_mix` of an array, in few passes: NumPy's uint64 is defined to wrap around."""
+    bits = word.view(np.uint64)
+    shifted = bits >> 30
+    mixed = bits ^ shifted
+    for shift, constant in ((27, _FIRST), (31, _SECOND)):
+        np.multiply(mixed, constant, out=mixed)
+        np.bitwise_and(mixed, _MASK_63, out=mixed)
+        np.right_shift(mixed, shift, out=shifted)
+        np.bitwise_xor(mixed, shifted, out=mixed)
+    return mixed.view(np.int64)
+
+
+def mix_seed(seed: Any, /) -> Any:
+    """Return a seed prepared for `fold_mixed`: for ints, int64 arrays and tensors, unchecked.
+
+    Example:
+        >>> fold_mixed(mix_seed(42), 7) == fold_in(42, 7)
+        True
+    """
+    return _mix(as_int(seed) ^ _GOLDEN)
+
+
+def fold_mixed(mixed: Any, word: Any, /) -> Any:
+    """Return the seed derived from a seed and one number, with half the work of `fold_word`.
+
+    Law: `fold_mixed(mix_seed(seed), word) == fold_word(seed, word)`.
+
+    Args:
+        mixed: what `mix_seed` returned: for rows of many elements it is needed once per row.
+        word: as for `fold_word`.
+
+    Example:
+        >>> fold_mixed(mix_seed(42), 7) == fold_in(42, 7)
+        True
+    """
+    return _mix(mixed ^ as_int(word))
+
+
+def fold_word(seed: Any, word: Any, /) -> Any:
     """Return the seed derived from a seed and one number: `fold_in` for ints, int64 arrays and tensors, unchecked.
 
-    Law: `fold_word(state, word) == fold_in(state, word)`; for a fixed state, distinct words give distinct seeds.
+    Law: `fold_word(seed, word) == fold_in(seed, word)`; for a fixed seed, distinct words give distinct seeds.
 
     Example:
         >>> fold_word(42, 7) == fold_in(42, 7)
         True
     """
-    # The state is mixed before the word enters: `state ^ word` alone would confuse (0, 1) with (1, 0).
-    return _mix(_mix(as_int(state) ^ _GOLDEN) ^ as_int(word))
-
-
-def fold_rows(states: Words, words: Words, expand: Callable[[Words], Words], /) -> Words:
-    """Return the seeds derived from the state of each row and a number per element of the row, unchecked.
-
-    Law: it equals `fold_word(expand(states), words)`, but mixes the state of each row once.
-
-    Args:
-        states: one per row.
-        words: numbers of the rows' elements, in any layout.
-        expand: gives each element what its row has.
-
-    Example:
-        >>> states, words = torch.tensor([42, 43]), torch.tensor([0, 1, 0])
-        >>> fold_rows(states, words, lambda rows: rows[[0, 0, 1]])[1] == fold_word(42, 1)
-        tensor(True)
-    """
-    return _mix(expand(_mix(states ^ _GOLDEN)) ^ words)
+    # The seed is mixed before the word enters: `seed ^ word` alone would confuse (0, 1) with (1, 0).
+    return fold_mixed(mix_seed(seed), word)
 
 
 def _hash_text(text: str) -> int:
@@ -155,14 +179,41 @@ def fold_in(seed: AnyInt | Int[Tensor, "..."], /, *data: AnyInt | str | Int[Tens
         3357695411936279130
     """
     state = check_word(seed, name="seed")
-    tensors = [datum for datum in data if isinstance(datum, Tensor)]
-    if isinstance(state, int) and tensors and torch.compiler.is_compiling():
-        state = in_graph(state, like=tensors[0])  # dynamo would inline an int's whole hash at every use
-    for datum in data:
-        if isinstance(datum, str):
-            # Dynamo warns about an lru_cache and ignores it; a compiled graph holds the hash as a constant anyway.
-            word: Any = (_hash_text if torch.compiler.is_compiling() else _hash_text_once)(datum)
-        else:
-            word = check_word(datum, name="data")
+    words = [_text_word(datum) if isinstance(datum, str) else check_word(datum, name="data") for datum in data]
+    tensors = [word for word in words if isinstance(word, Tensor)]
+    if torch.compiler.is_compiling():
+        if isinstance(state, int) and tensors:
+            state = in_graph(state, like=tensors[0])  # dynamo would inline an int's whole hash at every use
+        return _fold_words(state, *words)
+    return in_blocks(_fold_words, state, *words)
+
+
+def mix_in(seeds: Tensor, purpose: str, /) -> Tensor:
+    """Return `fold_in(seeds, purpose)` prepared for `fold_mixed`, unchecked.
+
+    Args:
+        seeds: one per row.
+        purpose: what the words are for.
+
+    Example:
+        >>> mixed = mix_in(torch.tensor([42, 43]), "mask")
+        >>> torch.equal(fold_mixed(mixed, 7), fold_in(torch.tensor([42, 43]), "mask", 7))
+        True
+    """
+    mixed: Tensor = in_blocks(_fold_and_mix, seeds, _text_word(purpose))
+    return mixed
+
+
+def _fold_and_mix(seed: Any, word: Any) -> Any:
+    return mix_seed(fold_word(seed, word))
+
+
+def _text_word(text: str) -> int:
+    # Dynamo warns about an lru_cache and ignores it; a compiled graph holds the hash as a constant anyway.
+    return (_hash_text if torch.compiler.is_compiling() else _hash_text_once)(text)
+
+
+def _fold_words(state: Any, *words: Any) -> Any:
+    for word in words:
         state = fold_word(state, word)
     return state

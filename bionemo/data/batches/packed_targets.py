@@ -8,9 +8,10 @@ from jaxtyping import Int, Integer
 from torch import Tensor
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt
+from bionemo.core.checks import AnyInt, check_word
 from bionemo.core.model.loss import IGNORE_INDEX
-from bionemo.data.batches.masking import corrupt_tokens
+from bionemo.data.batches.corruption import TokenRows, corrupt_tokens
+from bionemo.data.batches.masking import as_corruption
 from bionemo.data.batches.packing import check_packed
 
 __all__ = ["mask_packed_tokens", "next_packed_labels"]
@@ -41,7 +42,7 @@ def mask_packed_tokens(
         >>> batch = collate_packed([range(3, 9), range(9, 15)])
         >>> options = {"mask_id": 1, "replacement_ids": range(3, 15), "mask_prob": 0.5}
         >>> mask_packed_tokens(batch, seeds=torch.tensor([7, 8]), **options)["ids"]
-        tensor([ 3,  4,  1,  1,  7,  1,  9,  1, 11,  1, 13,  1])
+        tensor([ 3,  4,  1,  6,  1,  1,  9, 10,  1,  1, 13, 14])
     """
     check_packed(batch, "ids")
     ids, mask = batch["ids"], batch["mask"]
@@ -50,24 +51,9 @@ def mask_packed_tokens(
     if seeds.shape != (len(batch["cu_seqlens"]) - 1,):
         message = f"seeds must be one per sample, got {tuple(seeds.shape)} for {len(batch['cu_seqlens']) - 1} samples."
         raise ValueError(message)
-
-    def smallest(tokens: Tensor) -> Tensor:
-        lowest = torch.full((len(seeds),), torch.inf, dtype=tokens.dtype, device=tokens.device)
-        return lowest.scatter_reduce(0, segments, tokens, "amin")[segments]
-
-    defaults: dict[str, Any] = {"special_ids": (), "mask_prob": 0.15, "mask_replace_prob": 0.8}
-    defaults |= {"random_replace_prob": 0.1, "spans": None, "min_one": False}
-    masked = corrupt_tokens(
-        ids,
-        mask,
-        seeds=seeds,
-        per_token=lambda rows: rows[segments],
-        index=batch["positions"],
-        smallest=smallest,
-        mask_id=mask_id,
-        replacement_ids=replacement_ids,
-        **defaults | options,
-    )
+    corruption = as_corruption(ids, mask, mask_id=mask_id, replacement_ids=replacement_ids, **options)
+    rows = TokenRows(check_word(seeds, name="seeds"), segments, batch["positions"])
+    masked = corrupt_tokens(ids, mask, rows, corruption)
     return {**batch, "ids": masked.ids, "labels": masked.labels}
 
 

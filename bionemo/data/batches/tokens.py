@@ -1,6 +1,7 @@
-"""Checks of the tokens that functions of token blocks take: integers that fit the dtype of the block."""
+"""The tokens that functions of token blocks take beside it: integers that fit the dtype of the block."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from bionemo.core.arrays import as_integers
 from bionemo.core.checks import AnyInt, check_integer, is_concrete
 
-__all__ = ["as_tokens", "check_token"]
+__all__ = ["as_token_table", "as_tokens", "check_token", "take_tokens"]
 
 
 def check_token(token: AnyInt, dtype: torch.dtype, /, *, name: str) -> int:
@@ -73,3 +74,42 @@ def as_tokens(
     for bound in (array.max(), array.min()) if array.size else ():
         check_token(bound, ids.dtype, name=name)
     return torch.from_numpy(array.astype(np.int64)).to(device=ids.device, dtype=ids.dtype)
+
+
+def as_token_table(
+    tokens: Iterable[AnyInt] | Integer[Tensor, "..."], ids: Integer[Tensor, "..."], /, *, name: str
+) -> range | Integer[Tensor, " _"]:
+    """Return tokens as a table for `take_tokens`: a range as a range, of which only the ends are checked.
+
+    Args:
+        tokens: as for `as_tokens`.
+        ids: the block of tokens.
+        name: name of the argument in the error.
+
+    Raises:
+        TypeError: as `as_tokens`.
+        ValueError: as `as_tokens`.
+
+    Example:
+        >>> as_token_table(range(4, 250_000), torch.zeros(2, 4, dtype=torch.int64), name="replacement_ids")
+        range(4, 250000)
+    """
+    if not isinstance(tokens, range):
+        return as_tokens(tokens, ids, name=name)
+    if not len(tokens):
+        return range(0)
+    first, last = (check_token(end, ids.dtype, name=name) for end in (tokens[0], tokens[-1]))
+    step = tokens.step if last != first else 1  # of a single token, it may not fit int64
+    return range(first, last + (1 if step > 0 else -1), step)
+
+
+def take_tokens(table: range | Tensor, index: Any, /) -> Any:
+    """Return tokens of a table at indices that are in range, an int64 array or tensor; unchecked.
+
+    Example:
+        >>> take_tokens(range(4, 24), torch.tensor([0, 3])), take_tokens(torch.tensor([9, 8, 7]), np.array([2]))
+        (tensor([4, 7]), array([7]))
+    """
+    if isinstance(table, range):
+        return table.start + table.step * index
+    return table[index] if isinstance(index, Tensor) else table.numpy()[index]

@@ -11,8 +11,8 @@ from bionemo.core.checks import IntArray, check_index, is_concrete, shown
 
 __all__ = ["ALGORITHM_VERSION", "Order", "PlannedOrder", "SampleIndex", "check_is_order", "index_at", "position_of"]
 
-ALGORITHM_VERSION: Final = 2
-"""Version of the algorithms of all orders, increased whenever a record would map to other indices."""
+ALGORITHM_VERSION: Final = 3
+"""Version of everything that is seeded: increased whenever an order, a permutation, a draw or a mask changes."""
 
 Word = TypeVar("Word", int, IntArray)
 

@@ -50,7 +50,7 @@ def to_json(record: Any, /) -> str:
     Example:
         >>> from bionemo.data import EpochOrder
         >>> to_json(EpochOrder(length=10, seed=7))
-        '{"algorithm":2,"order":{"length":10,"num_samples":null,"seed":7,"shuffle":true,"type":"EpochOrder"}}'
+        '{"algorithm":3,"order":{"length":10,"num_samples":null,"seed":7,"shuffle":true,"type":"EpochOrder"}}'
     """
     if isinstance(record, Pipeline):
         return records.plain_to_json(pipeline_spec(record))
@@ -70,7 +70,7 @@ def fingerprint(record: Any, /) -> str:
     Example:
         >>> from bionemo.data import EpochOrder
         >>> fingerprint(EpochOrder(length=10, seed=7))[:12]
-        'da217f1f8c07'
+        '13f3c9cd224a'
     """
     return hashlib.sha256(to_json(record).encode()).hexdigest()
 
@@ -139,7 +139,7 @@ def order_from_spec(
     if spec["algorithm"] != ALGORITHM_VERSION:
         message = (
             f"record must be of algorithm version {ALGORITHM_VERSION}, got version {shown(spec['algorithm'])}, whose "
-            "orders give other indices. Read it with the release that wrote it."
+            "orders or masks differ. Read it with the release that wrote it."
         )
         raise ValueError(message)
     order = records.from_plain(spec["order"], kinds=(*_ORDERS, *kinds), arrays=arrays)

@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 
 from bionemo.core.padding import length_mask
+from bionemo.core.random import fold_in
 from bionemo.data import mask_tokens
-from bionemo.data.batches.masking import _choose
 
 IDS = torch.randint(10, 30, (64, 200), generator=torch.Generator().manual_seed(0))
 MASK = length_mask(torch.arange(137, 201), 200)
@@ -24,8 +24,8 @@ def test_pinned_values() -> None:
         mask_prob=0.5,
         **OPTIONS,
     )
-    assert masked.ids.tolist() == [[10, 1, 1, 13, 1, 15, 1, 17, 18, 19, 20, 1]]
-    assert masked.labels.tolist() == [[-100, 11, 12, 13, 14, -100, 16, 17, 18, -100, -100, 21]]
+    assert masked.ids.tolist() == [[10, 11, 12, 1, 12, 1, 16, 27, 18, 19, 20, 21]]
+    assert masked.labels.tolist() == [[-100, -100, -100, 13, 14, 15, -100, 17, -100, 19, -100, -100]]
 
 
 def test_labels_are_the_original_tokens_and_tokens_without_a_label_are_unchanged() -> None:
@@ -69,18 +69,92 @@ def test_replacements_are_drawn_uniformly() -> None:
     assert set(masked.ids.unique().tolist()) == set(range(10, 30))
 
 
-def test_rows_and_columns_are_chosen_independently() -> None:
-    chosen = (mask_tokens(IDS, torch.ones_like(MASK), seeds=SEEDS, mask_prob=0.5, **OPTIONS).labels != -100).double()
-    assert abs(float((chosen[:, 1:] == chosen[:, :-1]).double().mean()) - 0.5) < 6 * 0.5 / (64 * 199) ** 0.5
-    assert abs(float((chosen[1:] == chosen[:-1]).double().mean()) - 0.5) < 6 * 0.5 / (63 * 200) ** 0.5
+@pytest.mark.parametrize("prob", [0.15, 0.5])
+def test_neighbors_rows_and_seeds_are_chosen_independently(prob: float) -> None:
+    """Counts of pairs by chi-square against the product of their probabilities; fails for one seed in a million."""
+    ids = torch.full((500, 400), 10)
+    options = OPTIONS | {"mask_prob": prob}
+    seeds = torch.arange(500)
+    masked = mask_tokens(ids, ids > 0, seeds=seeds, **options)
+    chosen = masked.labels != -100
+    other = mask_tokens(ids, ids > 0, seeds=seeds + 2**32, **options).labels != -100
+    pairs = {f"columns {lag} apart": (chosen[:, :-lag], chosen[:, lag:]) for lag in (1, 2, 3, 200)}
+    pairs |= {"in one word": (chosen[:, ::2], chosen[:, 1::2]), "in two words": (chosen[:, 1:-1:2], chosen[:, 2::2])}
+    pairs |= {f"rows {lag} apart": (chosen[:-lag], chosen[lag:]) for lag in (1, 2, 64)}
+    pairs |= {"seeds that differ in a high bit": (chosen, other)}
+    pairs |= {"chosen, and the next is masked": (chosen[:, :-1], masked.ids[:, 1:] == 1)}
+    for name, (first, second) in pairs.items():
+        counts = np.bincount((2 * first + second).flatten(), minlength=4)
+        odds = (1 - prob, prob), (1 - 0.8 * prob, 0.8 * prob) if "masked" in name else (1 - prob, prob)
+        expected = np.outer(*odds).ravel() * counts.sum()
+        assert stats.chisquare(counts, expected).pvalue > 1e-6 / len(pairs), name
 
 
-@pytest.mark.parametrize("kind", [float, lambda prob: torch.full((1, 4), prob, dtype=torch.float64)])
-def test_a_token_is_chosen_if_its_word_is_below_the_probability_in_steps_of_2_to_the_minus_31(kind) -> None:
-    words, eligible = torch.tensor([[0, 2**30 - 1, 2**30, 2**31 - 1]]), torch.ones(1, 4, dtype=torch.bool)
-    for prob, number in ((0, 0), (2**-31, 1), (0.5, 2), (0.5 + 2**-31, 3), (1 - 2**-31, 3), (1, 4)):
-        chosen = _choose(words, eligible, kind(prob), None)
-        assert chosen.tolist() == [[index < number for index in range(4)]], prob
+def test_what_a_token_becomes_is_independent_of_its_neighbors_and_of_the_replacement() -> None:
+    """Fails for one seed in a million."""
+    ids = torch.full((500, 400), 5)
+    halves = {"mask_prob": 1.0, "mask_replace_prob": 0.5, "random_replace_prob": 0.5}
+    masked = mask_tokens(ids, ids > 0, seeds=torch.arange(500), **OPTIONS | halves)
+    is_masked = masked.ids == 1
+    counts = np.bincount((2 * is_masked[:, 1:] + is_masked[:, :-1]).flatten(), minlength=4)
+    assert stats.chisquare(counts).pvalue > 3e-7
+    drawn = masked.ids.masked_select(~is_masked)
+    before = is_masked.roll(1, 1).masked_select(~is_masked)  # whether the token before it is masked
+    counts = np.bincount(2 * (drawn - 10) + before, minlength=40)
+    assert stats.chisquare(counts).pvalue > 3e-7
+
+
+def expected_token(token: int, index: int, seed: int, prob: float, replacements: list[int]) -> tuple[int, int]:
+    """Return a token and its label by the definition of the stream, in Python ints."""
+    word = fold_in(seed, "mask", index // 2)
+    if (word >> 32 if index % 2 else word % 2**31) >= round(prob * 2**31):
+        return token, -100
+    word = fold_in(seed, "mask", 2**62 + index)
+    fate, draw = word % 2**32, word >> 32
+    if fate < round(0.8 * 2**32):
+        return 1, token
+    if fate < round((0.8 + 0.1) * 2**32):
+        return replacements[draw * len(replacements) >> 31], token
+    return token, token
+
+
+@pytest.mark.parametrize(
+    ("prob", "replacements"),
+    [
+        *((prob, range(10, 30)) for prob in (0.0, 2**-31, 0.15, 0.5, 0.5 + 2**-31, 1 - 2**-31, 1.0)),
+        *((1.0, replacements) for replacements in (range(29, 9, -3), torch.tensor([28, 11]), np.array([13]))),
+    ],
+)
+@pytest.mark.parametrize("kind", [float, lambda prob: torch.full((64, 200), prob, dtype=torch.float64)])
+def test_the_stream_is_what_its_documentation_says(prob: float, kind, replacements) -> None:
+    options = OPTIONS | {"replacement_ids": replacements, "mask_prob": kind(prob)}
+    masked = mask_tokens(IDS, MASK, seeds=SEEDS, **options)
+    table = [int(token) for token in replacements]
+    for row in (0, 63):
+        length = int(MASK[row].sum())
+        tokens = enumerate(IDS[row, :length].tolist())
+        expected = [expected_token(token, index, row, prob, table) for index, token in tokens]
+        found = zip(masked.ids[row, :length].tolist(), masked.labels[row, :length].tolist(), strict=True)
+        assert list(found) == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"min_one": True, "mask_prob": 0.001}, {"spans": IDS // 4}, {"special_ids": range(10, 28)}],
+    ids=["plain", "min one", "spans", "special"],
+)
+def test_arrays_and_tensors_that_cannot_be_looked_at_give_the_same(options: dict) -> None:
+    """Under vmap, nothing depends on values: as compiled, and on an accelerator."""
+    whole = mask_tokens(IDS, MASK, seeds=SEEDS, **OPTIONS | options)
+    blocks = {name: value for name, value in options.items() if isinstance(value, torch.Tensor)}
+
+    def one(ids: torch.Tensor, mask: torch.Tensor, seed: torch.Tensor, part: dict) -> tuple[torch.Tensor, ...]:
+        part = {name: value[None] for name, value in part.items()}
+        return tuple(mask_tokens(ids[None], mask[None], seeds=seed[None], **OPTIONS | options | part))
+
+    found = torch.vmap(one)(IDS, MASK, SEEDS, blocks)
+    assert torch.equal(found[0][:, 0], whole.ids)
+    assert torch.equal(found[1][:, 0], whole.labels)
 
 
 def test_special_tokens_are_never_chosen() -> None:

@@ -90,7 +90,7 @@ def test_a_users_order_is_restored_if_its_class_is_passed() -> None:
 def test_the_text_is_canonical() -> None:
     text = to_json(EpochOrder(seed=7, length=10))
     assert (
-        text == '{"algorithm":2,"order":{"length":10,"num_samples":null,"seed":7,"shuffle":true,"type":"EpochOrder"}}'
+        text == '{"algorithm":3,"order":{"length":10,"num_samples":null,"seed":7,"shuffle":true,"type":"EpochOrder"}}'
     )
     assert to_json(from_json(json.dumps(json.loads(text), indent=4))) == text
 
@@ -107,7 +107,7 @@ def test_integers_of_any_size_and_floats_come_back_unchanged() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"algorithm": 1}, "record must be of algorithm version 2, got version 1, whose orders give other indices"),
+        ({"algorithm": 1}, "record must be of algorithm version 3, got version 1, whose orders or masks differ"),
         ({"order": [1]}, r"record must hold an order, got \(1,\)"),
         (
             {"order": {"type": "EpochOrder", "length": 10}},

@@ -297,7 +297,7 @@ def test_a_batch_too_large_to_be_listed_is_refused(tmp_path: Path, capsys: pytes
         ("", ["--step", "1"], "can't read .*pipeline.json: text must be JSON"),
         ("[]", ["--step", "1"], "must hold the record of a pipeline, with algorithm, order"),
         ('{"order": 3}', ["--step", "1"], "must hold the record of a pipeline"),
-        ({"algorithm": 1}, ["--step", "1"], "record must be of algorithm version 2, got version 1"),
+        ({"algorithm": 1}, ["--step", "1"], "record must be of algorithm version 3, got version 1"),
         ({"batch_size": 0}, ["--step", "1"], "got batch_size=0"),
         ({"batch_size": "x"}, ["--step", "1"], "batch_size must be an integer"),
         ({"lengths": [30]}, ["--step", "1"], r"lengths must be a list of 2, one per source of the order, got \[30\]"),

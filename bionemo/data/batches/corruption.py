@@ -1,0 +1,218 @@
+"""The kernel of masking: which tokens are chosen and what each becomes, for rows in any layout.
+
+The random numbers, which never change within an `ALGORITHM_VERSION`, of token `index` of a row with seed `seed`:
+
+- Tokens are chosen in pairs by one word, `fold_in(seed, "mask", index // 2)`: its low 31 bits for the even index, bits
+  32 to 62 for the odd one. A token is chosen if its 31 bits are below `mask_prob * 2**31`, rounded. With spans, the
+  bits are the upper 31 of `fold_in(seed, "span", span)`.
+- What a chosen token becomes is drawn by a second word, `fold_in(seed, "mask", 2**62 + index)`. Its low 32 bits say
+  what happens; the upper 31, scaled to the number of replacements, say which one is drawn.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, Integer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bionemo.core.arrays import BLOCK, in_blocks
+from bionemo.core.checks import IntArray, is_concrete
+from bionemo.core.model.loss import IGNORE_INDEX
+from bionemo.core.random.hashing import fold_mixed, mix_in
+from bionemo.data.batches.tokens import take_tokens
+
+__all__ = ["Corruption", "MaskedTokens", "TokenRows", "corrupt_tokens"]
+
+_MASK_31: Final = 2**31 - 1
+_MASK_32: Final = 2**32 - 1
+_BOTH_HALVES: Final = _MASK_31 << 32 | _MASK_31
+_FATES: Final = 2**62
+"""Where the second words begin: the first words, of pairs, have smaller numbers."""
+_FEW: Final = 16
+"""Up to so many special tokens, comparing with each is fastest."""
+
+
+class MaskedTokens(NamedTuple):
+    """Tokens corrupted for masked-language modelling, and the labels to predict."""
+
+    ids: Integer[Tensor, "*shape"]
+    """Corrupted tokens, of the shape, dtype and device of the original ones."""
+    labels: Int[Tensor, "*shape"]
+    """Original token where one was chosen, -100 elsewhere; int64."""
+
+
+class TokenRows(NamedTuple):
+    """The rows that tokens belong to, in any layout."""
+
+    seeds: Int[Tensor, " rows"]
+    """One per row."""
+    of_token: Int[Tensor, "*shape"]
+    """Number of each token's row; broadcasts to the shape of the tokens, and so does `in_row`."""
+    in_row: Int[Tensor, "*shape"]
+    """Index of each token among the real tokens of its row."""
+    is_right_padded: bool = False
+    """Whether the tokens are a block in CPU memory whose rows begin in the first column, without gaps."""
+
+
+class Corruption(NamedTuple):
+    """How tokens are corrupted: the checked options of `mask_tokens`."""
+
+    mask_id: int
+    replacements: range | Integer[Tensor, " replacements"]
+    special_ids: Integer[Tensor, " specials"]
+    bounds: int | Int[Tensor, "*shape"]
+    """A token is chosen if its 31 bits are below this: one number, or one per token."""
+    mask_below: int
+    """A chosen token is masked if its 32 bits are below this,"""
+    replace_below: int
+    """and replaced if they are below this."""
+    min_one: bool
+    spans: Int[Tensor, "*shape"] | None
+
+
+def corrupt_tokens(
+    ids: Integer[Tensor, "*shape"],
+    mask: Bool[Tensor, "*shape"],
+    rows: TokenRows,
+    corruption: Corruption,
+    /,
+) -> MaskedTokens:
+    """Return what `mask_tokens` returns, for rows in any layout; unchecked.
+
+    Law: a row's tokens are corrupted in the same way in any layout, on any device, compiled and under `vmap`.
+
+    Args:
+        ids: tokens.
+        mask: True = real token.
+        rows: the rows that they belong to, with a seed each.
+        corruption: what is done to them.
+
+    Example:
+        >>> ids, rows = torch.tensor([5, 6, 7]), TokenRows(torch.tensor([42]), torch.tensor([0, 0, 0]), torch.arange(3))
+        >>> none = torch.tensor([], dtype=torch.int64)
+        >>> corruption = Corruption(1, none, none, 2**31, 2**32, 2**32, min_one=False, spans=None)
+        >>> corrupt_tokens(ids, ids > 5, rows, corruption).ids
+        tensor([5, 1, 1])
+    """
+    tensors = (ids, mask, rows.seeds, corruption.bounds, corruption.spans)
+    if all([is_concrete(tensor) for tensor in tensors if isinstance(tensor, Tensor)]):  # noqa: C419 - dynamo follows it
+        return _corrupt_arrays(ids, mask, rows, corruption)
+    mixed = mix_in(rows.seeds, "mask")
+    chosen = _choose(_bits(mixed, rows, ids.shape[-1], corruption), ids, mask, rows, corruption)
+    word = fold_mixed(mixed[rows.of_token], rows.in_row + _FATES)
+    fate, draw = word & _MASK_32, word >> 32
+    replacement = _replacement(draw, corruption).to(ids.dtype)
+    corrupted = torch.where(fate < corruption.replace_below, replacement, ids)
+    corrupted = torch.where(fate < corruption.mask_below, corruption.mask_id, corrupted)
+    return MaskedTokens(torch.where(chosen, corrupted, ids), torch.where(chosen, ids.long(), IGNORE_INDEX))
+
+
+def _corrupt_arrays(ids: Tensor, mask: Tensor, rows: TokenRows, corruption: Corruption) -> MaskedTokens:
+    """Return the same in NumPy: what a token becomes is drawn for the chosen ones only."""
+    mixed = mix_in(rows.seeds, "mask")
+    bits = _bits(mixed, rows, ids.shape[-1], corruption)
+    before = ids.numpy().reshape(-1)
+    bounds = corruption.bounds.numpy() if isinstance(corruption.bounds, Tensor) else corruption.bounds
+    cells = np.flatnonzero((bits < bounds) & mask.numpy())
+    cells = cells[~_are_special(before[cells], corruption.special_ids.numpy())]
+    of_cell, index = _rows_of(cells, rows, ids.shape[-1])
+    if corruption.min_one and not np.bincount(of_cell, minlength=len(rows.seeds)).all():
+        drawn = torch.from_numpy(bits.astype(np.int64))
+        cells = np.flatnonzero(_choose(drawn, ids, mask, rows, corruption).numpy())
+        of_cell, index = _rows_of(cells, rows, ids.shape[-1])
+    word = fold_mixed(mixed.numpy()[of_cell], index + _FATES)
+    fate, draw = word & _MASK_32, word >> 32
+    tokens = before[cells]
+    changed = np.where(fate < corruption.mask_below, corruption.mask_id, tokens)
+    replaced = np.flatnonzero((fate >= corruption.mask_below) & (fate < corruption.replace_below))
+    changed[replaced] = _replacement(draw[replaced], corruption)
+    after, labels = before.copy(), np.full(len(before), IGNORE_INDEX)
+    after[cells], labels[cells] = changed, tokens
+    return MaskedTokens(*(torch.from_numpy(part.reshape(ids.shape)) for part in (after, labels)))
+
+
+def _rows_of(cells: IntArray, rows: TokenRows, width: int) -> tuple[IntArray, IntArray]:
+    """Return the row of each token at flat indices, and the token's index in it."""
+    if rows.of_token.ndim == 1:
+        return rows.of_token.numpy()[cells], rows.in_row.numpy()[cells]
+    of_cell, column = np.divmod(cells, width)
+    return of_cell, column if rows.is_right_padded else rows.in_row.numpy().reshape(-1)[cells]
+
+
+def _are_special(tokens: NDArray[Any], special_ids: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which tokens are special."""
+    if len(special_ids) > _FEW:
+        return np.isin(tokens, special_ids)
+    are_special = np.zeros(len(tokens), dtype=np.bool_)
+    for token in special_ids:
+        are_special |= tokens == token
+    return are_special
+
+
+def _replacement(draw: Any, corruption: Corruption) -> Any:
+    """Return the replacements drawn by 31 bits; the mask token if there are none."""
+    number = len(corruption.replacements)
+    if not number:
+        return draw * 0 + corruption.mask_id
+    return take_tokens(corruption.replacements, draw * number >> 31)
+
+
+def _bits(mixed: Tensor, rows: TokenRows, width: int, corruption: Corruption) -> Any:
+    """Return the 31 bits that decide whether each token is chosen: an array for concrete tensors."""
+    if corruption.spans is not None:
+        bits = in_blocks(_bits_of_span, mix_in(rows.seeds, "span")[rows.of_token], corruption.spans)
+    elif rows.is_right_padded:
+        return _bits_of_pairs(mixed.numpy(), width)
+    else:
+        bits = in_blocks(_bits_of_token, mixed[rows.of_token], rows.in_row)
+    return bits.numpy() if is_concrete(bits) else bits
+
+
+def _bits_of_span(mixed: Any, span: Any) -> Any:
+    return fold_mixed(mixed, span) >> 32
+
+
+def _bits_of_token(mixed: Any, index: Any) -> Any:
+    return fold_mixed(mixed, index >> 1) >> 32 * (index & 1) & _MASK_31
+
+
+def _bits_of_pairs(mixed: IntArray, width: int) -> NDArray[np.uint32]:
+    """Return `_bits_of_token` for the first indices of each row, with one word per pair."""
+    pairs = np.arange(-(-width // 2))
+    words = np.empty((len(mixed), len(pairs)), dtype="<i8")  # little-endian: the low half is the even index's
+    num_rows = max(BLOCK // max(len(pairs), 1), 1)  # that fit the cache
+    for start in range(0, len(mixed), num_rows):
+        block = slice(start, start + num_rows)
+        np.bitwise_and(fold_mixed(mixed[block, None], pairs), _BOTH_HALVES, out=words[block])
+    return words.view("<u4")[:, :width]
+
+
+def _choose(
+    bits: Int[Tensor, "*shape"],
+    ids: Integer[Tensor, "*shape"],
+    mask: Bool[Tensor, "*shape"],
+    rows: TokenRows,
+    corruption: Corruption,
+) -> Bool[Tensor, "*shape"]:
+    """Return which tokens are chosen; with `min_one`, at least one per row if one can be."""
+    bounds = torch.as_tensor(corruption.bounds, device=ids.device)
+    eligible = mask & (ids[..., None] != corruption.special_ids).all(-1)  # vmap has no rule for torch.isin
+    chosen = eligible & (bits < bounds)
+    if not corruption.min_one or not ids.shape[-1]:
+        return chosen
+    # A token is chosen if bits / bound < 1, so the smallest quotient of a row came closest. If chance chose a token,
+    # the one with the smallest quotient is among the chosen already, and nothing is added. Both numbers are below
+    # 2**53 and exact in float64; the tokens of a span share bits and a bound, so they tie and are chosen together.
+    could = eligible & (bounds > 0)
+    quotient = torch.where(could, bits / bounds.clamp(min=1).double(), torch.inf)
+    return chosen | (could & (quotient == _lowest(quotient, rows)))
+
+
+def _lowest(numbers: Tensor, rows: TokenRows) -> Tensor:
+    """Return the lowest number of each token's row."""
+    if numbers.ndim == 2:  # noqa: PLR2004 - a block of rows
+        return numbers.amin(1, keepdim=True)
+    lowest = numbers.new_full((len(rows.seeds),), torch.inf)
+    return lowest.scatter_reduce(0, rows.of_token, numbers, "amin")[rows.of_token]
