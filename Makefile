@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-earlier env lint types unit format clean
+.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-earlier env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -62,6 +62,9 @@ bench-batch: env
 
 bench-packing: env
 	$(BIN)/python -m benchmarks.packing
+
+bench-e2e: env
+	$(BIN)/python -m benchmarks.end_to_end
 
 # This version against an earlier commit, both in one run: make bench-earlier COMMIT=ceec26a
 bench-earlier: env

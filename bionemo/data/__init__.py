@@ -21,7 +21,9 @@ from bionemo.data.batches.targets import next_token_labels as next_token_labels
 from bionemo.data.batches.throughput import Throughput as Throughput
 from bionemo.data.batches.throughput import throughput as throughput
 from bionemo.data.batches.transforms import random_crop as random_crop
+from bionemo.data.batches.transforms import random_crop_rows as random_crop_rows
 from bionemo.data.batches.transforms import random_reverse_complement as random_reverse_complement
+from bionemo.data.batches.transforms import random_reverse_complement_rows as random_reverse_complement_rows
 from bionemo.data.batches.transforms import reverse_complement as reverse_complement
 from bionemo.data.multi_epoch_dataset import IdentityMultiEpochDatasetWrapper as IdentityMultiEpochDatasetWrapper
 from bionemo.data.multi_epoch_dataset import MultiEpochDataset as MultiEpochDataset

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.core.checks import AnyInt
+from bionemo.core.arrays import groups
+from bionemo.core.checks import AnyInt, IntArray
 from bionemo.core.random import fold_in, make_generator, random_global_context
 from bionemo.data.orders.order import SampleIndex
+from bionemo.data.pipeline.dataset import Source
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.read import read, read_sample
 from bionemo.data.pipeline.steps import planned_bins
@@ -27,6 +29,12 @@ _MAX_NAMED: Final = 32
 
 def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: AnyInt, position: AnyInt) -> Any:
     """Return a sample transformed with its own generator, made from the pipeline's seed and the sample's position.
+
+    Args:
+        transform: takes one sample, and its generator by keyword.
+        sample: what the data set returned.
+        seed: the pipeline's seed.
+        position: position in the training order.
 
     Example:
         >>> def jitter(sample, *, generator):
@@ -152,18 +160,51 @@ def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: Sample
 
 
 def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[int], index: SampleIndex) -> list[Any]:
-    """Return samples, each transformed with its own generator."""
+    """Return samples transformed by the transforms of their sources."""
+    transformed = list(samples)
+    seeds = position_seeds(pipeline.seed, "sample", positions)
+    for number, members in groups(index.source):
+        source = pipeline.sources[number]
+        if source.transform is not None:
+            transform = _transform_together if source.batched else _transform_each
+            given = [transformed[member] for member in members.tolist()]
+            found = transform(source, given, seeds[members], partial(_note_members, positions, index, members))
+            for member, sample in zip(members.tolist(), found, strict=True):
+                transformed[member] = sample
+    return transformed
+
+
+def _note_members(positions: Sequence[int], index: SampleIndex, members: IntArray, numbers: slice) -> str:
+    return note("reading", positions, index, members[numbers])
+
+
+def _transform_each(source: Source, samples: list[Any], seeds: Tensor, describe: Callable[[Any], str]) -> list[Any]:
+    """Return samples of a source, each transformed with its own generator."""
     transformed = []
-    transforms = [pipeline.sources[number].apply for number in index.source.tolist()]
-    seeds = position_seeds(pipeline.seed, "sample", positions).tolist()
-    for number, (sample, transform, seed) in enumerate(zip(samples, transforms, seeds, strict=True)):
+    for number, (sample, seed) in enumerate(zip(samples, seeds.tolist(), strict=True)):
         try:
-            generator = torch.Generator().manual_seed(seed)
-            transformed.append(transform(sample, generator=generator))
+            transformed.append(source.apply(sample, generator=torch.Generator().manual_seed(seed)))
         except Exception as error:
-            error.add_note(note("reading", positions, index, slice(number, number + 1)))
+            error.add_note(describe(slice(number, number + 1)))
             raise
     return transformed
+
+
+def _transform_together(source: Source, samples: list[Any], seeds: Tensor, describe: Callable[[Any], str]) -> list[Any]:
+    """Return samples of a source, transformed by one call."""
+    try:
+        transformed = list(source.apply(samples, seeds=seeds))
+        _check_number(len(transformed), len(samples))
+    except Exception as error:
+        error.add_note(describe(slice(None)))
+        raise
+    return transformed
+
+
+def _check_number(number: int, expected: int) -> None:
+    if number != expected:
+        message = f"a batched transform must return one sample per sample, got {number} for {expected}."
+        raise ValueError(message)
 
 
 def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, /) -> Any:
@@ -189,6 +230,10 @@ def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, 
             sample = read_sample(source, index)
             if source.transform is None:
                 return sample
+            if source.batched:
+                seeds = position_seeds(pipeline.seed, "sample", [position])
+                (transformed,) = source.apply([sample], seeds=seeds)
+                return transformed
             return transform_sample(source.apply, sample, seed=pipeline.seed, position=position)
         except Exception as error:
             error.add_note(f"while reading position {position}: {index}")

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from bionemo.core.checks import shown
-from bionemo.core.fields import Documented, check_choice
+from bionemo.core.fields import Documented, check_bool, check_choice, to_bool
 from bionemo.data.pipeline.functions import accept_keyword, shown_name
 from bionemo.data.pipeline.indexing import check_by_position, is_labelled
 
@@ -74,6 +74,9 @@ class Source(metaclass=Documented):
         transform: called as `transform(sample, generator=generator)` with the sample's own generator, or as
             `transform(sample)` if it takes no generator; None leaves samples unchanged. (A CPU generator of torch keeps
             32 bits of its seed: among a million samples some 116 pairs draw the same.)
+        batched: whether `transform` takes many samples at once: it is called as `transform(samples, seeds=seeds)` with
+            a list of samples and an int64 seed of 63 bits for each, or as `transform(samples)`, and returns as many.
+            What becomes of a sample must depend on it and its seed alone. Faster, because no generators are made.
         index: what the data set is indexed by: "idx", the index of the sample, or "epoch", an `EpochIndex(epoch, idx)`.
         fingerprint: a string that identifies the data: a state is refused by a pipeline over other data. By default the
             data set's own, if it has a string attribute `fingerprint` (or `_fingerprint`, as Hugging Face data sets
@@ -86,6 +89,7 @@ class Source(metaclass=Documented):
 
     dataset: SizedDataset[Any] = attrs.field(eq=id)
     transform: Callable[..., Any] | None = attrs.field(default=None, kw_only=True)
+    batched: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
     index: Literal["idx", "epoch"] = attrs.field(default="idx", validator=check_choice("idx", "epoch"), kw_only=True)
     fingerprint: str | None = attrs.field(
         default=attrs.Factory(lambda source: _own_fingerprint(source.dataset), takes_self=True), kw_only=True
@@ -98,7 +102,17 @@ class Source(metaclass=Documented):
     @transform.validator
     def _check_transform(self, _: "attrs.Attribute[Any]", transform: Any) -> None:
         if transform is not None:
-            accept_keyword(transform, "generator", name="transform")
+            try:
+                accept_keyword(transform, self._keyword, name="transform")
+            except TypeError as error:
+                error.add_note(f"With batched={self.batched}, it is given samples and {self._keyword}.")
+                raise
+
+    @batched.validator
+    def _check_batched(self, _: "attrs.Attribute[bool]", batched: bool) -> None:  # noqa: FBT001 - attrs calls it
+        if batched and self.transform is None:
+            message = "batched must be False without a transform, got batched=True."
+            raise ValueError(message)
 
     @index.validator
     def _check_index(self, _: "attrs.Attribute[str]", index: str) -> None:
@@ -116,12 +130,17 @@ class Source(metaclass=Documented):
 
     @cached_property
     def apply(self) -> Callable[..., Any]:
-        """The transform as a function of a sample and its generator."""
-        return accept_keyword(self.transform or _unchanged, "generator", name="transform")
+        """The transform as a function of a sample and its generator, or, if batched, of samples and their seeds."""
+        return accept_keyword(self.transform or _unchanged, self._keyword, name="transform")
+
+    @property
+    def _keyword(self) -> str:
+        return "seeds" if self.batched else "generator"
 
     def __repr__(self) -> str:
         parts = [shown_dataset(self.dataset)]
         parts += [] if self.transform is None else [f"transform={shown_name(self.transform)}"]
+        parts += ["batched=True"] if self.batched else []
         parts += [] if self.index == "idx" else [f"index={self.index!r}"]
         parts += [] if self.fingerprint is None else [f"fingerprint={shown(self.fingerprint)}"]
         return f"Source({', '.join(parts)})"

@@ -15,6 +15,7 @@ from bionemo.data.orders.mixture import MixtureOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
 from bionemo.data.orders.resample import ResampleOrder
 from bionemo.data.orders.weighted import WeightedOrder
+from bionemo.data.pipeline.dataset import Source
 from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipeline.pipeline import Pipeline
 
@@ -152,6 +153,11 @@ def order_from_spec(
     return order
 
 
+def _transform_name(source: Source) -> str | None:
+    name = function_name(source.transform)
+    return f"batched {name}" if source.batched else name
+
+
 @checked
 def pipeline_spec(pipeline: Pipeline[Any], /) -> dict[str, Any]:
     """Return plain values that say what a pipeline reads, and in which order.
@@ -173,7 +179,7 @@ def pipeline_spec(pipeline: Pipeline[Any], /) -> dict[str, Any]:
         "lengths": [len(source.dataset) for source in pipeline.sources],
         "index": [source.index for source in pipeline.sources],
         "fingerprints": [source.fingerprint for source in pipeline.sources],
-        "transforms": [function_name(source.transform) for source in pipeline.sources],
+        "transforms": [_transform_name(source) for source in pipeline.sources],
         "collate": function_name(pipeline.collate),
         "batch_transform": function_name(pipeline.batch_transform),
         "batch_size": pipeline.batch_size,
