@@ -230,6 +230,9 @@ def batch_calls() -> Iterator[Call]:
     yield call(data.shard_for_context_parallel, batch=PACKED, rank=0, world_size=1, names=["ids"])
     yield call(data.unshard_context_parallel, parts=[PACKED], names=["ids"])
     yield call(data.random_crop, generator, row=[0, 1, 2], length=2)
+    by_seed = {"rows": [[0, 1, 2], [3]], "seeds": torch.arange(2)}
+    yield call(data.random_crop_rows, **by_seed, length=2)
+    yield call(data.random_reverse_complement_rows, **by_seed, complement=[3, 2, 1, 0], prob=0.5)
     yield call(data.random_reverse_complement, generator, row=[0, 1], complement=[1, 0], prob=0.5)
     yield call(data.reverse_complement, row=[0, 1], complement=[1, 0])
     yield call(data.throughput, mask=IDS > 3, seconds=2.5)

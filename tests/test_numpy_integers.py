@@ -65,7 +65,9 @@ from bionemo.data import (
     padding_fraction,
     position_of,
     random_crop,
+    random_crop_rows,
     random_reverse_complement,
+    random_reverse_complement_rows,
     reverse_complement,
     shard_for_context_parallel,
     throughput,
@@ -497,6 +499,14 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "reverse_complement": (
         reverse_complement,
         [call((0, 0, 1, 3), complement=[3, 2, 1, 0]), call((0, 5), complement=[1, 0])],
+    ),
+    "random_crop_rows": (
+        random_crop_rows,
+        over(lambda n: call([LETTERS, "ab"], length=n, seeds=torch.arange(2))),
+    ),
+    "random_reverse_complement_rows": (
+        random_reverse_complement_rows,
+        [call([np.array([0, 1])], complement=[1, 0], prob=1, seeds=torch.arange(1))],
     ),
     "random_reverse_complement": (
         with_new_generator(random_reverse_complement),

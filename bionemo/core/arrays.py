@@ -139,6 +139,9 @@ def groups(values: IntArray, /) -> Iterator[tuple[int, IntArray]]:
         >>> [(value, members.tolist()) for value, members in groups(np.array([7, 0, 7]))]
         [(0, [1]), (7, [0, 2])]
     """
+    if values.size and (values == values[0]).all():
+        yield int(values[0]), np.arange(len(values))
+        return
     # NumPy sorts 16-bit integers by radix, in linear time.
     is_short = bool(values.size) and int(values.max()) < 2**16
     order = np.argsort(values.astype(np.uint16) if is_short else values, kind="stable")

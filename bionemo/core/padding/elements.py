@@ -23,6 +23,7 @@ _WRITTEN: Final[dict[str, tuple[bytes, np.dtype[Any]]]] = {
 """How `marshal` writes a number for a block, by the block's dtype kind: the byte of its type, and its value."""
 _HEADER: Final = 5
 """Number of bytes that `marshal` writes before the elements of a list or tuple: its type and its length."""
+_ARRAYS: Final = (np.ndarray, Tensor)
 _TAKES: Final = {"i": "iu", "u": "iu", "f": "iuf", "b": "b"}
 """Dtype kinds of rows that a block accepts, by its own dtype kind."""
 
@@ -60,9 +61,11 @@ def check_row(row: object, /, *, name: str) -> None:
     Example:
         >>> check_row("MKTA", name="row")
     """
-    is_cut = all(hasattr(type(row), method) for method in ("__len__", "__getitem__")) and not isinstance(row, Mapping)
-    if isinstance(row, np.ndarray | Tensor):
-        is_cut = row.ndim > 0
+    kind: Any = type(row)
+    if issubclass(kind, _ARRAYS):
+        is_cut = row.ndim > 0  # type: ignore[attr-defined]
+    else:
+        is_cut = hasattr(kind, "__len__") and hasattr(kind, "__getitem__") and not isinstance(row, Mapping)
     if not is_cut:
         message = f"{name} must be a sequence, an array or a tensor, got a {type(row).__name__}. Convert it by list()."
         raise TypeError(message)

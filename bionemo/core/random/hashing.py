@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.arrays import in_blocks
-from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph
+from bionemo.core.arrays import BLOCK, in_blocks
+from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph, is_concrete
 
 __all__ = ["fold_in", "fold_mixed", "fold_word", "mix", "mix_in", "mix_seed"]
 
@@ -27,6 +27,13 @@ _SECOND: Final = 0x14D049BB133111EB
 
 Their top bits are cleared, which changes nothing modulo 2**63.
 """
+_SHIFTS: Final = (30, 27, 31)
+_ARRAY_CONSTANTS: Final = (
+    np.array(_MASK_63, np.uint64),
+    [np.array(shift, np.uint64) for shift in _SHIFTS],
+    [np.array(constant, np.uint64) for constant in (_FIRST, _SECOND)],
+)
+"""The mask, shifts and multipliers as arrays: for a short array, converting an int takes as long as using it."""
 
 
 def _multiply(word: Word, constant: int) -> Word:
@@ -73,19 +80,20 @@ def _mix(word: Word) -> Word:
     if isinstance(word, np.ndarray):
         return _mix_array(word)
     # Each step is invertible: a xor with a right shift of itself, and a product with an odd number modulo 2**63.
-    word = _multiply(word ^ (word >> 30), _FIRST)
-    word = _multiply(word ^ (word >> 27), _SECOND)
-    return word ^ (word >> 31)
+    word = _multiply(word ^ (word >> _SHIFTS[0]), _FIRST)
+    word = _multiply(word ^ (word >> _SHIFTS[1]), _SECOND)
+    return word ^ (word >> _SHIFTS[2])
 
 
 def _mix_array(word: IntArray) -> IntArray:
     """Return `_mix` of an array, in few passes: NumPy's uint64 is defined to wrap around."""
     bits = word.view(np.uint64)
-    shifted = bits >> 30
-    mixed = bits ^ shifted
-    for shift, constant in ((27, _FIRST), (31, _SECOND)):
+    mask, shifts, constants = _ARRAY_CONSTANTS
+    shifted = np.right_shift(bits, shifts[0])
+    mixed = np.bitwise_xor(bits, shifted)
+    for shift, constant in zip(shifts[1:], constants, strict=True):
         np.multiply(mixed, constant, out=mixed)
-        np.bitwise_and(mixed, _MASK_63, out=mixed)
+        np.bitwise_and(mixed, mask, out=mixed)
         np.right_shift(mixed, shift, out=shifted)
         np.bitwise_xor(mixed, shifted, out=mixed)
     return mixed.view(np.int64)
@@ -200,6 +208,8 @@ def mix_in(seeds: Tensor, purpose: str, /) -> Tensor:
         >>> torch.equal(fold_mixed(mixed, 7), fold_in(torch.tensor([42, 43]), "mask", 7))
         True
     """
+    if is_concrete(seeds) and seeds.numel() < BLOCK:
+        return torch.from_numpy(_fold_and_mix(seeds.numpy(), _text_word(purpose)))
     mixed: Tensor = in_blocks(_fold_and_mix, seeds, _text_word(purpose))
     return mixed
 

@@ -9,7 +9,7 @@ The random numbers, which never change within an `ALGORITHM_VERSION`, of token `
   what happens; the upper 31, scaled to the number of replacements, say which one is drawn.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from bionemo.core.arrays import BLOCK, in_blocks
 from bionemo.core.checks import IntArray, is_concrete
 from bionemo.core.model.loss import IGNORE_INDEX
 from bionemo.core.random.hashing import fold_mixed, mix_in
-from bionemo.data.batches.tokens import take_tokens
+from bionemo.data.batches.tokens import are_tokens_in, take_tokens
 
 __all__ = ["Corruption", "MaskedTokens", "TokenRows", "corrupt_tokens"]
 
@@ -30,8 +30,6 @@ _MASK_32: Final = 2**32 - 1
 _BOTH_HALVES: Final = _MASK_31 << 32 | _MASK_31
 _FATES: Final = 2**62
 """Where the second words begin: the first words, of pairs, have smaller numbers."""
-_FEW: Final = 16
-"""Up to so many special tokens, comparing with each is fastest."""
 
 
 class MaskedTokens(NamedTuple):
@@ -48,12 +46,10 @@ class TokenRows(NamedTuple):
 
     seeds: Int[Tensor, " rows"]
     """One per row."""
-    of_token: Int[Tensor, "*shape"]
-    """Number of each token's row; broadcasts to the shape of the tokens, and so does `in_row`."""
-    in_row: Int[Tensor, "*shape"]
-    """Index of each token among the real tokens of its row."""
-    is_right_padded: bool = False
-    """Whether the tokens are a block in CPU memory whose rows begin in the first column, without gaps."""
+    of_token: Int[Tensor, "*shape"] | None = None
+    """Number of each token's row; broadcasts to the shape of the tokens. None for a block of rows."""
+    in_row: Int[Tensor, "*shape"] | None = None
+    """Index of each token among the real tokens of its row. None if it is the column, for blocks in CPU memory."""
 
 
 class Corruption(NamedTuple):
@@ -61,7 +57,7 @@ class Corruption(NamedTuple):
 
     mask_id: int
     replacements: range | Integer[Tensor, " replacements"]
-    special_ids: Integer[Tensor, " specials"]
+    special_ids: range | Integer[Tensor, " specials"]
     bounds: int | Int[Tensor, "*shape"]
     """A token is chosen if its 31 bits are below this: one number, or one per token."""
     mask_below: int
@@ -90,7 +86,8 @@ def corrupt_tokens(
         corruption: what is done to them.
 
     Example:
-        >>> ids, rows = torch.tensor([5, 6, 7]), TokenRows(torch.tensor([42]), torch.tensor([0, 0, 0]), torch.arange(3))
+        >>> ids, zeros = torch.tensor([5, 6, 7]), torch.tensor([0, 0, 0])
+        >>> rows = TokenRows(torch.tensor([42]), of_token=zeros, in_row=torch.arange(3))
         >>> none = torch.tensor([], dtype=torch.int64)
         >>> corruption = Corruption(1, none, none, 2**31, 2**32, 2**32, min_one=False, spans=None)
         >>> corrupt_tokens(ids, ids > 5, rows, corruption).ids
@@ -99,9 +96,10 @@ def corrupt_tokens(
     tensors = (ids, mask, rows.seeds, corruption.bounds, corruption.spans)
     if all([is_concrete(tensor) for tensor in tensors if isinstance(tensor, Tensor)]):  # noqa: C419 - dynamo follows it
         return _corrupt_arrays(ids, mask, rows, corruption)
-    mixed = mix_in(rows.seeds, "mask")
+    in_row = torch.arange(ids.shape[-1], device=ids.device) if rows.in_row is None else rows.in_row
+    rows, mixed = rows._replace(in_row=in_row), mix_in(rows.seeds, "mask")
     chosen = _choose(_bits(mixed, rows, ids.shape[-1], corruption), ids, mask, rows, corruption)
-    word = fold_mixed(mixed[rows.of_token], rows.in_row + _FATES)
+    word = fold_mixed(_per_token(mixed, rows), in_row + _FATES)
     fate, draw = word & _MASK_32, word >> 32
     replacement = _replacement(draw, corruption).to(ids.dtype)
     corrupted = torch.where(fate < corruption.replace_below, replacement, ids)
@@ -109,14 +107,21 @@ def corrupt_tokens(
     return MaskedTokens(torch.where(chosen, corrupted, ids), torch.where(chosen, ids.long(), IGNORE_INDEX))
 
 
+def _per_token(numbers: Tensor, rows: TokenRows) -> Tensor:
+    """Return numbers of the rows, in a shape that broadcasts to that of the tokens."""
+    return numbers[:, None] if rows.of_token is None else numbers[rows.of_token]
+
+
 def _corrupt_arrays(ids: Tensor, mask: Tensor, rows: TokenRows, corruption: Corruption) -> MaskedTokens:
     """Return the same in NumPy: what a token becomes is drawn for the chosen ones only."""
     mixed = mix_in(rows.seeds, "mask")
-    bits = _bits(mixed, rows, ids.shape[-1], corruption)
+    bits = np.asarray(_bits(mixed, rows, ids.shape[-1], corruption))
     before = ids.numpy().reshape(-1)
     bounds = corruption.bounds.numpy() if isinstance(corruption.bounds, Tensor) else corruption.bounds
     cells = np.flatnonzero((bits < bounds) & mask.numpy())
-    cells = cells[~_are_special(before[cells], corruption.special_ids.numpy())]
+    if len(corruption.special_ids):
+        are_special = are_tokens_in(corruption.special_ids, before[cells])
+        cells = cells[~are_special] if are_special.any() else cells
     of_cell, index = _rows_of(cells, rows, ids.shape[-1])
     if corruption.min_one and not np.bincount(of_cell, minlength=len(rows.seeds)).all():
         drawn = torch.from_numpy(bits.astype(np.int64))
@@ -135,20 +140,10 @@ def _corrupt_arrays(ids: Tensor, mask: Tensor, rows: TokenRows, corruption: Corr
 
 def _rows_of(cells: IntArray, rows: TokenRows, width: int) -> tuple[IntArray, IntArray]:
     """Return the row of each token at flat indices, and the token's index in it."""
-    if rows.of_token.ndim == 1:
+    if rows.of_token is not None and rows.in_row is not None:
         return rows.of_token.numpy()[cells], rows.in_row.numpy()[cells]
     of_cell, column = np.divmod(cells, width)
-    return of_cell, column if rows.is_right_padded else rows.in_row.numpy().reshape(-1)[cells]
-
-
-def _are_special(tokens: NDArray[Any], special_ids: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which tokens are special."""
-    if len(special_ids) > _FEW:
-        return np.isin(tokens, special_ids)
-    are_special = np.zeros(len(tokens), dtype=np.bool_)
-    for token in special_ids:
-        are_special |= tokens == token
-    return are_special
+    return of_cell, column if rows.in_row is None else rows.in_row.numpy().reshape(-1)[cells]
 
 
 def _replacement(draw: Any, corruption: Corruption) -> Any:
@@ -160,14 +155,12 @@ def _replacement(draw: Any, corruption: Corruption) -> Any:
 
 
 def _bits(mixed: Tensor, rows: TokenRows, width: int, corruption: Corruption) -> Any:
-    """Return the 31 bits that decide whether each token is chosen: an array for concrete tensors."""
+    """Return the 31 bits that decide whether each token is chosen, in a tensor or array."""
     if corruption.spans is not None:
-        bits = in_blocks(_bits_of_span, mix_in(rows.seeds, "span")[rows.of_token], corruption.spans)
-    elif rows.is_right_padded:
+        return in_blocks(_bits_of_span, _per_token(mix_in(rows.seeds, "span"), rows), corruption.spans)
+    if rows.in_row is None:
         return _bits_of_pairs(mixed.numpy(), width)
-    else:
-        bits = in_blocks(_bits_of_token, mixed[rows.of_token], rows.in_row)
-    return bits.numpy() if is_concrete(bits) else bits
+    return in_blocks(_bits_of_token, _per_token(mixed, rows), rows.in_row)
 
 
 def _bits_of_span(mixed: Any, span: Any) -> Any:
@@ -198,21 +191,21 @@ def _choose(
 ) -> Bool[Tensor, "*shape"]:
     """Return which tokens are chosen; with `min_one`, at least one per row if one can be."""
     bounds = torch.as_tensor(corruption.bounds, device=ids.device)
-    eligible = mask & (ids[..., None] != corruption.special_ids).all(-1)  # vmap has no rule for torch.isin
+    eligible = mask & ~are_tokens_in(corruption.special_ids, ids)
     chosen = eligible & (bits < bounds)
     if not corruption.min_one or not ids.shape[-1]:
-        return chosen
+        return cast("Tensor", chosen)
     # A token is chosen if bits / bound < 1, so the smallest quotient of a row came closest. If chance chose a token,
     # the one with the smallest quotient is among the chosen already, and nothing is added. Both numbers are below
     # 2**53 and exact in float64; the tokens of a span share bits and a bound, so they tie and are chosen together.
     could = eligible & (bounds > 0)
     quotient = torch.where(could, bits / bounds.clamp(min=1).double(), torch.inf)
-    return chosen | (could & (quotient == _lowest(quotient, rows)))
+    return cast("Tensor", chosen | (could & (quotient == _lowest(quotient, rows))))
 
 
 def _lowest(numbers: Tensor, rows: TokenRows) -> Tensor:
     """Return the lowest number of each token's row."""
-    if numbers.ndim == 2:  # noqa: PLR2004 - a block of rows
+    if rows.of_token is None:
         return numbers.amin(1, keepdim=True)
     lowest = numbers.new_full((len(rows.seeds),), torch.inf)
     return lowest.scatter_reduce(0, rows.of_token, numbers, "amin")[rows.of_token]

@@ -11,7 +11,7 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
 from bionemo.core.padding.shape import check_blocks
 from bionemo.data.batches.corruption import Corruption, MaskedTokens, TokenRows, corrupt_tokens
-from bionemo.data.batches.tokens import as_token_table, as_tokens, check_token
+from bionemo.data.batches.tokens import as_token_table, check_token
 
 __all__ = ["MaskedTokens", "as_corruption", "mask_tokens"]
 
@@ -104,10 +104,9 @@ def mask_tokens(
 
 def _rows(mask: Bool[Tensor, "batch length"], seeds: Int[Tensor, " batch"]) -> TokenRows:
     """Return the rows of a padded block."""
-    of_token = torch.arange(mask.shape[0], device=mask.device)[:, None]
     if is_concrete(mask) and bool(np.all((cells := mask.numpy())[:, 1:] <= cells[:, :-1])):
-        return TokenRows(seeds, of_token, torch.arange(mask.shape[1])[None], is_right_padded=True)
-    return TokenRows(seeds, of_token, (mask.cumsum(1) - 1).clamp(min=0))
+        return TokenRows(seeds)
+    return TokenRows(seeds, in_row=(mask.cumsum(1) - 1).clamp(min=0))
 
 
 def as_corruption(  # noqa: D417 - the options are described at mask_tokens
@@ -154,7 +153,7 @@ def as_corruption(  # noqa: D417 - the options are described at mask_tokens
     return Corruption(
         check_token(mask_id, ids.dtype, name="mask_id"),
         replacements,
-        as_tokens(special_ids, ids, name="special_ids"),
+        as_token_table(special_ids, ids, name="special_ids"),
         (mask_prob.double() * 2**31).round().long() if isinstance(mask_prob, Tensor) else round(mask_prob * 2**31),
         round(mask_replace_prob * 2**32),
         round((mask_replace_prob + random_replace_prob) * 2**32),

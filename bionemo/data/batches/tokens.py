@@ -1,7 +1,7 @@
 """The tokens that functions of token blocks take beside it: integers that fit the dtype of the block."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -11,7 +11,10 @@ from torch import Tensor
 from bionemo.core.arrays import as_integers
 from bionemo.core.checks import AnyInt, check_integer, is_concrete
 
-__all__ = ["as_token_table", "as_tokens", "check_token", "take_tokens"]
+__all__ = ["are_tokens_in", "as_token_table", "as_tokens", "check_token", "take_tokens"]
+
+_FEW: Final = 16
+"""Up to so many tokens in a table, comparing with each is fastest."""
 
 
 def check_token(token: AnyInt, dtype: torch.dtype, /, *, name: str) -> int:
@@ -113,3 +116,24 @@ def take_tokens(table: range | Tensor, index: Any, /) -> Any:
     if isinstance(table, range):
         return table.start + table.step * index
     return table[index] if isinstance(index, Tensor) else table.numpy()[index]
+
+
+def are_tokens_in(table: range | Tensor, tokens: Any, /) -> Any:
+    """Return which tokens of an array or tensor are in a table; unchecked.
+
+    Example:
+        >>> are_tokens_in(range(4), torch.tensor([3, 4])), are_tokens_in(torch.tensor([0, 9]), np.array([9, 5]))
+        (tensor([ True, False]), array([ True, False]))
+    """
+    if isinstance(table, range):
+        first, last = sorted((table[0], table[-1])) if table else (0, -1)
+        are_within = (tokens >= first) & (tokens <= last)
+        return are_within & ((tokens - first) % abs(table.step) == 0) if abs(table.step) > 1 else are_within
+    if isinstance(tokens, Tensor):
+        return (tokens[..., None] == table).any(-1)  # vmap has no rule for torch.isin
+    if len(table) > _FEW:
+        return np.isin(tokens, table.numpy())
+    are_in = np.zeros(tokens.shape, dtype=np.bool_)
+    for token in table.tolist():
+        are_in |= tokens == token
+    return are_in

@@ -5,7 +5,7 @@ samples draw the same numbers with probability 2**-32. A function of many rows t
 6 us that each generator takes.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,11 @@ from jaxtyping import Int, Integer, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bionemo.core.arrays import as_integers, in_blocks
+from bionemo.core.arrays import as_integers
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_int, check_word
 from bionemo.core.padding.elements import check_row
-from bionemo.core.padding.rows import Row
+from bionemo.core.padding.rows import Row, list_rows
 from bionemo.core.random.draws import scale_to, uniforms_at
 from bionemo.core.random.generators import seed_from_generator
 from bionemo.core.random.hashing import fold_word
@@ -62,7 +62,7 @@ def random_crop(row: Row | Shaped[Tensor, "length ..."], *, length: AnyInt, gene
 
 @checked
 def random_crop_rows(
-    rows: Collection[Row] | Shaped[Tensor, "batch length ..."], *, length: AnyInt, seeds: Int[Tensor, " batch"]
+    rows: Iterable[Row | Shaped[Tensor, "length ..."]], *, length: AnyInt, seeds: Int[Tensor, " batch"]
 ) -> list[Any]:
     """Return `length` consecutive tokens of each row, each from a random start: for `Source(..., batched=True)`.
 
@@ -86,25 +86,25 @@ def random_crop_rows(
         ['TAYI', 'MNI']
     """
     length = check_int(length, name="length", low=1)
-    seeds = _seeds_of(rows, seeds)
-    for row in rows:
-        check_row(row, name="a row of rows")
-    num_starts = torch.tensor([max(len(row) - length, 0) + 1 for row in rows], dtype=torch.int64)
-    starts = in_blocks(_start, seeds, num_starts).tolist()
-    return [row[start : start + length] for row, start in zip(rows, starts, strict=True)]
+    cut, seeds = _check_rows(rows, seeds)
+    num_starts = np.array([max(len(row) - length, 0) + 1 for row in cut], dtype=np.int64)
+    starts = _start(seeds.numpy(), num_starts).tolist()
+    return [row[start : start + length] for row, start in zip(cut, starts, strict=True)]
 
 
 def _start(seed: Any, num_starts: Any) -> Any:
     return scale_to(fold_word(seed, 0), num_starts)
 
 
-def _seeds_of(rows: Collection[Any], seeds: Tensor) -> Tensor:
-    """Return the seeds of rows, checked and on the CPU."""
-    if seeds.shape != (len(rows),):
-        message = f"seeds must be one per row, got shape {tuple(seeds.shape)} for {len(rows)} rows."
+def _check_rows(rows: Iterable[Any], seeds: Tensor) -> tuple[list[Any], Tensor]:
+    """Return rows in a list, and their seeds on the CPU, checked."""
+    listed = list_rows(rows, name="rows")
+    if seeds.shape != (len(listed),):
+        message = f"seeds must be one per row, got shape {tuple(seeds.shape)} for {len(listed)} rows."
         raise ValueError(message)
-    checked: Tensor = check_word(seeds.cpu(), name="seeds")
-    return checked
+    for number, row in enumerate(listed):
+        check_row(row, name=f"row {number} of rows")
+    return listed, check_word(seeds.cpu(), name="seeds")
 
 
 @checked
@@ -188,15 +188,23 @@ def random_reverse_complement(
         >>> row
         [0, 2, 3, 3]
     """
-    seed = torch.tensor([seed_from_generator(generator)])
-    strand: Row
-    (strand,) = random_reverse_complement_rows([row], complement=complement, prob=prob, seeds=seed)
-    return strand
+    prob = _check_prob(prob)
+    other: Row = _reversed(row, as_integers(complement, name="complement"))  # also if not needed: it checks the tokens
+    if uniforms_at(seed_from_generator(generator), 0) < prob:
+        return other
+    return row if isinstance(row, np.ndarray | Tensor) else list(row)
+
+
+def _check_prob(prob: AnyFloat) -> float:
+    if not 0.0 <= prob <= 1.0:
+        message = f"prob must be in 0..1, got prob={prob}."
+        raise ValueError(message)
+    return float(prob)
 
 
 @checked
 def random_reverse_complement_rows(
-    rows: Collection[Row],
+    rows: Iterable[Row],
     *,
     complement: Iterable[AnyInt] | Integer[Tensor, " vocab"],
     prob: AnyFloat = 0.5,
@@ -224,12 +232,10 @@ def random_reverse_complement_rows(
         >>> random_reverse_complement_rows([[0, 0, 1]] * 3, complement=[3, 2, 1, 0], seeds=seeds)
         [[2, 3, 3], [0, 0, 1], [2, 3, 3]]
     """
-    prob = float(prob)
-    if not 0.0 <= prob <= 1.0:
-        message = f"prob must be in 0..1, got prob={prob}."
-        raise ValueError(message)
+    prob = _check_prob(prob)
     table = as_integers(complement, name="complement")
-    is_reversed = (uniforms_at(_seeds_of(rows, seeds), 0) < prob).tolist()
-    strands = [_reversed(row, table) for row in rows]  # also where it isn't needed: it checks the tokens
-    kept = [row if isinstance(row, np.ndarray | Tensor) else list(row) for row in rows]
-    return [strands[number] if is_chosen else kept[number] for number, is_chosen in enumerate(is_reversed)]
+    strands, seeds = _check_rows(rows, seeds)
+    is_reversed = (uniforms_at(seeds, 0) < prob).tolist()
+    others = [_reversed(row, table) for row in strands]  # also if not needed: it checks the tokens
+    kept = [row if isinstance(row, np.ndarray | Tensor) else list(row) for row in strands]
+    return [other if is_chosen else row for row, other, is_chosen in zip(kept, others, is_reversed, strict=True)]

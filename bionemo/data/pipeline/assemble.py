@@ -12,6 +12,7 @@ from torch import Tensor
 from bionemo.core.arrays import groups
 from bionemo.core.checks import AnyInt, IntArray
 from bionemo.core.random import fold_in, make_generator, random_global_context
+from bionemo.core.random.hashing import fold_word
 from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.dataset import Source
 from bionemo.data.pipeline.pipeline import Pipeline
@@ -57,8 +58,11 @@ def position_seeds(seed: AnyInt, purpose: str, positions: Collection[AnyInt], /)
         >>> position_seeds(42, "row", [3, 4]) % 100
         tensor([ 5, 46])
     """
-    seeds: Tensor = fold_in(seed, purpose, torch.from_numpy(np.array(positions, dtype=np.int64)))
-    return seeds
+    if isinstance(positions, range):  # NumPy would read it element by element
+        numbers = np.arange(positions.start, positions.stop, positions.step)
+    else:
+        numbers = np.array(positions, dtype=np.int64)
+    return torch.from_numpy(fold_word(fold_in(seed, purpose), numbers))
 
 
 def note(doing: str, positions: Sequence[int], index: SampleIndex, numbers: Any = slice(None), /) -> str:
@@ -161,42 +165,39 @@ def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: Sample
 
 def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[int], index: SampleIndex) -> list[Any]:
     """Return samples transformed by the transforms of their sources."""
-    transformed = list(samples)
     seeds = position_seeds(pipeline.seed, "sample", positions)
+    describe = partial(note, "reading", positions, index)
+    if len(pipeline.sources) == 1:
+        return _transformed(pipeline.sources[0], list(samples), seeds, describe)
+    transformed = list(samples)
     for number, members in groups(index.source):
-        source = pipeline.sources[number]
-        if source.transform is not None:
-            transform = _transform_together if source.batched else _transform_each
-            given = [transformed[member] for member in members.tolist()]
-            found = transform(source, given, seeds[members], partial(_note_members, positions, index, members))
-            for member, sample in zip(members.tolist(), found, strict=True):
-                transformed[member] = sample
+        given = [transformed[member] for member in members.tolist()]
+        found = _transformed(
+            pipeline.sources[number], given, seeds[members], partial(_describe_members, describe, members)
+        )
+        for member, sample in zip(members.tolist(), found, strict=True):
+            transformed[member] = sample
     return transformed
 
 
-def _note_members(positions: Sequence[int], index: SampleIndex, members: IntArray, numbers: slice) -> str:
-    return note("reading", positions, index, members[numbers])
+def _describe_members(describe: Callable[[Any], str], members: IntArray, numbers: Any) -> str:
+    return describe(members[numbers])
 
 
-def _transform_each(source: Source, samples: list[Any], seeds: Tensor, describe: Callable[[Any], str]) -> list[Any]:
-    """Return samples of a source, each transformed with its own generator."""
-    transformed = []
-    for number, (sample, seed) in enumerate(zip(samples, seeds.tolist(), strict=True)):
-        try:
-            transformed.append(source.apply(sample, generator=torch.Generator().manual_seed(seed)))
-        except Exception as error:
-            error.add_note(describe(slice(number, number + 1)))
-            raise
-    return transformed
-
-
-def _transform_together(source: Source, samples: list[Any], seeds: Tensor, describe: Callable[[Any], str]) -> list[Any]:
-    """Return samples of a source, transformed by one call."""
+def _transformed(source: Source, samples: list[Any], seeds: Tensor, describe: Callable[[Any], str]) -> list[Any]:
+    """Return samples of one source transformed: one by one with a generator each, or by one call."""
+    if source.transform is None or not samples:
+        return samples
+    transformed: list[Any] = []
     try:
-        transformed = list(source.apply(samples, seeds=seeds))
-        _check_number(len(transformed), len(samples))
+        if source.batched:
+            transformed = list(source.apply(samples, seeds=seeds))
+            _check_number(len(transformed), len(samples))
+        else:
+            for sample, seed in zip(samples, seeds.tolist(), strict=True):
+                transformed.append(source.apply(sample, generator=torch.Generator().manual_seed(seed)))
     except Exception as error:
-        error.add_note(describe(slice(None)))
+        error.add_note(describe(slice(None) if source.batched else slice(len(transformed), len(transformed) + 1)))
         raise
     return transformed
 
@@ -232,8 +233,9 @@ def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, 
                 return sample
             if source.batched:
                 seeds = position_seeds(pipeline.seed, "sample", [position])
-                (transformed,) = source.apply([sample], seeds=seeds)
-                return transformed
+                transformed = list(source.apply([sample], seeds=seeds))
+                _check_number(len(transformed), 1)
+                return transformed[0]
             return transform_sample(source.apply, sample, seed=pipeline.seed, position=position)
         except Exception as error:
             error.add_note(f"while reading position {position}: {index}")

@@ -105,7 +105,12 @@ class Source(metaclass=Documented):
             try:
                 accept_keyword(transform, self._keyword, name="transform")
             except TypeError as error:
-                error.add_note(f"With batched={self.batched}, it is given samples and {self._keyword}.")
+                given = (
+                    "samples and seeds: pass batched=False for a function of one"
+                    if self.batched
+                    else ("one sample and generator: pass batched=True for a function of many")
+                )
+                error.add_note(f"With batched={self.batched}, a transform is given {given}.")
                 raise
 
     @batched.validator

@@ -157,6 +157,20 @@ def test_arrays_and_tensors_that_cannot_be_looked_at_give_the_same(options: dict
     assert torch.equal(found[1][:, 0], whole.labels)
 
 
+def test_under_vmap_one_tensor_may_be_batched_and_the_others_not() -> None:
+    """The mask can be looked at then, and the ids or seeds can't."""
+
+    def run(ids: torch.Tensor, seeds: torch.Tensor, **options) -> torch.Tensor:
+        return mask_tokens(ids, MASK, seeds=seeds, **OPTIONS | options).ids
+
+    expected = run(IDS, SEEDS)
+    assert torch.equal(torch.vmap(lambda ids: run(ids, SEEDS))(IDS[None])[0], expected)
+    assert torch.equal(torch.vmap(lambda seeds: run(IDS, seeds))(SEEDS[None])[0], expected)
+    prob = torch.full(IDS.shape, 0.15, dtype=torch.float64)
+    assert torch.equal(torch.vmap(lambda prob: run(IDS, SEEDS, mask_prob=prob))(prob[None])[0], expected)
+    assert torch.equal(torch.vmap(lambda spans: run(IDS, SEEDS, spans=spans))(IDS[None])[0], run(IDS, SEEDS, spans=IDS))
+
+
 def test_special_tokens_are_never_chosen() -> None:
     masked = mask_tokens(IDS, MASK, seeds=SEEDS, special_ids=(12, 17), mask_prob=1.0, **OPTIONS)
     special = (IDS == 12) | (IDS == 17)
