@@ -69,15 +69,7 @@ def collate_packed(
         (tensor([0, 3, 4], dtype=torch.int32), 3)
     """
     samples = listed(samples, name="samples")
-    if fields is None:
-        fields, samples = _TOKENS, [{"ids": sample} for sample in samples]
-    check_fields(fields)
-    own = [name for name in fields if name in _OWN]
-    if own:
-        message = f"fields must have other names than {', '.join(_OWN)}, got {own[0]}. Rename it."
-        raise ValueError(message)
-    check_keys(samples, fields)
-    columns = {name: [sample[name] for sample in samples] for name in fields}
+    fields, columns = (_TOKENS, {"ids": samples}) if fields is None else (fields, _columns(samples, fields))
     rows, counts = {}, {}
     for name, field in fields.items():
         if isinstance(field, RaggedField):
@@ -111,6 +103,17 @@ def collate_packed(
     batch["cu_seqlens_padded"] = torch.from_numpy(starts.astype(np.int32))
     batch["max_seqlen"] = int(padded.max(initial=0))
     return batch
+
+
+def _columns(samples: list[Any], fields: Mapping[str, RaggedField | ScalarField | ObjectField]) -> dict[str, list[Any]]:
+    """Return the values of each field, in a list with one per sample."""
+    check_fields(fields)
+    own = [name for name in fields if name in _OWN]
+    if own:
+        message = f"fields must have other names than {', '.join(_OWN)}, got {own[0]}. Rename it."
+        raise ValueError(message)
+    check_keys(samples, fields)
+    return {name: [sample[name] for sample in samples] for name in fields}
 
 
 def _check_planned(lengths: Any, bins: Iterable[Iterable[AnyInt]] | None) -> None:
