@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.arrays import BLOCK, in_blocks
-from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph, is_concrete
+from bionemo.core.arrays import in_blocks
+from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph
 
 __all__ = ["fold_in", "fold_mixed", "fold_word", "mix", "mix_in", "mix_seed"]
 
@@ -196,11 +196,11 @@ def fold_in(seed: AnyInt | Int[Tensor, "..."], /, *data: AnyInt | str | Int[Tens
     return in_blocks(_fold_words, state, *words)
 
 
-def mix_in(seeds: Tensor, purpose: str, /) -> Tensor:
+def mix_in(seeds: Words, purpose: str, /) -> Words:
     """Return `fold_in(seeds, purpose)` prepared for `fold_mixed`, unchecked.
 
     Args:
-        seeds: one per row.
+        seeds: one per row, in an int64 array or tensor.
         purpose: what the words are for.
 
     Example:
@@ -208,9 +208,7 @@ def mix_in(seeds: Tensor, purpose: str, /) -> Tensor:
         >>> torch.equal(fold_mixed(mixed, 7), fold_in(torch.tensor([42, 43]), "mask", 7))
         True
     """
-    if is_concrete(seeds) and seeds.numel() < BLOCK:
-        return torch.from_numpy(_fold_and_mix(seeds.numpy(), _text_word(purpose)))
-    mixed: Tensor = in_blocks(_fold_and_mix, seeds, _text_word(purpose))
+    mixed: Words = in_blocks(_fold_and_mix, seeds, _text_word(purpose))
     return mixed
 
 

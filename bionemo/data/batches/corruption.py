@@ -44,12 +44,12 @@ class MaskedTokens(NamedTuple):
 class TokenRows(NamedTuple):
     """The rows that tokens belong to, in any layout."""
 
-    seeds: Int[Tensor, " rows"]
-    """One per row."""
-    of_token: Int[Tensor, "*shape"] | None = None
-    """Number of each token's row; broadcasts to the shape of the tokens. None for a block of rows."""
-    in_row: Int[Tensor, "*shape"] | None = None
-    """Index of each token among the real tokens of its row. None if it is the column, for blocks in CPU memory."""
+    seeds: Any
+    """int64, one per row, in a tensor or array."""
+    of_token: Any = None
+    """Number of each token's row, or -1; None for a block of rows."""
+    in_row: Any = None
+    """Index of each token among the real tokens of its row; None if it is the column, for blocks in CPU memory."""
 
 
 class Corruption(NamedTuple):
@@ -98,7 +98,7 @@ def corrupt_tokens(
         return _corrupt_arrays(ids, mask, rows, corruption)
     in_row = torch.arange(ids.shape[-1], device=ids.device) if rows.in_row is None else rows.in_row
     rows, mixed = rows._replace(in_row=in_row), mix_in(rows.seeds, "mask")
-    chosen = _choose(_bits(mixed, rows, ids.shape[-1], corruption), ids, mask, rows, corruption)
+    chosen = _choose(_bits(mixed, rows, ids.shape[-1], corruption.spans), ids, mask, rows, corruption)
     word = fold_mixed(_per_token(mixed, rows), in_row + _FATES)
     fate, draw = word & _MASK_32, word >> 32
     replacement = _replacement(draw, corruption).to(ids.dtype)
@@ -107,31 +107,26 @@ def corrupt_tokens(
     return MaskedTokens(torch.where(chosen, corrupted, ids), torch.where(chosen, ids.long(), IGNORE_INDEX))
 
 
-def _per_token(numbers: Tensor, rows: TokenRows) -> Tensor:
+def _per_token(numbers: Any, rows: TokenRows) -> Any:
     """Return numbers of the rows, in a shape that broadcasts to that of the tokens."""
-    if rows.of_token is None:
-        return numbers[:, None]
-    if is_concrete(numbers) and is_concrete(rows.of_token):  # NumPy gathers faster
-        return torch.from_numpy(numbers.numpy()[rows.of_token.numpy()])
-    return numbers[rows.of_token]
+    return numbers[:, None] if rows.of_token is None else numbers[rows.of_token]
 
 
 def _corrupt_arrays(ids: Tensor, mask: Tensor, rows: TokenRows, corruption: Corruption) -> MaskedTokens:
     """Return the same in NumPy: what a token becomes is drawn for the chosen ones only."""
-    mixed = mix_in(rows.seeds, "mask")
-    bits = np.asarray(_bits(mixed, rows, ids.shape[-1], corruption))
-    before = ids.numpy().reshape(-1)
-    bounds = corruption.bounds.numpy() if isinstance(corruption.bounds, Tensor) else corruption.bounds
-    cells = np.flatnonzero((bits < bounds) & mask.numpy())
+    arrays, before = TokenRows(*map(_as_array, rows)), ids.numpy().reshape(-1)
+    mixed = mix_in(arrays.seeds, "mask")
+    bits = _bits(mixed, arrays, ids.shape[-1], _as_array(corruption.spans))
+    cells = np.flatnonzero((bits < _as_array(corruption.bounds)) & mask.numpy())
     if len(corruption.special_ids):
         are_special = are_tokens_in(corruption.special_ids, before[cells])
         cells = cells[~are_special] if are_special.any() else cells
-    of_cell, index = _rows_of(cells, rows, ids.shape[-1])
+    of_cell, index = _rows_of(cells, arrays, ids.shape[-1])
     if corruption.min_one and not np.bincount(of_cell, minlength=len(rows.seeds)).all():
         drawn = torch.from_numpy(bits.astype(np.int64))
         cells = np.flatnonzero(_choose(drawn, ids, mask, rows, corruption).numpy())
-        of_cell, index = _rows_of(cells, rows, ids.shape[-1])
-    word = fold_mixed(mixed.numpy()[of_cell], index + _FATES)
+        of_cell, index = _rows_of(cells, arrays, ids.shape[-1])
+    word = fold_mixed(mixed[of_cell], index + _FATES)
     fate, draw = word & _MASK_32, word >> 32
     tokens = before[cells]
     changed = np.where(fate < corruption.mask_below, corruption.mask_id, tokens)
@@ -142,12 +137,17 @@ def _corrupt_arrays(ids: Tensor, mask: Tensor, rows: TokenRows, corruption: Corr
     return MaskedTokens(*(torch.from_numpy(part.reshape(ids.shape)) for part in (after, labels)))
 
 
-def _rows_of(cells: IntArray, rows: TokenRows, width: int) -> tuple[IntArray, IntArray]:
+def _as_array(part: Any) -> Any:
+    """Return a tensor as an array, and anything else unchanged."""
+    return part.numpy() if isinstance(part, Tensor) else part
+
+
+def _rows_of(cells: IntArray, rows: TokenRows, width: int) -> tuple[Any, Any]:
     """Return the row of each token at flat indices, and the token's index in it."""
     if rows.of_token is not None and rows.in_row is not None:
-        return rows.of_token.numpy()[cells], rows.in_row.numpy()[cells]
+        return rows.of_token[cells], rows.in_row[cells]
     of_cell, column = np.divmod(cells, width)
-    return of_cell, column if rows.in_row is None else rows.in_row.numpy().reshape(-1)[cells]
+    return of_cell, column if rows.in_row is None else rows.in_row.reshape(-1)[cells]
 
 
 def _replacement(draw: Any, corruption: Corruption) -> Any:
@@ -158,12 +158,12 @@ def _replacement(draw: Any, corruption: Corruption) -> Any:
     return take_tokens(corruption.replacements, draw * number >> 31)
 
 
-def _bits(mixed: Tensor, rows: TokenRows, width: int, corruption: Corruption) -> Any:
-    """Return the 31 bits that decide whether each token is chosen, in a tensor or array."""
-    if corruption.spans is not None:
-        return in_blocks(_bits_of_span, _per_token(mix_in(rows.seeds, "span"), rows), corruption.spans)
+def _bits(mixed: Any, rows: TokenRows, width: int, spans: Any) -> Any:
+    """Return the 31 bits that decide whether each token is chosen, in tensors for tensors and arrays for arrays."""
+    if spans is not None:
+        return in_blocks(_bits_of_span, _per_token(mix_in(rows.seeds, "span"), rows), spans)
     if rows.in_row is None:
-        return _bits_of_pairs(mixed.numpy(), width)
+        return _bits_of_pairs(mixed, width)
     return in_blocks(_bits_of_token, _per_token(mixed, rows), rows.in_row)
 
 
@@ -211,5 +211,6 @@ def _lowest(numbers: Tensor, rows: TokenRows) -> Tensor:
     """Return the lowest number of each token's row."""
     if rows.of_token is None:
         return numbers.amin(1, keepdim=True)
+    of_token = rows.of_token.clamp(min=0)  # the tokens of no row can't be chosen
     lowest = numbers.new_full((len(rows.seeds),), torch.inf)
-    return lowest.scatter_reduce(0, rows.of_token, numbers, "amin")[rows.of_token]
+    return lowest.scatter_reduce(0, of_token, numbers, "amin")[of_token]

@@ -46,13 +46,11 @@ def mask_packed_tokens(
     """
     check_packed(batch, "ids")
     ids, mask = batch["ids"], batch["mask"]
-    # Padding at the end has the number -1, the last sample's: it is not eligible, whatever is drawn for it.
-    segments = batch["segment_ids"].clamp(min=0)
     if seeds.shape != (len(batch["cu_seqlens"]) - 1,):
         message = f"seeds must be one per sample, got {tuple(seeds.shape)} for {len(batch['cu_seqlens']) - 1} samples."
         raise ValueError(message)
     corruption = as_corruption(ids, mask, mask_id=mask_id, replacement_ids=replacement_ids, **options)
-    rows = TokenRows(check_word(seeds, name="seeds"), segments, batch["positions"])
+    rows = TokenRows(check_word(seeds, name="seeds"), batch["segment_ids"], batch["positions"])
     masked = corrupt_tokens(ids, mask, rows, corruption)
     return {**batch, "ids": masked.ids, "labels": masked.labels}
 

@@ -95,10 +95,10 @@ def collate_packed(
         else:
             batch[name] = columns[name]
     segments = np.repeat(np.arange(len(samples)), padded)
-    positions = np.arange(starts[-1]) - starts[segments]
+    positions = np.arange(starts[-1]) - np.repeat(starts[:-1], padded)
     batch["positions"] = _extended(positions, total, 0)
     batch["segment_ids"] = _extended(segments, total, -1)
-    batch["mask"] = _extended(positions < lengths[segments], total, 0)
+    batch["mask"] = _extended(positions < np.repeat(lengths, padded), total, 0)
     batch["cu_seqlens"] = torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32))
     batch["cu_seqlens_padded"] = torch.from_numpy(starts.astype(np.int32))
     batch["max_seqlen"] = int(padded.max(initial=0))
@@ -141,7 +141,9 @@ def _check_planned(lengths: Any, bins: Iterable[Iterable[AnyInt]] | None) -> Non
 def _flat(rows: Rows, field: RaggedField, starts: Any, total: int, name: str) -> Tensor:
     """Return the rows of a field one after the other, each at its start."""
     size = prod(field.shape)
-    flat = torch.full((total * size,), field.padding_value, dtype=field.dtype, device="cpu")
+    flat = torch.empty((total * size,), dtype=field.dtype, device="cpu")
+    if sum(rows.lengths) < len(flat):
+        flat.fill_(field.padding_value)
     lay_out_flat(rows, flat.numpy(), starts[:-1] * size, name=name)
     return flat.reshape(total, *field.shape)
 
