@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bionemo.core.model.loss import IGNORE_INDEX, mean_loss, token_cross_entropy
+from bionemo.core.model.cross_entropy import IGNORE_INDEX, token_cross_entropy
+from bionemo.core.model.loss import mean_loss
 from bionemo.core.padding import pad_token_ids, pad_token_ids_into, truncate_token_ids, unpad_token_ids
 
 ROWS = st.lists(st.lists(st.integers(-100, 100), max_size=30), max_size=8)

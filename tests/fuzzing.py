@@ -37,7 +37,7 @@ from bionemo.adapters import megatron
 from bionemo.core import padding, record
 from bionemo.core import random as randomness
 from bionemo.core.model import config as model_config
-from bionemo.core.model import config_yaml, functional, loss
+from bionemo.core.model import config_yaml, cross_entropy, functional, loss
 from bionemo.core.utils import dtype as dtypes
 from bionemo.data import permute as permutation
 from bionemo.data import pipes, testing
@@ -80,8 +80,8 @@ class LinearConfig(model_config.BionemoTrainableModelConfig):
     def configure_model(self) -> torch.nn.Module:
         return torch.nn.Linear(self.size, self.size)
 
-    def get_loss_reduction_class(self) -> type[loss.TokenCrossEntropy]:
-        return loss.TokenCrossEntropy
+    def get_loss_reduction_class(self) -> type[cross_entropy.TokenCrossEntropy]:
+        return cross_entropy.TokenCrossEntropy
 
 
 VALUES: tuple[Callable[[], Any], ...] = (
@@ -286,13 +286,15 @@ def model_calls() -> Iterator[Call]:
     yield call(functional.init_params, generator, config=config)
     params = functional.init_params(config, generator=rng())
     yield call(functional.apply, config=config, params=params, args=(torch.ones(1, 2),), training=False)
-    yield call(loss.TokenCrossEntropy, validation_step=False)
+    yield call(cross_entropy.TokenCrossEntropy, validation_step=False)
     yield from (
         call(function, losses=[LOSS, LOSS]) for function in (loss.add_losses, loss.mean_loss, loss.mean_metrics)
     )
     yield call(loss.scale_for_ranks, loss=LOSS, num_tokens=torch.tensor(3), world_size=2)
     yield call(loss.sum_over_ranks, loss=LOSS, group=None)
-    yield call(loss.token_cross_entropy, logits=torch.ones(3, 4), labels=torch.tensor([0, 1, 2]))
+    yield call(
+        cross_entropy.token_cross_entropy, logits=torch.ones(3, 4), labels=torch.arange(3), weights=torch.ones(3)
+    )
     makers = {"optimizer": torch.optim.SGD, "lr_scheduler": None}
     yield call(lightning_adapter.TrainableModule, generator, config=config, **makers, seed=3)
     pipelines = {"train": PIPELINE, "validation": PIPELINE, "test": None, "predict": None}
@@ -309,7 +311,7 @@ def model_calls() -> Iterator[Call]:
     yield call(megatron.iter_micro_batches, loader=pipes.loader(PIPELINE), device="cpu")
     yield call(megatron.mean_reports, reports=[{"loss": torch.tensor([1.0, 2.0])}], group=None)
     micro_batch = megatron.MicroBatch({"ids": IDS}, 3, 0)
-    batches = {"model": len, "loss": loss.TokenCrossEntropy(), "seed": 3}
+    batches = {"model": len, "loss": cross_entropy.TokenCrossEntropy(), "seed": 3}
     yield call(megatron.forward_step, lambda: {"batches": iter([micro_batch])}, **batches)
 
 
@@ -327,7 +329,7 @@ NOT_CALLED = {
     *("CorruptedSpans", "EpochIndex", "IntegerWeights", "LossSum", "MaskedTokens", "MicroBatch", "PositionedSample"),
     *("SampleIndex", "Throughput"),
     # Kernels, which check nothing.
-    *("Geometry", "Plan", "geometry", "make_keys", "num_rounds", "permute_kernel", "unpermute_kernel"),
+    *("Geometry", "Plan", "divisor_of", "geometry", "make_keys", "num_rounds", "permute_kernel", "unpermute_kernel"),
     # Without arguments, of megatron-core's classes, or within its process groups.
     *("AtomicCheckpointIO", "MegatronWrapper", "PortableDotProductAttention", "model_parallel", "rank_and_world_size"),
     "transformer_config",

@@ -536,7 +536,7 @@ WITHOUT_NUMBERS = {
         "SampleLocation",
         "PositionedIndex",
     ),
-    *("PositionedSample", "Rows", "Throughput", "TokenRows"),
+    *("PositionedSample", "Rows", "Throughput"),
     # Records that store their arguments, and functions without arithmetic.
     *("EpochIndex", "read", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),

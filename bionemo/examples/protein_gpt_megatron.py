@@ -26,7 +26,7 @@ from bionemo.adapters.megatron import (
     rank_and_world_size,
 )
 from bionemo.core.model.config import build_model
-from bionemo.core.model.loss import IGNORE_INDEX
+from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.core.random import make_generator, seed_from_generator, split
 from bionemo.data import next_token_labels
 from bionemo.data.pipes import loader

@@ -11,7 +11,8 @@ from torch import nn
 
 from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule, TrainableModule
 from bionemo.adapters.lightning.accumulation import save_gradients
-from bionemo.core.model.loss import mean_loss, token_cross_entropy
+from bionemo.core.model.cross_entropy import token_cross_entropy
+from bionemo.core.model.loss import mean_loss
 from bionemo.core.random import make_generator
 from bionemo.core.utils.dtype import get_autocast_dtype
 from bionemo.data import EpochOrder, batch_at

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from bionemo.adapters.lightning import PipelineDataModule, TrainableModule
 from bionemo.adapters.lightning.epoch_loader import EvaluationLoader, metric_suffixes
-from bionemo.core.model.loss import TokenCrossEntropy
+from bionemo.core.model.cross_entropy import TokenCrossEntropy
 from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data.pipes import loader
 from tests.adapters.trainers import ROWS, TRAIN, VALIDATION, Tiny, TinyConfig, make_module, make_trainer, run

@@ -20,7 +20,8 @@ from bionemo.adapters.megatron import (
     split_into_micro_batches,
 )
 from bionemo.core.model.config import build_model
-from bionemo.core.model.loss import LossSum, TokenCrossEntropy, mean_loss
+from bionemo.core.model.cross_entropy import TokenCrossEntropy
+from bionemo.core.model.loss import LossSum, mean_loss
 from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data import EpochOrder, Pipeline, batch_at
 from bionemo.data.pipes import loader
@@ -122,6 +123,18 @@ def test_a_metric_must_not_be_named_loss() -> None:
     output, loss_func = forward_step(iter([MicroBatch(LABELLED, 0, 0)]), logits, loss=Named(), seed=7)
     with pytest.raises(ValueError, match='metrics must not be named "loss"'):
         loss_func(output)
+
+
+def test_weights_of_tokens_must_be_integers_for_megatron() -> None:
+    batch = LABELLED | {"loss_weights": torch.ones(LABELLED["labels"].shape)}
+    step = partial(forward_step, loss=TokenCrossEntropy(), seed=7)
+    output, loss_func = step(iter([MicroBatch(batch, 0, 0)]), logits)
+    with pytest.raises(TypeError, match="weights must be integers for megatron-core, got torch.float32: 10 and 1"):
+        loss_func(output)
+    output, loss_func = step(
+        iter([MicroBatch(batch | {"loss_weights": 3 * torch.ones_like(batch["labels"])}, 0, 0)]), logits
+    )
+    assert loss_func(output)[1] == 3 * (LABELLED["labels"] != -100).sum()
 
 
 def test_stages_draw_different_dropout(monkeypatch) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 
 from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule, TrainableModule
 from bionemo.core.model.config import BionemoTrainableModelConfig
-from bionemo.core.model.loss import TokenCrossEntropy
+from bionemo.core.model.cross_entropy import TokenCrossEntropy
 from bionemo.core.random import make_generator
 from bionemo.data import EpochOrder, Pipeline
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from bionemo.core.model.loss import divisor_of
+
 __all__ = ["ACCUMULATED", "num_kept", "num_open", "rescale_gradients", "restore_gradients", "save_gradients"]
 
 ACCUMULATED: Final = "accumulated"
@@ -54,8 +56,7 @@ def rescale_gradients(module: nn.Module, num_tokens: Sequence[Tensor], /) -> Non
     """
     first, *others = num_tokens
     if others:
-        # scale_for_ranks divides by at least 1, hence the clamps.
-        factor = first.clamp(min=1).double() / torch.stack([first, *others]).sum().clamp(min=1)
+        factor = divisor_of(first).double() / divisor_of(torch.stack([first, *others]).sum())
         for parameter in module.parameters():
             if parameter.grad is not None:
                 parameter.grad *= factor

@@ -15,7 +15,7 @@ from bionemo.adapters.megatron.parallel import parallel_state
 from bionemo.adapters.megatron.runtime import runtime_fields
 from bionemo.core.fields import check_bool, check_choice, check_instance, check_size, to_bool
 from bionemo.core.model.config import BionemoTrainableModelConfig
-from bionemo.core.model.loss import TokenCrossEntropy
+from bionemo.core.model.cross_entropy import TokenCrossEntropy
 from bionemo.core.random import make_generator, random_torch_context, seed_from_generator
 
 __all__ = ["MegatronBertConfig", "MegatronGPTConfig"]

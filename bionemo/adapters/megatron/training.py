@@ -13,6 +13,7 @@ from torch import Tensor
 from bionemo.adapters.megatron.parallel import data_parallel_size, pipeline_stage
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.model.loss import divisor_of
 from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data import Pipeline
 from bionemo.data.pipeline.steps import step_of
@@ -180,7 +181,7 @@ def forward_step(
         TypeError: if a batch isn't from `iter_micro_batches`.
 
     Example:
-        >>> from bionemo.core.model.loss import TokenCrossEntropy
+        >>> from bionemo.core.model.cross_entropy import TokenCrossEntropy
         >>> batch = {"x": torch.zeros(1, 3, 4), "labels": torch.tensor([[1, 2, -100]])}
         >>> step = partial(forward_step, loss=TokenCrossEntropy(), seed=42)
         >>> output, loss_func = step(iter([MicroBatch(batch, step=0, rank=0)]), lambda batch: batch["x"])
@@ -191,8 +192,7 @@ def forward_step(
         micro_batch = next(batches)
     except StopIteration as error:
         message = (
-            "batches must hold all micro-batches of a step, but ended before. "
-            "Use a loader that doesn't pause within a step, and run no more steps than the order has."
+            "batches must hold all micro-batches of a step, but ended before. Run no more steps than the order has."
         )
         raise RuntimeError(message) from error
     if not isinstance(micro_batch, MicroBatch):
@@ -208,6 +208,9 @@ def forward_step(
 
 def _reported_loss(loss: Any, batch: Any, output: Any) -> tuple[Tensor, Tensor, Report]:
     loss_sum, num_tokens, metrics = loss.forward(batch, output)
+    if num_tokens.is_floating_point():
+        message = f"weights must be integers for megatron-core, got {num_tokens.dtype}: 10 and 1, not 1 and 0.1."
+        raise TypeError(message)
     if "loss" in metrics:
         message = 'metrics must not be named "loss", the name of the loss itself in reports. Rename the metric.'
         raise ValueError(message)
@@ -234,14 +237,14 @@ def mean_reports(
         >>> mean_reports([{"loss": torch.tensor([6.0, 2.0])}, {"loss": torch.tensor([0.0, 1.0])}])
         {'loss': tensor(2.)}
     """
-    means = {}
     for number, report in enumerate(reports):
         if not isinstance(report, Mapping):
             message = f"reports must hold mappings from names to tensors, got reports[{number}]={shown(report)}."  # type: ignore[unreachable]
             raise TypeError(message)
+    means = {}
     for name in sorted(reports[0]) if reports else ():
         total = torch.stack([report[name] for report in reports]).sum(0)
         if group is not None:
             torch.distributed.all_reduce(total, group=group)
-        means[name] = total[0] / total[1].clamp(min=1)
+        means[name] = total[0] / divisor_of(total[1])
     return means

@@ -60,7 +60,7 @@ class BionemoTrainableModelConfig(BionemoModelConfig[ModelType], Generic[ModelTy
 
     Example:
         >>> import attrs
-        >>> from bionemo.core.model.loss import TokenCrossEntropy
+        >>> from bionemo.core.model.cross_entropy import TokenCrossEntropy
         >>> from bionemo.core.random import make_generator
         >>> @attrs.frozen(kw_only=True)
         ... class LinearConfig(BionemoTrainableModelConfig[torch.nn.Linear, TokenCrossEntropy]):

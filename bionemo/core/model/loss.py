@@ -1,10 +1,8 @@
 """Losses as sums over tokens, which add up to the same total however a batch is split."""
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-import attrs
 import torch
 import torch.distributed
 from jaxtyping import Float, Int, Num
@@ -14,23 +12,16 @@ from torch.fx.immutable_collections import immutable_dict
 from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
-from bionemo.core.fields import check_bool, to_bool
 
 __all__ = [
-    "IGNORE_INDEX",
     "LossSum",
-    "TokenCrossEntropy",
     "add_losses",
+    "divisor_of",
     "mean_loss",
     "mean_metrics",
     "scale_for_ranks",
     "sum_over_ranks",
-    "token_cross_entropy",
 ]
-
-IGNORE_INDEX: Final = -100
-"""Label of tokens that don't contribute to the loss: the default `ignore_index` of torch's losses."""
-
 
 # All losses without metrics share this dict, so it must be immutable. torch treats it as a tree, like a plain dict.
 _NO_METRICS: Final[dict[str, Tensor]] = immutable_dict()
@@ -44,49 +35,10 @@ class LossSum(NamedTuple):
 
     loss_sum: Float[Tensor, ""]
     """Sum of the loss over the tokens, in nats for a cross-entropy."""
-    num_tokens: Int[Tensor, ""]
-    """Number of tokens that the sums run over."""
+    num_tokens: Num[Tensor, ""]
+    """Number of tokens that the sums run over; with weights, the sum of the tokens' weights."""
     metrics: dict[str, Float[Tensor, ""] | Int[Tensor, ""]] = _NO_METRICS
     """Other sums over the same tokens by name, e.g. of correct predictions. Treat it as immutable: the default is."""
-
-
-@checked
-def token_cross_entropy(logits: Float[Tensor, "*batch vocabulary"], labels: Int[Tensor, "*batch"], /) -> LossSum:
-    """Return the sum of the cross-entropy over all labeled tokens, in nats.
-
-    Law: the results for the parts of a batch add up to the result for the whole batch, to rounding; padding, which has
-    no labels, changes nothing.
-
-    Args:
-        logits: scores before the softmax.
-        labels: correct tokens, or `IGNORE_INDEX` for unlabeled ones.
-
-    Returns:
-        The sum, in the dtype of the logits but at least float32, and the number of labeled tokens; 0 and 0 if there is
-        none.
-
-    Raises:
-        ValueError: if there is not one row of logits per label.
-        TypeError: if the labels are bools, or other numbers than integers.
-
-    Example:
-        >>> token_cross_entropy(torch.zeros(3, 4), torch.tensor([1, -100, 2])).num_tokens
-        tensor(2)
-    """
-    if logits.shape[:-1] != labels.shape:
-        shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
-        message = f"logits must have one row per label, got {shapes}."
-        raise ValueError(message)
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        message = f"labels must be integers, got dtype={labels.dtype}. They are tokens."
-        raise TypeError(message)
-    loss_sum = torch.nn.functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32)),
-        labels.flatten().long(),
-        ignore_index=IGNORE_INDEX,
-        reduction="sum",
-    )
-    return LossSum(loss_sum, (labels != IGNORE_INDEX).sum())
 
 
 @checked
@@ -126,6 +78,16 @@ def add_losses(losses: Iterable[LossSum], /) -> LossSum:
     )
 
 
+def divisor_of(num_tokens: Num[Tensor, "*shape"], /) -> Num[Tensor, "*shape"]:
+    """Return what a sum over tokens is divided by for its mean: their number or weight, or 1 if it is 0.
+
+    Example:
+        >>> divisor_of(torch.tensor(0)), divisor_of(torch.tensor(0.3))
+        (tensor(1), tensor(0.3000))
+    """
+    return num_tokens.where(num_tokens != 0, torch.ones_like(num_tokens))
+
+
 @checked
 def mean_loss(losses: Iterable[LossSum], /) -> Float[Tensor, ""]:
     """Return the mean loss per token over several parts of a batch.
@@ -147,7 +109,7 @@ def mean_loss(losses: Iterable[LossSum], /) -> Float[Tensor, ""]:
         tensor(3.)
     """
     total = add_losses(losses)
-    return total.loss_sum / total.num_tokens.clamp(min=1)
+    return total.loss_sum / divisor_of(total.num_tokens)
 
 
 @checked
@@ -162,7 +124,7 @@ def mean_metrics(losses: Iterable[LossSum], /) -> dict[str, Tensor]:
         {'num_right': tensor(0.7500)}
     """
     total = add_losses(losses)
-    return {name: number / total.num_tokens.clamp(min=1) for name, number in total.metrics.items()}
+    return {name: number / divisor_of(total.num_tokens) for name, number in total.metrics.items()}
 
 
 @checked
@@ -214,37 +176,4 @@ def scale_for_ranks(loss: LossSum, num_tokens: Num[Tensor, ""], world_size: AnyI
     if num_tokens.ndim or num_tokens.is_complex() or num_tokens.dtype == torch.bool:
         message = f"num_tokens must be one number, got shape {tuple(num_tokens.shape)} and dtype={num_tokens.dtype}."
         raise ValueError(message)
-    return loss.loss_sum * check_int(world_size, name="world_size", low=1) / num_tokens.clamp(min=1)
-
-
-@attrs.frozen
-class TokenCrossEntropy:
-    """The cross-entropy of labeled tokens, as a class that `get_loss_reduction_class` may return.
-
-    A batch is a mapping with int64 `labels`; the model's output is a tensor of logits. No method communicates with
-    other processes.
-
-    Example:
-        >>> batch, out = {"labels": torch.tensor([[1, -100]])}, torch.zeros(1, 2, 4)
-        >>> loss_func = TokenCrossEntropy().setup(batch)  # Megatron's schedules call it with the output
-        >>> loss_func(out).num_tokens
-        tensor(1)
-    """
-
-    validation_step: bool = attrs.field(default=False, converter=to_bool, validator=check_bool)
-    """Whether losses have the metric "accuracy", the number of correct predictions."""
-
-    def setup(self, batch: Mapping[str, Tensor]) -> Callable[[Tensor], LossSum]:
-        """Return the function from a model's output to the loss of a (micro-)batch."""
-        return partial(self.forward, batch)
-
-    def forward(self, batch: Mapping[str, Tensor], out: Float[Tensor, "*batch vocabulary"]) -> LossSum:
-        """Return the loss of one (micro-)batch as a `LossSum`."""
-        loss = token_cross_entropy(out, batch["labels"])
-        if not self.validation_step:
-            return loss
-        return loss._replace(metrics={"accuracy": (out.argmax(-1) == batch["labels"]).sum()})
-
-    def reduce(self, losses: Iterable[LossSum]) -> Float[Tensor, ""]:
-        """Return the mean loss per token over several (micro-)batches."""
-        return mean_loss(losses)
+    return loss.loss_sum * check_int(world_size, name="world_size", low=1) / divisor_of(num_tokens)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bionemo.core.arrays import BLOCK, in_blocks
 from bionemo.core.checks import IntArray, is_concrete
-from bionemo.core.model.loss import IGNORE_INDEX
+from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.core.random.hashing import fold_mixed, mix_in
 from bionemo.data.batches.tokens import are_tokens_in, take_tokens
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_word
-from bionemo.core.model.loss import IGNORE_INDEX
+from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.data.batches.corruption import TokenRows, corrupt_tokens
 from bionemo.data.batches.masking import as_corruption
 from bionemo.data.batches.packing import check_packed

@@ -11,7 +11,7 @@ from torch import Tensor
 from bionemo.core.arrays import in_blocks
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
-from bionemo.core.model.loss import IGNORE_INDEX
+from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
 from bionemo.core.random.hashing import fold_mixed, mix_in
 from bionemo.data.batches.tokens import as_tokens, check_token

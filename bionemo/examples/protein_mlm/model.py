@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bionemo.core.model.config import BionemoTrainableModelConfig
-from bionemo.core.model.loss import TokenCrossEntropy
+from bionemo.core.model.cross_entropy import TokenCrossEntropy
 from bionemo.data import attention_block_mask
 
 __all__ = ["ProteinModel", "ProteinModelConfig"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 import torch.distributed
 
-from bionemo.core.model.loss import add_losses, mean_loss, scale_for_ranks, sum_over_ranks, token_cross_entropy
+from bionemo.core.model.cross_entropy import token_cross_entropy
+from bionemo.core.model.loss import add_losses, mean_loss, scale_for_ranks, sum_over_ranks
 
 NUM_BATCHES = 60
 
@@ -22,13 +23,19 @@ def main(folder: str) -> None:
         labels = torch.randint(7, (rows, 5), generator=generator)
         labels = labels.where(torch.rand(rows, 5, generator=generator) < 0.5, -100)
         weights = torch.randn(6, 7, generator=generator, dtype=torch.float64).requires_grad_()
-        whole = mean_loss([token_cross_entropy(inputs @ weights, labels)])
+        of_tokens = torch.rand(rows, 5, generator=generator, dtype=torch.float64) * 0.1 if seed % 2 else None
+        whole = mean_loss([token_cross_entropy(inputs @ weights, labels, weights=of_tokens)])
         (expected,) = torch.autograd.grad(whole, weights)
 
         cuts = torch.randint(0, rows + 1, (world_size * 2 - 1,), generator=generator).sort().values.tolist()
         bounds = [0, *cuts, rows]
         parts = [slice(bounds[2 * rank + micro], bounds[2 * rank + micro + 1]) for micro in range(2)]
-        losses = [token_cross_entropy(inputs[part] @ weights, labels[part]) for part in parts]
+        losses = [
+            token_cross_entropy(
+                inputs[part] @ weights, labels[part], weights=None if of_tokens is None else of_tokens[part]
+            )
+            for part in parts
+        ]
         metrics = [{"b": loss.num_tokens * 2, "a": loss.loss_sum * 3} for loss in losses]
         if rank:  # the names in another order
             metrics = [dict(reversed(part.items())) for part in metrics]
@@ -40,9 +47,10 @@ def main(folder: str) -> None:
         torch.distributed.all_reduce(gradient)
         torch.testing.assert_close(mean_loss([total]), whole.detach(), rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(gradient / world_size, expected, rtol=1e-11, atol=1e-14)
-        assert total.num_tokens == (labels != -100).sum()
-        assert total.num_tokens.dtype == torch.int64
-        assert total.metrics["b"] == total.num_tokens * 2
+        if of_tokens is None:
+            assert total.num_tokens == (labels != -100).sum()
+            assert total.num_tokens.dtype == torch.int64
+        torch.testing.assert_close(total.metrics["b"], total.num_tokens * 2)
         torch.testing.assert_close(total.metrics["a"], total.loss_sum * 3)
         assert not total.loss_sum.requires_grad
     Path(folder, f"{rank}.txt").write_text(str(num_empty))

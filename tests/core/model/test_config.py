@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bionemo.core.model.config import BionemoModelConfig, BionemoTrainableModelConfig, build_model
-from bionemo.core.model.loss import TokenCrossEntropy
+from bionemo.core.model.cross_entropy import TokenCrossEntropy
 from bionemo.core.random import make_generator
 
 

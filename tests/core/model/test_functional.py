@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from bionemo.core.model.config import BionemoModelConfig, build_model
+from bionemo.core.model.cross_entropy import token_cross_entropy
 from bionemo.core.model.functional import apply, init_params
-from bionemo.core.model.loss import mean_loss, token_cross_entropy
+from bionemo.core.model.loss import mean_loss
 from bionemo.core.random import make_generator, random_torch_context
 
 

@@ -6,16 +6,8 @@ import pickle
 import pytest
 import torch
 
-from bionemo.core.model.loss import (
-    LossSum,
-    TokenCrossEntropy,
-    add_losses,
-    mean_loss,
-    mean_metrics,
-    scale_for_ranks,
-    sum_over_ranks,
-    token_cross_entropy,
-)
+from bionemo.core.model.cross_entropy import TokenCrossEntropy, token_cross_entropy
+from bionemo.core.model.loss import LossSum, add_losses, mean_loss, mean_metrics, scale_for_ranks, sum_over_ranks
 
 
 def test_the_mean_equals_torchs_cross_entropy_of_the_labeled_tokens() -> None:
@@ -166,3 +158,44 @@ def test_losses_may_come_from_an_iterator() -> None:
     assert float(mean_loss(iter(parts))) == float(mean_loss(parts)) == 3.0
     assert mean_metrics(part for part in parts) == mean_metrics(parts)
     assert add_losses(iter(parts)).num_tokens == 6
+
+
+LOGITS = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([[1, -100, 3], [0, 2, -100]])
+
+
+def test_the_weighted_mean_equals_numbers_computed_by_hand() -> None:
+    weights = torch.tensor([[1.0, torch.nan, 0.1], [0.0, 0.5, -1.0]])  # those of unlabeled tokens don't count
+    loss = token_cross_entropy(LOGITS, LABELS, weights=weights)
+    each = -LOGITS.log_softmax(-1)[[0, 0, 1], [0, 2, 1], [1, 3, 2]]
+    torch.testing.assert_close(loss.num_tokens, torch.tensor(1.6))
+    torch.testing.assert_close(mean_loss([loss]), (each * torch.tensor([1.0, 0.1, 0.5])).sum() / 1.6)
+
+
+def test_small_weights_are_not_taken_for_none() -> None:
+    """Sums of weights below 1 divide, too."""
+    tiny = token_cross_entropy(LOGITS, LABELS, weights=torch.full(LABELS.shape, 1e-3))
+    torch.testing.assert_close(mean_loss([tiny]), mean_loss([token_cross_entropy(LOGITS, LABELS)]))
+    torch.testing.assert_close(scale_for_ranks(tiny, tiny.num_tokens, 1), mean_loss([tiny]))
+
+
+def test_the_class_takes_weights_from_the_batch_and_weighs_its_accuracy() -> None:
+    weights = torch.tensor([[3.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    loss = TokenCrossEntropy(validation_step=True).forward({"labels": LABELS, "loss_weights": weights}, LOGITS)
+    assert loss.num_tokens == 4
+    is_right = LOGITS.argmax(-1) == LABELS
+    assert mean_metrics([loss])["accuracy"] == (is_right * weights).sum() / 4
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_weights_that_are_no_weights_are_named(value: float) -> None:
+    with pytest.raises(ValueError, match=f"weights must be finite and not negative, got {value}"):
+        token_cross_entropy(LOGITS, LABELS, weights=torch.tensor([[1.0, 1, 1], [value, 1, 1]]))
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_weights_of_another_shape_and_masks_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"weights must be one per label, got weights \(2,\) for \(2, 3\)"):
+        token_cross_entropy(LOGITS, LABELS, weights=torch.ones(2))
+    with pytest.raises(TypeError, match="weights must be real numbers, got dtype=torch.bool. Convert a mask"):
+        token_cross_entropy(LOGITS, LABELS, weights=LABELS > 0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bionemo.core.model.config import build_model
-from bionemo.core.model.loss import token_cross_entropy
+from bionemo.core.model.cross_entropy import token_cross_entropy
 from bionemo.core.random import make_generator
 from bionemo.data import batch_at, collate_packed, num_batches, unpack
 from bionemo.examples.protein_mlm.model import ProteinModelConfig

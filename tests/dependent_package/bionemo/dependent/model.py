@@ -6,7 +6,7 @@ import attrs
 from torch import Tensor, nn
 
 from bionemo.core.model.config import BionemoTrainableModelConfig
-from bionemo.core.model.loss import TokenCrossEntropy
+from bionemo.core.model.cross_entropy import TokenCrossEntropy
 
 
 class StrandModel(nn.Module):
