@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 
+from bionemo.core.padding import pad_token_ids
 from bionemo.core.random import bits_at, integers_at, uniforms_at
 from bionemo.core.random.hashing import fold_in
-from bionemo.data import corrupt_spans, mask_tokens, next_token_labels
+from bionemo.data import EpochOrder, Pipeline, batch_at, corrupt_spans, mask_tokens, next_token_labels
 from bionemo.data.permute import permute, unpermute
+from bionemo.data.pipes import loader
 
 compiled = torch.compile(fullgraph=True, dynamic=True, backend=sys.argv[1])
 ROUNDS = [(2, 3, 15), (16, 100, 1023), (1024, 1025, 5000, 10**6, 2**31 + 11, 2**40 + 15, 2**61 - 1, 2**62)]
@@ -81,6 +83,20 @@ def targets() -> None:
     agree([compiled(next_token_labels)(ids, mask)], [next_token_labels(ids, mask)])
     cut = lambda *inputs: corrupt_spans(*inputs[:2], seeds=inputs[2], sentinel_ids=range(40, 60))  # noqa: E731
     one_graph(cut, [(ids.clone(), mask, seeds), (ids[:4, :50].clone(), mask[:4, :50].clone(), seeds[:4].clone())])
+
+
+def hide(batch: Any, *, seeds: torch.Tensor) -> Any:
+    return mask_tokens(*batch, seeds=seeds, mask_id=1, replacement_ids=range(4, 24))
+
+
+def loading() -> None:
+    rows = [torch.arange(4, 5 + number % 19, dtype=torch.uint8) for number in range(40)]
+    order = EpochOrder(length=40, seed=1, num_samples=100)
+    options: dict[str, Any] = {"collate": pad_token_ids, "batch_transform": hide}
+    pipeline = Pipeline(order=order, sources=rows, batch_size=8, seed=2, **options)
+    batches = loader(pipeline, device="cpu", transform_on="device", compile_transform=True)
+    for step, batch in enumerate(batches):
+        agree(batch, batch_at(pipeline, step))
 
 
 if __name__ == "__main__":

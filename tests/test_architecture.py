@@ -29,6 +29,7 @@ ROOMS = [
     "bionemo.data.permute",
     "bionemo.data.orders",
     "bionemo.data.pipeline",
+    "bionemo.data.lookup",
     "bionemo.data.batches",
     "bionemo.data.testing",
     "bionemo.data.multi_epoch_dataset",

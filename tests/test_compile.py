@@ -27,6 +27,6 @@ def test_one_graph_is_reused_for_all_lengths_seeds_and_sizes(cases: list[str]) -
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["hashing", "draws", "permutation", "masking", "targets"])
+@pytest.mark.parametrize("case", ["hashing", "draws", "permutation", "masking", "targets", "loading"])
 def test_machine_code_gives_the_same_results_as_eager_mode(case: str) -> None:
     run_cases("inductor", case)

@@ -60,6 +60,7 @@ from bionemo.data import (
     first_divergence,
     index_at,
     integer_weights,
+    lookup,
     mask_packed_tokens,
     mask_tokens,
     padding_fraction,
@@ -77,9 +78,9 @@ from bionemo.data.batches import tokens
 from bionemo.data.orders import base, interleave
 from bionemo.data.orders.by_length import bins, lengths
 from bionemo.data.permute import permute, unpermute
-from bionemo.data.pipeline import assemble, batch, lookup, read, state, steps
+from bionemo.data.pipeline import batch, read, state, steps, transform
 from bionemo.data.pipeline.functions import function_name
-from bionemo.data.pipes import batch_sampler, loader, nodes, workers
+from bionemo.data.pipes import batch_sampler, loader, nodes, options
 from bionemo.data.testing.content import content_digests
 
 INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
@@ -365,7 +366,9 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     ),
     "check_integer": (checks.check_integer, over(lambda n: call(n, name="n"), 2**63)),
     "frozen_lengths": (lengths.frozen_lengths, [call(LENGTHS)]),
-    "check_timeout": (workers.check_timeout, [call(2.5, 1), call(100, 100), call(1.5, 0)]),
+    "check_threads": (options.check_threads, over(lambda n: call(n, num_workers=0, pin_memory=False))),
+    "check_batches_per_epoch": (options.check_batches_per_epoch, over(call)),
+    "check_timeout": (options.check_timeout, [call(2.5, 1), call(100, 100), call(1.5, 0)]),
     "position_of": (position_of, [call(EPOCHS, SampleIndex(0, 100, 127)), call(EPOCHS, SampleIndex(0, 127, 255))]),
     "check_length": (base.check_length, [call(0), *over(call, 2**63)]),
     "check_num_samples": (base.check_num_samples, [call(-1), *over(call, 2**63)]),
@@ -398,8 +401,8 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             call(Source(IdentityMultiEpochDatasetWrapper(LETTERS), index="epoch"), SampleIndex(0, 9, 100)),
         ],
     ),
-    "transform_sample": (assemble.transform_sample, over(lambda n: call(jitter, "x", seed=n, position=n))),
-    "position_seeds": (assemble.position_seeds, over(lambda n: call(n, "row", [n, 3]))),
+    "transform_sample": (transform.transform_sample, over(lambda n: call(jitter, "x", seed=n, position=n))),
+    "position_seeds": (transform.position_seeds, over(lambda n: call(n, "row", [n, 3]))),
     "fetch": (read.fetch, [call(LETTERS, [100, 127, 3]), call(np.arange(300), [5, 255]), call(TOKENS, [3, 1])]),
     "loader": (loader, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=127, prefetch_factor=100, use=some)]),
     "batch_sampler": (batch_sampler, [call(PIPELINE, 100, 127, batches_per_epoch=100, start=20_000, use=some)]),
@@ -542,7 +545,9 @@ WITHOUT_NUMBERS = {
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),
     *("as_corruption", "corrupt_tokens", "lay_out_flat", "num_alike", "shared_lengths"),
     *("Arrangement", "Window", "WindowOrder", "BinOrder"),
+    *("BatchSize", "Delivery", "LoaderStats", "Planned", "StageSeconds", "check_number"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
+    *("assemble_timed", "deliver", "on_device", "plan_batches", "transform_samples"),
     *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),
     "token_cross_entropy",
 }

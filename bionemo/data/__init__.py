@@ -25,6 +25,9 @@ from bionemo.data.batches.transforms import random_crop_rows as random_crop_rows
 from bionemo.data.batches.transforms import random_reverse_complement as random_reverse_complement
 from bionemo.data.batches.transforms import random_reverse_complement_rows as random_reverse_complement_rows
 from bionemo.data.batches.transforms import reverse_complement as reverse_complement
+from bionemo.data.lookup import describe_batch as describe_batch
+from bionemo.data.lookup import find_sample as find_sample
+from bionemo.data.lookup import first_divergence as first_divergence
 from bionemo.data.multi_epoch_dataset import IdentityMultiEpochDatasetWrapper as IdentityMultiEpochDatasetWrapper
 from bionemo.data.multi_epoch_dataset import MultiEpochDataset as MultiEpochDataset
 from bionemo.data.multi_epoch_dataset import MultiEpochDatasetResampler as MultiEpochDatasetResampler
@@ -51,9 +54,6 @@ from bionemo.data.pipeline.batch import sample_at as sample_at
 from bionemo.data.pipeline.dataset import EpochIndex as EpochIndex
 from bionemo.data.pipeline.dataset import SizedDataset as SizedDataset
 from bionemo.data.pipeline.dataset import Source as Source
-from bionemo.data.pipeline.lookup import describe_batch as describe_batch
-from bionemo.data.pipeline.lookup import find_sample as find_sample
-from bionemo.data.pipeline.lookup import first_divergence as first_divergence
 from bionemo.data.pipeline.pipeline import Pipeline as Pipeline
 from bionemo.data.pipeline.record import fingerprint as fingerprint
 from bionemo.data.pipeline.record import from_json as from_json

@@ -15,8 +15,8 @@ import torch
 
 from bionemo.core.checks import check_int, shown
 from bionemo.core.record import parse_json
+from bionemo.data.lookup import describe_batch, find_sample, first_divergence
 from bionemo.data.orders.order import SampleIndex
-from bionemo.data.pipeline.lookup import describe_batch, find_sample, first_divergence
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.record import order_from_spec, record_differences
 from bionemo.data.pipeline.steps import batch_stop, step_of, step_start

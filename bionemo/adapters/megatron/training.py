@@ -17,6 +17,7 @@ from bionemo.core.model.loss import divisor_of
 from bionemo.core.random import make_generator, random_torch_context
 from bionemo.data import Pipeline
 from bionemo.data.pipeline.steps import step_of
+from bionemo.data.pipes.device import to_device
 from bionemo.data.pipes.loader import PipelineLoader
 
 __all__ = ["MicroBatch", "forward_step", "iter_micro_batches", "mean_reports", "split_into_micro_batches"]
@@ -102,17 +103,6 @@ def _check_micro_batch(pipeline: Pipeline[Any], world_size: int) -> None:
         raise ValueError(message)
 
 
-def _on_device(batch: Any, device: torch.device | str) -> Any:
-    if hasattr(batch, "to"):  # a tensor, or a batch class with a `to` of its own
-        return batch.to(device, non_blocking=True) if isinstance(batch, Tensor) else batch.to(device)
-    if isinstance(batch, Mapping):
-        return {name: _on_device(part, device) for name, part in batch.items()}
-    if isinstance(batch, list | tuple):
-        parts = [_on_device(part, device) for part in batch]
-        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)  # a named tuple takes fields
-    return batch
-
-
 @checked
 def iter_micro_batches(loader: Any, /, *, device: torch.device | str | None = None) -> Iterator[MicroBatch]:
     """Return an iterator over a loader's batches with their coordinates, as the `data_iterator` of schedules.
@@ -147,7 +137,7 @@ def iter_micro_batches(loader: Any, /, *, device: torch.device | str | None = No
 
 def _iter_micro_batches(loader: PipelineLoader[Any], device: torch.device | str | None) -> Iterator[MicroBatch]:
     for batch in loader:
-        moved = batch if device is None else _on_device(batch, device)
+        moved = batch if device is None else to_device(batch, device)
         yield MicroBatch(moved, step_of(loader.pipeline, loader.last_positions.start), loader.rank)
 
 

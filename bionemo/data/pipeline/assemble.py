@@ -1,25 +1,22 @@
 """From positions to a batch: read, transform, collate."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from itertools import pairwise
+from time import perf_counter
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from bionemo.core.arrays import groups
-from bionemo.core.checks import AnyInt, IntArray
-from bionemo.core.random import fold_in, make_generator, random_global_context
-from bionemo.core.random.hashing import fold_word
+from bionemo.core.random import fold_in, random_global_context
 from bionemo.data.orders.order import SampleIndex
-from bionemo.data.pipeline.dataset import Source
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.read import read, read_sample
 from bionemo.data.pipeline.steps import planned_bins
+from bionemo.data.pipeline.transform import check_number, position_seeds, transform_sample, transform_samples
 
-__all__ = ["assemble", "assemble_sample", "no_stop_iteration", "note", "position_seeds", "transform_sample"]
+__all__ = ["StageSeconds", "assemble", "assemble_sample", "assemble_timed", "no_stop_iteration", "note"]
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
@@ -28,41 +25,19 @@ _MAX_NAMED: Final = 32
 """Largest number of samples that a note on an error names."""
 
 
-def transform_sample(transform: Callable[..., Any], sample: Any, /, *, seed: AnyInt, position: AnyInt) -> Any:
-    """Return a sample transformed with its own generator, made from the pipeline's seed and the sample's position.
+class StageSeconds(NamedTuple):
+    """How long the stages of making a batch took, in seconds."""
 
-    Args:
-        transform: takes one sample, and its generator by keyword.
-        sample: what the data set returned.
-        seed: the pipeline's seed.
-        position: position in the training order.
-
-    Example:
-        >>> def jitter(sample, *, generator):
-        ...     return sample + int(torch.randint(100, (), generator=generator))
-        >>> transform_sample(jitter, 1000, seed=42, position=3)
-        1036
-    """
-    return transform(sample, generator=make_generator(seed, "sample", position))
-
-
-def position_seeds(seed: AnyInt, purpose: str, positions: Collection[AnyInt], /) -> Tensor:
-    """Return the seed of each sample or row of a batch, made from the pipeline's seed and the position.
-
-    Args:
-        seed: the pipeline's seed.
-        purpose: "sample" for transforms of samples, "row" for a transform of the batch.
-        positions: positions in the training order.
-
-    Example:
-        >>> position_seeds(42, "row", [3, 4]) % 100
-        tensor([ 5, 46])
-    """
-    if isinstance(positions, range):  # NumPy would read it element by element
-        numbers = np.arange(positions.start, positions.stop, positions.step)
-    else:
-        numbers = np.array(positions, dtype=np.int64)
-    return torch.from_numpy(fold_word(fold_in(seed, purpose), numbers))
+    read: float = 0.0
+    """Reading the samples from the data sets."""
+    transform: float = 0.0
+    """The transforms of the sources."""
+    collate: float = 0.0
+    """The collator."""
+    batch_transform: float = 0.0
+    """The transform of the batch."""
+    transfer: float = 0.0
+    """Moving the batch between processes, and to a device."""
 
 
 def note(doing: str, positions: Sequence[int], index: SampleIndex, numbers: Any = slice(None), /) -> str:
@@ -134,78 +109,56 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
         >>> assemble(pipeline, range(2), index_at(order, range(2))) == batch_at(pipeline, 0)
         True
     """
+    return assemble_timed(pipeline, positions, index)[0]
+
+
+def assemble_timed(
+    pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, /
+) -> tuple[Batch, StageSeconds]:
+    """Return what `assemble` returns, and how long each stage took.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline, index_at
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> batch, seconds = assemble_timed(pipeline, range(2), index_at(order, range(2)))
+        >>> batch, seconds.transform < 1.0
+        ('ab', True)
+    """
     if not pipeline.draws_globally:
         return _assemble(pipeline, positions, index)
     with _global_context(pipeline, *positions[:1]):
         return _assemble(pipeline, positions, index)
 
 
-def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex) -> Batch:
+def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex) -> tuple[Batch, StageSeconds]:
+    began = perf_counter()
     samples = read(pipeline.sources, index, describe=partial(note, "reading", positions, index))
     if len(samples) != len(positions):
         message = (
             f"a data set must return one sample per index, got {len(samples)} samples for {len(positions)} indices."
         )
         raise ValueError(message)
+    was_read = perf_counter()
     if pipeline.has_transforms:
-        samples = _with_transforms(pipeline, samples, positions, index)
+        seeds = position_seeds(pipeline.seed, "sample", positions)
+        describe = partial(note, "reading", positions, index)
+        samples = transform_samples(pipeline.sources, samples, seeds, index.source, describe=describe)
+    was_transformed = was_collated = perf_counter()
     try:
         batch: Any = samples
         if pipeline.batch_size is None and pipeline.apply_collate is not None:
             batch = pipeline.apply_collate(list(samples), bins=planned_bins(pipeline, positions, index))
         elif pipeline.collate is not None:
             batch = pipeline.collate(list(samples))
+        was_collated = perf_counter()
         if pipeline.apply_to_batch is not None:
             batch = pipeline.apply_to_batch(batch, seeds=position_seeds(pipeline.seed, "row", positions))
     except Exception as error:
         error.add_note(note("collating", positions, index))
         raise
-    return cast("Batch", batch)
-
-
-def _with_transforms(pipeline: Pipeline[Any], samples: Any, positions: Sequence[int], index: SampleIndex) -> list[Any]:
-    """Return samples transformed by the transforms of their sources."""
-    seeds = position_seeds(pipeline.seed, "sample", positions)
-    describe = partial(note, "reading", positions, index)
-    if len(pipeline.sources) == 1:
-        return _transformed(pipeline.sources[0], list(samples), seeds, describe)
-    transformed = list(samples)
-    for number, members in groups(index.source):
-        given = [transformed[member] for member in members.tolist()]
-        found = _transformed(
-            pipeline.sources[number], given, seeds[members], partial(_describe_members, describe, members)
-        )
-        for member, sample in zip(members.tolist(), found, strict=True):
-            transformed[member] = sample
-    return transformed
-
-
-def _describe_members(describe: Callable[[Any], str], members: IntArray, numbers: Any) -> str:
-    return describe(members[numbers])
-
-
-def _transformed(source: Source, samples: list[Any], seeds: Tensor, describe: Callable[[Any], str]) -> list[Any]:
-    """Return samples of one source transformed: one by one with a generator each, or by one call."""
-    if source.transform is None or not samples:
-        return samples
-    transformed: list[Any] = []
-    try:
-        if source.batched:
-            transformed = list(source.apply(samples, seeds=seeds))
-            _check_number(len(transformed), len(samples))
-        else:
-            for sample, seed in zip(samples, seeds.tolist(), strict=True):
-                transformed.append(source.apply(sample, generator=torch.Generator().manual_seed(seed)))
-    except Exception as error:
-        error.add_note(describe(slice(None) if source.batched else slice(len(transformed), len(transformed) + 1)))
-        raise
-    return transformed
-
-
-def _check_number(number: int, expected: int) -> None:
-    if number != expected:
-        message = f"a batched transform must return one sample per sample, got {number} for {expected}."
-        raise ValueError(message)
+    marks = (began, was_read, was_transformed, was_collated, perf_counter())
+    return cast("Batch", batch), StageSeconds(*(after - before for before, after in pairwise(marks)))
 
 
 def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, /) -> Any:
@@ -234,7 +187,7 @@ def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, 
             if source.batched:
                 seeds = position_seeds(pipeline.seed, "sample", [position])
                 transformed = list(source.apply([sample], seeds=seeds))
-                _check_number(len(transformed), 1)
+                check_number(len(transformed), 1)
                 return transformed[0]
             return transform_sample(source.apply, sample, seed=pipeline.seed, position=position)
         except Exception as error:

@@ -1,32 +1,34 @@
 """The loader of a pipeline: an iterable whose state is one integer."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from types import SimpleNamespace
-from typing import Any, Final, Generic, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from time import perf_counter
+from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 import attrs
+import torch
 
-from bionemo.core.checks import AnyFloat, AnyInt, check_int
+from bionemo.core.checks import AnyFloat, check_int
 from bionemo.core.fields import Documented, check_bool, check_choice, check_instance, check_size, to_bool, to_int
-from bionemo.data.pipeline.assemble import assemble
+from bionemo.data.pipeline.assemble import assemble_timed
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.state import check_state, loader_state
 from bionemo.data.pipeline.steps import batch_stop, end_position, next_pause, num_batches, rank_positions
+from bionemo.data.pipes.delivery import Delivery
+from bionemo.data.pipes.device import check_device, on_device, transform_on
+from bionemo.data.pipes.guards import TrainerGuards
+from bionemo.data.pipes.options import check_batches_per_epoch, check_threads, check_timeout, check_transform_on
+from bionemo.data.pipes.stats import LoaderStats, Recorder
 from bionemo.data.pipes.stream import Batches, Read, check_every_rank_reads, read_batches
-from bionemo.data.pipes.workers import BatchWorkers, check_timeout
+from bionemo.data.pipes.workers import BatchWorkers
 
 __all__ = ["PipelineLoader", "loader"]
 
 Batch = TypeVar("Batch")
 
 
-def _check_batches_per_epoch(batches_per_epoch: AnyInt | None) -> int | None:
-    return None if batches_per_epoch is None else check_int(batches_per_epoch, name="batches_per_epoch", low=1)
-
-
 @attrs.define(eq=False, repr=False, slots=False, on_setattr=attrs.setters.NO_OP)
-class PipelineLoader(Generic[Batch], metaclass=Documented):
+class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
     """An iterable over a rank's batches of a pipeline, which can stop anywhere and resume elsewhere.
 
     `loader` is another name for it. It continues where it stopped: `consumed_samples` only grows, and each `iter()`
@@ -50,8 +52,16 @@ class PipelineLoader(Generic[Batch], metaclass=Documented):
             on the index alone: they keep the data set as it was when they started.
         multiprocessing_context: how they are started; with "spawn" the pipeline must pickle. None for the platform's
             default.
-        prefetch_factor: batches that each process reads ahead.
+        prefetch_factor: batches that each process or thread reads ahead.
         pin_memory: deliver batches in page-locked memory, for faster copies to a GPU.
+        num_threads: threads of this process that read batches ahead, instead of processes: for data sets that release
+            the GIL. The batches are the same.
+        device: device that batches are moved to, each while the one before it is used; None leaves them on the CPU. For
+            a GPU, memory is pinned.
+        transform_on: where `batch_transform` runs: "worker", where batches are read, or "device", after they were moved
+            there, so that what is moved may be smaller. The batches are the same, unless it draws from a global random
+            state.
+        compile_transform: compile a `batch_transform` that runs on the device.
         timeout: seconds to wait for a batch of the worker processes before an error is raised; 0 waits forever.
         read: makes a batch from positions and the samples there; samplers replace it.
 
@@ -77,7 +87,7 @@ class PipelineLoader(Generic[Batch], metaclass=Documented):
     pipeline: Pipeline[Batch] = attrs.field(validator=check_instance(Pipeline))
     rank: int = attrs.field(default=0, converter=to_int)
     world_size: int = attrs.field(default=1, converter=to_int)
-    batches_per_epoch: int | None = attrs.field(default=None, converter=_check_batches_per_epoch, kw_only=True)
+    batches_per_epoch: int | None = attrs.field(default=None, converter=check_batches_per_epoch, kw_only=True)
     restart: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
     start: int = attrs.field(default=0, converter=to_int, kw_only=True)
     num_workers: int = attrs.field(default=0, converter=to_int, kw_only=True)
@@ -87,17 +97,32 @@ class PipelineLoader(Generic[Batch], metaclass=Documented):
     prefetch_factor: int = attrs.field(default=2, converter=to_int, validator=check_size, kw_only=True)
     pin_memory: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
     timeout: AnyFloat = attrs.field(default=0, kw_only=True)
-    read: Read = attrs.field(default=assemble, kw_only=True)
+    num_threads: int = attrs.field(default=0, converter=to_int, kw_only=True)
+    device: torch.device | None = attrs.field(default=None, converter=check_device, kw_only=True)
+    transform_on: Literal["worker", "device"] = attrs.field(
+        default="worker", validator=check_choice("worker", "device"), kw_only=True
+    )
+    compile_transform: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
+    read: Read = attrs.field(default=assemble_timed, kw_only=True)
     consumed_samples: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         rank_positions((0,), rank=self.rank, world_size=self.world_size)
         check_timeout(self.timeout, check_int(self.num_workers, name="num_workers"))
+        check_threads(self.num_threads, num_workers=self.num_workers, pin_memory=self.pin_memory)
+        check_transform_on(self.transform_on, device=self.device, compile_transform=self.compile_transform)
         self.start = self.consumed_samples = check_int(self.start, name="start", high=end_position(self.pipeline))
         check_every_rank_reads(self.pipeline, self.read, world_size=self.world_size, start=self.start)
         self._begin = self._last_start = self.start
         self._current: object = None
-        self._workers = BatchWorkers(self) if self.num_workers or self.pin_memory else None
+        self._recorder, self._transform = Recorder(), cast("Any", None)
+        self._made: Pipeline[Any] = self.pipeline  # without a transform that runs on the device
+        if self.transform_on == "device" and self.device is not None and self.pipeline.batch_transform is not None:
+            self._transform = transform_on(self.pipeline, self.device, compiled=self.compile_transform)
+            self._made = attrs.evolve(self.pipeline, batch_transform=None)
+        is_pinned = self.pin_memory or (self.device is not None and self.device.type == "cuda")
+        has_workers = self.num_workers or (is_pinned and not self.num_threads)
+        self._workers = BatchWorkers(self, self._made, pin_memory=is_pinned) if has_workers else None
 
     def __len__(self) -> int:
         """Return the number of batches from pause to pause, or in a finite order without pauses.
@@ -143,11 +168,17 @@ class PipelineLoader(Generic[Batch], metaclass=Documented):
         if self._current is None:  # a state was loaded before the first batch
             self._current, self._begin = current, self.consumed_samples
         self._check_current(current)
-        pause = self._next_pause()
-        for stop, batch in self._batches(pause):
-            self._last_start, self.consumed_samples = self.consumed_samples, stop
-            yield batch
-            if stop == pause:
+        pause, self._recorder = self._next_pause(), Recorder()
+        deliveries = self._deliveries(pause)
+        while True:
+            asked = perf_counter()
+            delivery = next(deliveries, None)
+            if delivery is None:
+                return
+            self._recorder.add(delivery, waited=perf_counter() - asked)
+            self._last_start, self.consumed_samples = self.consumed_samples, delivery.stop
+            yield delivery.batch
+            if delivery.stop == pause:
                 return
             self._check_current(current)
 
@@ -156,53 +187,28 @@ class PipelineLoader(Generic[Batch], metaclass=Documented):
             message = "this iteration is over: a newer one has begun, a state was loaded, or the loader was closed."
             raise RuntimeError(message)
 
-    def _batches(self, pause: int | None) -> Iterable[tuple[int, Batch]]:
-        """Return an iterable over the batches from here on, each with the position after it."""
+    def _deliveries(self, pause: int | None) -> Iterator[Delivery]:
+        """Return an iterator over the batches from here on."""
         if self._workers is not None:
-            return self._workers.batches(self.consumed_samples, pause)
-        return read_batches(
-            self.pipeline, self.read, rank=self.rank, world_size=self.world_size, start=self.consumed_samples
-        )
+            deliveries = self._workers.batches(self.consumed_samples, pause)
+        else:
+            options: Any = {
+                name: getattr(self, name) for name in ("rank", "world_size", "num_threads", "prefetch_factor")
+            }
+            deliveries = read_batches(self._made, self.read, start=self.consumed_samples, pause=pause, **options)
+        if self.device is None:
+            return deliveries
+        return on_device(deliveries, self.device, transform=self._transform, pause=pause)
+
+    def stats(self) -> LoaderStats:
+        """Return what was measured since the iteration began; `print` shows it in one line."""
+        return self._recorder.stats()
 
     def close(self) -> None:
         """End the iteration and the worker processes, if there are any; a new iteration starts others."""
         self._current = None
         if self._workers is not None:
             self._workers.close()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Check that the loader is not at its start when a trainer begins a later epoch.
-
-        Trainers of Lightning, transformers and accelerate call this. Their epochs are not the loader's: it resumes from
-        its own position, which they must save and restore.
-
-        Raises:
-            RuntimeError: if the position was not restored.
-        """
-        if epoch > 0 and not self.restart and self.consumed_samples == 0:
-            message = (
-                f"a loader must be where a trainer resumes, got epoch={epoch} and a loader at sample 0. "
-                "Restore its position by load_state_dict; under Lightning, use PipelineDataModule, which does."
-            )
-            raise RuntimeError(message)
-
-    @property
-    def dataset(self) -> Any:
-        """Raise an error: transformers and accelerate ask for it to skip batches that were trained.
-
-        Raises:
-            AttributeError: always.
-        """
-        message = (
-            "a PipelineLoader has no dataset to skip batches in. Restore its position by load_state_dict, and give "
-            "transformers' TrainingArguments ignore_data_skip=True."
-        )
-        raise AttributeError(message)
-
-    @property
-    def batch_sampler(self) -> SimpleNamespace:
-        """Object with the loader as its `sampler`: Lightning calls `batch_sampler.sampler.set_epoch`."""
-        return SimpleNamespace(sampler=self)
 
     @property
     def is_exhausted(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.orders.order import SampleIndex
+from bionemo.data.pipeline.assemble import StageSeconds
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.read import keys_of
 from bionemo.data.pipeline.state import loader_state
@@ -15,12 +16,12 @@ from bionemo.data.pipes.loader import PipelineLoader
 __all__ = ["BatchSampler", "batch_sampler"]
 
 
-def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> list[Any]:
+def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> tuple[list[Any], StageSeconds]:
     """Return the keys of samples: indices, `EpochIndex`es, or `SampleIndex`es if there are several sources."""
     if len(pipeline.sources) > 1:
-        return list(map(SampleIndex, *(part.tolist() for part in index)))
+        return list(map(SampleIndex, *(part.tolist() for part in index))), StageSeconds()
     keys = keys_of(pipeline.sources[0], index)
-    return keys if isinstance(keys, list) else list(keys.tolist())
+    return keys if isinstance(keys, list) else list(keys.tolist()), StageSeconds()
 
 
 class BatchSampler(PipelineLoader[list[Any]]):

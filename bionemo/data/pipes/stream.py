@@ -1,7 +1,12 @@
 """The batches of a pipeline from a position on, read in this process."""
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from threading import current_thread
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,28 +14,109 @@ import numpy as np
 from bionemo.core.arrays import BLOCK
 from bionemo.core.checks import shown
 from bionemo.data.orders.order import SampleIndex, index_at
-from bionemo.data.pipeline.assemble import no_stop_iteration
+from bionemo.data.pipeline.assemble import StageSeconds, no_stop_iteration
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.steps import end_position, num_alike, rank_positions, step_bounds
+from bionemo.data.pipes.delivery import Delivery, Planned, size_of
 
-__all__ = ["Batches", "Read", "check_every_rank_reads", "read_batches"]
+__all__ = ["Batches", "Read", "check_every_rank_reads", "deliver", "plan_batches", "read_batches"]
 
-Read: TypeAlias = Callable[[Pipeline[Any], Sequence[int], SampleIndex], Any]
-"""Makes a batch from positions and the samples there: `assemble`, or for a sampler the keys of a data set."""
+Read: TypeAlias = Callable[[Pipeline[Any], Sequence[int], SampleIndex], tuple[Any, StageSeconds]]
+"""Makes a batch from positions and the samples there: `assemble_timed`, or for a sampler the keys of a data set."""
 
 
-def read_batches(
-    pipeline: Pipeline[Any], read: Read, *, rank: int, world_size: int, start: int
-) -> Iterator[tuple[int, Any]]:
-    """Yield a rank's parts of the batches from a position on, each with the position after the whole batch.
+def deliver(pipeline: Pipeline[Any], read: Read, planned: Planned, /) -> Delivery:
+    """Return a batch that was planned.
 
     Example:
         >>> from bionemo.data import EpochOrder
-        >>> from bionemo.data.pipeline.assemble import assemble
+        >>> from bionemo.data.pipeline.assemble import assemble_timed
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
-        >>> list(read_batches(pipeline, assemble, rank=0, world_size=1, start=2))
+        >>> deliver(pipeline, assemble_timed, next(plan_batches(pipeline, rank=0, world_size=1, start=0))).batch
+        'ab'
+    """
+    stop, positions, samples = planned
+    batch, seconds = no_stop_iteration(read, pipeline, positions, samples)
+    return Delivery(stop, positions.start, len(positions), batch, seconds, size_of(batch))
+
+
+def read_batches(
+    pipeline: Pipeline[Any],
+    read: Read,
+    *,
+    rank: int,
+    world_size: int,
+    start: int,
+    pause: int | None = None,
+    num_threads: int = 0,
+    prefetch_factor: int = 2,
+) -> Iterator[Delivery]:
+    """Yield a rank's parts of the batches from a position to a pause, one by one or read ahead by threads.
+
+    Law: the batches and their order are the same for any number of threads; an error is raised where its batch would
+    come.
+
+    Args:
+        pipeline: what is read. Threads share its data sets, transforms and collator.
+        read: makes a batch.
+        rank: data-parallel rank.
+        world_size: number of ranks.
+        start: position of the first batch.
+        pause: position at which to end; None for the end of the order.
+        num_threads: number of batches that are made at the same time; 0 makes them in the consumer's thread.
+        prefetch_factor: batches per thread that are made ahead.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> from bionemo.data.pipeline.assemble import assemble_timed
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
+        >>> batches = read_batches(pipeline, assemble_timed, rank=0, world_size=1, start=2)
+        >>> [(delivery.stop, delivery.batch) for delivery in batches]
         [(4, 'ed'), (5, 'c')]
+    """
+    plan = _up_to(pause, plan_batches(pipeline, rank=rank, world_size=world_size, start=start))
+    if num_threads:
+        return _read_in_threads(partial(deliver, pipeline, read), plan, num_threads, num_threads * prefetch_factor)
+    return (deliver(pipeline, read, planned) for planned in plan)
+
+
+def _read_in_threads(
+    make: Callable[[Planned], Delivery], plan: Iterator[Planned], num_threads: int, num_ahead: int
+) -> Iterator[Delivery]:
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="loader")
+    try:
+        made = deque(pool.submit(_with_number, make, planned) for planned in islice(plan, num_ahead))
+        while made:
+            num_ready, next_one = sum(map(Future.done, made)), made.popleft()
+            made.extend(pool.submit(_with_number, make, planned) for planned in islice(plan, 1))
+            yield next_one.result()._replace(num_ready=num_ready)
+    finally:  # also if the consumer stops, or Ctrl-C interrupts it: what has begun is finished, and nothing else begins
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _with_number(make: Callable[[Planned], Delivery], planned: Planned) -> Delivery:
+    """Return a batch with the number of the thread that made it, which the pool puts at the end of its name."""
+    return make(planned)._replace(worker=int(current_thread().name.rpartition("_")[2]))
+
+
+def _up_to(pause: int | None, plan: Iterator[Planned]) -> Iterator[Planned]:
+    for planned in plan:
+        yield planned
+        if planned.stop == pause:
+            return
+
+
+def plan_batches(pipeline: Pipeline[Any], *, rank: int, world_size: int, start: int) -> Iterator[Planned]:
+    """Yield a rank's parts of the batches from a position on, before anything is read.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42)
+        >>> [planned.samples.idx.tolist() for planned in plan_batches(pipeline, rank=0, world_size=1, start=2)]
+        [[4, 3], [2]]
     """
     most = 1
     while (stop := (bounds := step_bounds(pipeline, start))[-1]) > start:
@@ -44,7 +130,7 @@ def read_batches(
         for number, one in enumerate(map(SampleIndex, *index)):
             start += size
             positions = range(part.start + number * size, part.stop + number * size)
-            yield start, no_stop_iteration(read, pipeline, positions, one)
+            yield Planned(start, positions, one)
 
 
 def check_every_rank_reads(pipeline: Pipeline[Any], read: Read, *, world_size: int, start: int) -> None:
@@ -61,10 +147,10 @@ def check_every_rank_reads(pipeline: Pipeline[Any], read: Read, *, world_size: i
 
     Example:
         >>> from bionemo.data import EpochOrder
-        >>> from bionemo.data.pipeline.assemble import assemble
+        >>> from bionemo.data.pipeline.assemble import assemble_timed
         >>> order = EpochOrder(length=9, seed=7, num_samples=9)
         >>> pipeline = Pipeline(order=order, sources="abcdefghi", batch_size=4, seed=42, collate=max)
-        >>> check_every_rank_reads(pipeline, assemble, world_size=2, start=0)
+        >>> check_every_rank_reads(pipeline, assemble_timed, world_size=2, start=0)
         Traceback (most recent call last):
         ValueError: each step must have a sample per rank, or collate must take an empty list, got a step of 1 sample
         for 2 ranks (batch_size=4, num_samples=9), and ValueError: max() arg is an empty sequence. Use drop_last=True,

@@ -8,21 +8,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from time import perf_counter
 from typing import Any, Final
 
 import attrs
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from bionemo.core.checks import AnyFloat, AnyInt, shown
 from bionemo.data.orders.order import index_at
-from bionemo.data.pipeline.assemble import assemble, no_stop_iteration
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.steps import batch_stop, rank_positions, step_bounds
+from bionemo.data.pipes.delivery import Delivery, Planned
+from bionemo.data.pipes.stream import Read, deliver
 from bionemo.data.pipes.transfer import pack, unpack
 
-__all__ = ["BatchWorkers", "check_timeout"]
+__all__ = ["BatchWorkers"]
 
 _GRACE: Final = 5.0
 """Seconds that worker processes have to exit by themselves."""
@@ -47,29 +47,36 @@ class _Starts:
 
 
 @attrs.define
-class _BatchReader(Dataset[tuple[int, Any]]):
-    """A rank's part of the batch that starts at a position, with the position after the whole batch."""
+class _BatchReader(Dataset[tuple[Delivery, Any]]):
+    """A rank's part of the batch that starts at a position, apart from how it was made, which is not to be pinned."""
 
     pipeline: Pipeline[Any]
+    read: Read
     rank: int
     world_size: int
 
-    def __getitem__(self, start: int) -> tuple[int, Any]:
-        bounds = step_bounds(self.pipeline, start)
-        if get_worker_info() is None:
-            return bounds[-1], self._read(bounds)
+    def __getitem__(self, start: int) -> tuple[Delivery, Any]:
+        bounds, worker = step_bounds(self.pipeline, start), get_worker_info()
+        if worker is None:
+            delivery = self._read(bounds)
+            return delivery._replace(batch=None), delivery.batch
         try:
-            return bounds[-1], pack(self._read(bounds))
+            delivery = self._read(bounds)
+            began = perf_counter()
+            message = pack(delivery.batch)
+            seconds = delivery.seconds._replace(transfer=perf_counter() - began)
+            return delivery._replace(batch=None, seconds=seconds, worker=worker.id), message
         except Exception as error:
             if _is_picklable(type(error)):
                 raise
             # Torch sends the error's class through a queue, which would drop one that doesn't pickle.
-            message = f"{type(error).__qualname__}: {error}"
-            raise RuntimeError(message) from error
+            text = f"{type(error).__qualname__}: {error}"
+            raise RuntimeError(text) from error
 
-    def _read(self, bounds: Sequence[int]) -> Any:
+    def _read(self, bounds: Sequence[int]) -> Delivery:
         positions = rank_positions(bounds, rank=self.rank, world_size=self.world_size)
-        return no_stop_iteration(assemble, self.pipeline, positions, index_at(self.pipeline.order, positions))
+        planned = Planned(bounds[-1], positions, index_at(self.pipeline.order, positions))
+        return deliver(self.pipeline, self.read, planned)
 
 
 def _is_picklable(kind: type) -> bool:
@@ -107,29 +114,18 @@ def _is_timeout(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "timed out after" in str(error)
 
 
+def _num_ready(iterator: Any) -> int:
+    """Return the number of batches that a DataLoader's iterator has received, and those that wait in its queue."""
+    try:
+        waiting = iterator._data_queue.qsize()  # noqa: SLF001
+    except NotImplementedError:  # macOS can't count what is in a queue between processes
+        waiting = 0
+    received = sum(len(task) > 1 for task in iterator._task_info.values())  # noqa: SLF001
+    return int(waiting + received)
+
+
 def _unchanged(batch: Any) -> Any:
     return batch
-
-
-def check_timeout(timeout: AnyFloat, num_workers: AnyInt, /) -> None:
-    """Check the number of seconds that a loader waits for a batch of its worker processes.
-
-    Raises:
-        TypeError: if it is not a number.
-        ValueError: if it is negative or infinite, or there are no worker processes to wait for.
-
-    Example:
-        >>> check_timeout(2.5, 1)
-    """
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
-        message = f"timeout must be a number of seconds, got timeout={shown(timeout)}."
-        raise TypeError(message)
-    if not 0 <= timeout < float("inf") or (timeout and not num_workers):
-        message = (
-            f"timeout must be 0 or more seconds, and 0 without worker processes, got timeout={timeout} and "
-            f"num_workers={num_workers}."
-        )
-        raise ValueError(message)
 
 
 class BatchWorkers:
@@ -139,14 +135,16 @@ class BatchWorkers:
 
     Args:
         options: a `PipelineLoader`, whose options are read. It is not kept: without a reference cycle, the processes
-            end as soon as the loader is dropped. If processes are spawned, its pipeline must pickle.
+            end as soon as the loader is dropped.
+        pipeline: what is read; if processes are spawned, it must pickle.
+        pin_memory: whether batches are pinned.
     """
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: Any, pipeline: Pipeline[Any], *, pin_memory: bool) -> None:
         has_workers = options.num_workers > 0
-        self._starts = _Starts(options.pipeline)
-        self._reader = _BatchReader(options.pipeline, options.rank, options.world_size)
-        self._loader: DataLoader[tuple[int, Any]] = DataLoader(
+        self._starts = _Starts(pipeline)
+        self._reader = _BatchReader(pipeline, options.read, options.rank, options.world_size)
+        self._loader: DataLoader[tuple[Delivery, Any]] = DataLoader(
             self._reader,
             batch_size=None,
             sampler=self._starts,
@@ -155,14 +153,14 @@ class BatchWorkers:
             multiprocessing_context=options.multiprocessing_context if has_workers else None,
             prefetch_factor=options.prefetch_factor if has_workers else None,
             persistent_workers=has_workers,
-            pin_memory=options.pin_memory,
+            pin_memory=pin_memory,
             timeout=float(options.timeout),
             worker_init_fn=_prepare_worker if has_workers else None,
             generator=torch.Generator(),  # without one it would draw a seed from the global state
         )
 
-    def batches(self, start: int, pause: int | None) -> Iterator[tuple[int, Any]]:
-        """Yield the batches from a position to a pause or the end of the order, each with the position after it.
+    def batches(self, start: int, pause: int | None) -> Iterator[Delivery]:
+        """Yield the batches from a position to a pause or the end of the order.
 
         Raises:
             Exception: what a data set, transform or collate raises, with the worker's traceback in its message; a
@@ -172,13 +170,27 @@ class BatchWorkers:
         """
         self._starts.start, self._starts.pause = start, pause
         try:
-            for stop, batch in self._loader:
-                yield stop, unpack(batch) if self._loader.num_workers else batch
-                start = stop
+            iterator = iter(self._loader)
+            while (received := self._next(iterator)) is not None:
+                yield received
+                start = received.stop
         except Exception as error:
             error.add_note(self._awaited(start, error))
             self.close(grace=0 if _is_timeout(error) else _GRACE)
             raise
+
+    def _next(self, iterator: Iterator[tuple[Delivery, Any]]) -> Delivery | None:
+        """Return the next batch, or None at the end."""
+        num_ready = _num_ready(iterator) if self._loader.num_workers else 0
+        try:
+            delivery, batch = next(iterator)
+        except StopIteration:
+            return None
+        began = perf_counter()
+        if self._loader.num_workers:
+            batch = unpack(batch)
+        seconds = delivery.seconds._replace(transfer=delivery.seconds.transfer + perf_counter() - began)
+        return delivery._replace(batch=batch, seconds=seconds, num_ready=num_ready)
 
     def _awaited(self, start: int, error: Exception) -> str:
         """Return a note for an error: which batch was awaited, and what may help."""

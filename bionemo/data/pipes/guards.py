@@ -1,0 +1,47 @@
+"""What trainers ask of a loader, answered for one that keeps its own position."""
+
+from types import SimpleNamespace
+from typing import Any
+
+__all__ = ["TrainerGuards"]
+
+
+class TrainerGuards:
+    """The attributes by which Lightning, transformers and accelerate would move a loader, as clear errors."""
+
+    restart: bool
+    consumed_samples: int
+
+    def set_epoch(self, epoch: int) -> None:
+        """Check that the loader is not at its start when a trainer begins a later epoch.
+
+        Trainers of Lightning, transformers and accelerate call this. Their epochs are not the loader's: it resumes from
+        its own position, which they must save and restore.
+
+        Raises:
+            RuntimeError: if the position was not restored.
+        """
+        if epoch > 0 and not self.restart and self.consumed_samples == 0:
+            message = (
+                f"a loader must be where a trainer resumes, got epoch={epoch} and a loader at sample 0. "
+                "Restore its position by load_state_dict; under Lightning, use PipelineDataModule, which does."
+            )
+            raise RuntimeError(message)
+
+    @property
+    def dataset(self) -> Any:
+        """Raise an error: transformers and accelerate ask for it to skip batches that were trained.
+
+        Raises:
+            AttributeError: always.
+        """
+        message = (
+            "a PipelineLoader has no dataset to skip batches in. Restore its position by load_state_dict, and give "
+            "transformers' TrainingArguments ignore_data_skip=True."
+        )
+        raise AttributeError(message)
+
+    @property
+    def batch_sampler(self) -> SimpleNamespace:
+        """Object with the loader as its `sampler`: Lightning calls `batch_sampler.sampler.set_epoch`."""
+        return SimpleNamespace(sampler=self)
