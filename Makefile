@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-earlier env lint types unit format clean
+.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -65,6 +65,11 @@ bench-packing: env
 
 bench-e2e: env
 	$(BIN)/python -m benchmarks.end_to_end
+
+# What needs a GPU: the tests that compare it with the CPU, and how fast one core feeds it.
+gpu: env
+	$(BIN)/python -m pytest -m gpu tests --no-header -q
+	$(BIN)/python -m benchmarks.gpu
 
 # This version against an earlier commit, both in one run: make bench-earlier COMMIT=ceec26a
 bench-earlier: env

@@ -219,6 +219,7 @@ def batch_calls() -> Iterator[Call]:
     spans = {"sentinel_ids": [90, 91, 92, 93], "padding_value": 0, "noise_density": 0.2, "mean_span_length": 2}
     yield call(data.corrupt_spans, **BLOCK, **spans)
     yield call(data.next_token_labels, ids=IDS, mask=IDS > 0)
+    yield call(data.chosen_labels, ids=IDS, chosen=IDS > 0)
     packed = {"fields": None, "divisible_by": 4, "length": 16, "bins": [[2, 1]]}
     yield call(data.collate_packed, samples=ROWS, **packed)
     yield call(megatron.packed_seq_params, batch=PACKED)
@@ -331,7 +332,14 @@ NOT_CALLED = {
     # Kernels, which check nothing.
     *("Geometry", "Plan", "divisor_of", "geometry", "make_keys", "num_rounds", "permute_kernel", "unpermute_kernel"),
     # Without arguments, of megatron-core's classes, or within its process groups.
-    *("AtomicCheckpointIO", "MegatronWrapper", "PortableDotProductAttention", "model_parallel", "rank_and_world_size"),
+    *(
+        "AtomicCheckpointIO",
+        "LogLoaderStats",
+        "MegatronWrapper",
+        "PortableDotProductAttention",
+        "model_parallel",
+        "rank_and_world_size",
+    ),
     "transformer_config",
 }
 """Public names that aren't fuzzed."""

@@ -548,7 +548,16 @@ WITHOUT_NUMBERS = {
     *("BatchSize", "Delivery", "LoaderStats", "Planned", "StageSeconds", "check_number"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble_timed", "deliver", "on_device", "plan_batches", "transform_samples"),
-    *("assemble", "assemble_sample", "groups", "next_token_labels", "note", "get_seed_from_rng", "make_alias_table"),
+    *(
+        "assemble",
+        "assemble_sample",
+        "groups",
+        "chosen_labels",
+        "next_token_labels",
+        "note",
+        "get_seed_from_rng",
+        "make_alias_table",
+    ),
     "token_cross_entropy",
 }
 """Public names with numbers in their annotations that don't take numbers from users."""

@@ -6,6 +6,7 @@ from bionemo.data.batches.fields import ObjectField as ObjectField
 from bionemo.data.batches.fields import RaggedField as RaggedField
 from bionemo.data.batches.fields import ScalarField as ScalarField
 from bionemo.data.batches.masking import MaskedTokens as MaskedTokens
+from bionemo.data.batches.masking import chosen_labels as chosen_labels
 from bionemo.data.batches.masking import mask_tokens as mask_tokens
 from bionemo.data.batches.packed_inputs import attention_block_mask as attention_block_mask
 from bionemo.data.batches.packed_inputs import flash_attention_inputs as flash_attention_inputs

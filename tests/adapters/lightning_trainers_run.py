@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch.distributed
 
-from bionemo.adapters.lightning.ranks import rank_and_world_size
+from bionemo.adapters.lightning.epoch_loader import rank_and_world_size
 from bionemo.adapters.megatron import model_parallel
 
 

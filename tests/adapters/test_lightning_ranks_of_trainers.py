@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bionemo.adapters.lightning.ranks import rank_and_world_size
+from bionemo.adapters.lightning.epoch_loader import rank_and_world_size
 from bionemo.adapters.megatron import model_parallel
 from tests.adapters import lightning_trainers_run
 from tests.torchrun import run_on_ranks

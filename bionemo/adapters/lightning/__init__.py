@@ -3,5 +3,13 @@
 from bionemo.adapters.lightning.checkpoint import AtomicCheckpointIO, check_checkpoint, find_checkpoint
 from bionemo.adapters.lightning.data import PipelineDataModule
 from bionemo.adapters.lightning.module import TrainableModule
+from bionemo.adapters.lightning.stats import LogLoaderStats
 
-__all__ = ["AtomicCheckpointIO", "PipelineDataModule", "TrainableModule", "check_checkpoint", "find_checkpoint"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "LogLoaderStats",
+    "PipelineDataModule",
+    "TrainableModule",
+    "check_checkpoint",
+    "find_checkpoint",
+]

@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
+import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from bionemo.adapters.lightning.checkpoint import check_destinations
-from bionemo.adapters.lightning.epoch_loader import EpochLoader, EvaluationLoader
-from bionemo.adapters.lightning.ranks import rank_and_world_size
+from bionemo.adapters.lightning.epoch_loader import EpochLoader, EvaluationLoader, rank_and_world_size
 from bionemo.adapters.lightning.resume import ExactResume
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.steps import num_batches
+from bionemo.data.pipes.loader import loader
 
 __all__ = ["PipelineDataModule"]
 
@@ -40,7 +41,15 @@ class PipelineDataModule(LightningDataModule):
         predict: pipelines that `Trainer.predict` reads, in the same form.
         batches_per_epoch: steps per Lightning epoch; required if the training order has no end. The trainer's
             `limit_train_batches=N` lowers it to `N`.
-        num_workers: number of processes that read the training batches ahead of time.
+        num_workers: number of processes that read the training batches ahead of time. This and all options below are
+            those of `bionemo.data.pipes.loader`, for the training batches.
+        num_threads: number of threads that read them, instead of processes.
+        multiprocessing_context: how the processes are started.
+        prefetch_factor: batches that each process or thread reads ahead.
+        pin_memory: deliver batches in page-locked memory.
+        device: device that batches are moved to one ahead, or "auto" for the trainer's; None leaves it to Lightning.
+        transform_on: "worker" or "device": where `batch_transform` runs.
+        compile_transform: compile a `batch_transform` that runs on the device.
 
     Raises:
         ValueError: if the training order has no end and `batches_per_epoch` is None, another order has no end, or a
@@ -57,6 +66,13 @@ class PipelineDataModule(LightningDataModule):
         predict: Pipeline[Any] | Mapping[str, Pipeline[Any]] | None = None,
         batches_per_epoch: AnyInt | None = None,
         num_workers: AnyInt = 0,
+        num_threads: AnyInt = 0,
+        multiprocessing_context: str | None = None,
+        prefetch_factor: AnyInt = 2,
+        pin_memory: bool = False,
+        device: torch.device | str | None = None,
+        transform_on: str = "worker",
+        compile_transform: bool = False,
     ) -> None:
         super().__init__()
         _check_pipeline(train, name="train")
@@ -71,6 +87,17 @@ class PipelineDataModule(LightningDataModule):
         if batches_per_epoch is not None:
             self.batches_per_epoch = check_int(batches_per_epoch, name="batches_per_epoch", low=1)
         self.num_workers = check_int(num_workers, name="num_workers")
+        self.device = device
+        self._options: dict[str, Any] = {
+            "num_threads": num_threads,
+            "multiprocessing_context": multiprocessing_context,
+            "prefetch_factor": prefetch_factor,
+            "pin_memory": pin_memory,
+            "transform_on": transform_on,
+            "compile_transform": compile_transform,
+        }
+        # Wrong options are errors here, not when a fit begins.
+        loader(train, num_workers=self.num_workers, device=None if device is None else "cpu", **self._options)
         self.validation = _by_name("validation", validation)
         self.test = _by_name("test", test)
         self.predict = _by_name("predict", predict)
@@ -139,6 +166,8 @@ class PipelineDataModule(LightningDataModule):
             batches_per_epoch=pause,
             num_workers=self.num_workers,
             num_remembered=accumulated + 1,
+            device=self._device(),
+            **self._options,
         )
         if self.trainer is not None:
             if self._fit is None:
@@ -149,6 +178,12 @@ class PipelineDataModule(LightningDataModule):
             check_destinations(self.trainer)
             self._fit.attach_loader(self.trainer, batches)
         return batches
+
+    def _device(self) -> Any:
+        """Return the device that training batches are moved to, or None."""
+        if self.device != "auto":
+            return self.device
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _evaluation_loaders(self, stage: str, pipelines: Mapping[str, Pipeline[Any]]) -> list[EvaluationLoader]:
         if not pipelines and stage != "validation":

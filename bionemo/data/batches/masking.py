@@ -9,11 +9,12 @@ from torch import Tensor
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
+from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
 from bionemo.data.batches.corruption import Corruption, MaskedTokens, TokenRows, corrupt_tokens
 from bionemo.data.batches.tokens import as_token_table, check_token
 
-__all__ = ["MaskedTokens", "as_corruption", "mask_tokens"]
+__all__ = ["MaskedTokens", "as_corruption", "chosen_labels", "mask_tokens"]
 
 
 @checked
@@ -107,6 +108,39 @@ def _rows(mask: Bool[Tensor, "batch length"], seeds: Int[Tensor, " batch"]) -> T
     if is_concrete(mask) and bool(np.all((cells := mask.numpy())[:, 1:] <= cells[:, :-1])):
         return TokenRows(seeds)
     return TokenRows(seeds, in_row=(mask.cumsum(1) - 1).clamp(min=0))
+
+
+@checked
+def chosen_labels(ids: Integer[Tensor, "*shape"], chosen: Bool[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Return labels for tokens that were chosen: the token where it was, -100 elsewhere.
+
+    For batches that travel as bytes: the original ids and a mask of the chosen tokens make the int64 labels where they
+    are used.
+
+    Law: `chosen_labels(ids, labels != -100)` is `labels`, for the labels that `mask_tokens(ids, ...)` returns.
+
+    Args:
+        ids: original tokens, of any integer dtype.
+        chosen: True = token to predict.
+
+    Returns:
+        int64 labels of the shape and device of `ids`.
+
+    Raises:
+        ValueError: if the shapes differ.
+        TypeError: if `chosen` isn't of bools.
+
+    Example:
+        >>> chosen_labels(torch.tensor([5, 6], dtype=torch.uint8), torch.tensor([True, False]))
+        tensor([   5, -100])
+    """
+    if chosen.dtype != torch.bool:
+        message = f"chosen must be of bools, True = token to predict, got dtype={chosen.dtype}. Convert it by .bool()."
+        raise TypeError(message)
+    if ids.shape != chosen.shape:
+        message = f"ids and chosen must have one shape, got ids {tuple(ids.shape)} and chosen {tuple(chosen.shape)}."
+        raise ValueError(message)
+    return torch.where(chosen, ids.long(), IGNORE_INDEX)
 
 
 def as_corruption(  # noqa: D417 - the options are described at mask_tokens

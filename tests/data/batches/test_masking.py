@@ -8,7 +8,7 @@ from scipy import stats
 
 from bionemo.core.padding import length_mask
 from bionemo.core.random import fold_in
-from bionemo.data import mask_tokens
+from bionemo.data import chosen_labels, mask_tokens
 
 IDS = torch.randint(10, 30, (64, 200), generator=torch.Generator().manual_seed(0))
 MASK = length_mask(torch.arange(137, 201), 200)
@@ -35,6 +35,15 @@ def test_labels_are_the_original_tokens_and_tokens_without_a_label_are_unchanged
     assert torch.equal(masked.labels[chosen], IDS[chosen])
     assert not (chosen & ~MASK).any()
     assert masked.ids.shape == masked.labels.shape == IDS.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_labels_can_be_made_from_the_ids_and_a_mask_of_the_chosen(dtype: torch.dtype) -> None:
+    ids = IDS.to(dtype)
+    labels = mask_tokens(ids, MASK, seeds=SEEDS, **OPTIONS).labels
+    made = chosen_labels(ids, labels != -100)
+    assert made.dtype == torch.int64
+    assert torch.equal(made, labels)
 
 
 def test_the_fractions_follow_the_probabilities() -> None:
