@@ -162,6 +162,23 @@ def end_to_end() -> list[Row]:
     return [*found, faster(label, each, others[1], 4, grain.name) if grain.function else missing(label, grain)]
 
 
+def collate_bytes(rows: list[Any]) -> dict[str, torch.Tensor]:
+    """Return a block of bytes and the lengths of its rows: what a device needs to make everything else."""
+    ids, mask = pad_token_ids(rows)
+    return {"ids": ids, "lengths": mask.sum(1)}
+
+
+def queue() -> Row:
+    """Measure the bytes per real token that a worker process sends."""
+    rows = make_rows(np.uint8)
+    pipeline = attrs.evolve(make_pipeline(rows), collate=collate_bytes, batch_transform=None)
+    batches = loader(pipeline, num_workers=1)
+    tokens = sum(int(batch["lengths"].sum()) for batch in batches)
+    stats = batches.stats()
+    batches.close()
+    return below("through a worker's queue, per real token, rows of uint8", stats.num_bytes / tokens, 3, "bytes")
+
+
 def profile() -> None:
     """Print the time per token of each part of our pipeline: what each adds to a pipeline without it."""
     rows = make_rows()
@@ -178,7 +195,7 @@ def profile() -> None:
 def main() -> None:
     """Measure everything and print the table."""
     torch.set_num_threads(1)
-    show(row for part in (masking, end_to_end) for row in part())
+    show([*masking(), *end_to_end(), queue()])
     profile()
 
 

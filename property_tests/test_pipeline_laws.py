@@ -84,11 +84,27 @@ def test_a_step_holds_the_same_samples_for_every_world_size(pipeline: Pipeline, 
         assert pipeline.batch_size is None or max(sizes) - min(sizes) <= 1
 
 
-@given(pipeline=pipelines(), rank_of=st.tuples(WORLDS, st.integers(0, 6)))
-def test_a_loader_yields_the_batches_of_batch_at(pipeline: Pipeline, rank_of: tuple[int, int]) -> None:
+READING = [{}, {"num_threads": 2}, {"device": "cpu"}, {"num_threads": 1, "device": "cpu", "transform_on": "device"}]
+"""Ways to read the same batches."""
+
+
+@given(
+    pipeline=pipelines(),
+    rank_of=st.tuples(WORLDS, st.integers(0, 6)),
+    reading=st.sampled_from(READING),
+    pause=st.none() | st.integers(1, 5),
+)
+def test_a_loader_yields_the_batches_of_batch_at(
+    pipeline: Pipeline, rank_of: tuple[int, int], reading: dict, pause: int | None
+) -> None:
     world_size, rank = rank_of[0], rank_of[1] % rank_of[0]
     expected = [batch_at(pipeline, step, rank, world_size) for step in range(num_batches(pipeline))]
-    assert list(loader(pipeline, rank, world_size)) == expected
+    batches = loader(pipeline, rank, world_size, batches_per_epoch=pause, **reading)
+    found: list = []
+    while not batches.is_exhausted:
+        found += batches
+    assert found == expected
+    assert pause is not None or batches.stats().num_steps == len(expected)
 
 
 @settings(max_examples=settings().max_examples // 3)  # each reads a batch from every position

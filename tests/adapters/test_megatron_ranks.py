@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -88,7 +89,8 @@ def test_two_ranks_have_the_losses_of_one_process(folder: Path, name: str) -> No
     expected = alone(**ALONE[name])["losses"]
     assert len(expected) >= 5
     assert first["losses"] == second["losses"] == pytest.approx(expected, abs=1e-5)
-    assert expected[-1] < expected[0] - (0.05 if name != "tensor shared" else 0)
+    half = len(expected) // 2
+    assert fmean(expected[half:]) < fmean(expected[:half])  # it learns; single steps have masks of their own
 
 
 def test_ranks_that_share_a_model_read_the_same_rows_and_data_parallel_ranks_their_parts(folder: Path) -> None:

@@ -52,12 +52,19 @@ def to_device(batch: Any, device: torch.device | str, /) -> Any:
         >>> to_device({"ids": torch.arange(3), "names": ["a"]}, "meta")["ids"].device
         device(type='meta')
     """
-    if hasattr(batch, "to"):  # a tensor, or a batch class with a `to` of its own
-        return batch.to(device, non_blocking=True) if isinstance(batch, Tensor) else batch.to(device)
+    return _mapped(batch, device)
+
+
+def _mapped(batch: Any, device: torch.device | str, *, is_pinned: bool = False) -> Any:
+    """Return a batch with its tensors on a device, copied to page-locked memory first if they are to be pinned."""
+    if isinstance(batch, Tensor):
+        return (batch.pin_memory() if is_pinned and batch.is_cpu else batch).to(device, non_blocking=True)
+    if hasattr(batch, "to"):  # a batch class with a `to` of its own
+        return batch.to(device)
     if isinstance(batch, Mapping):
-        return {name: to_device(part, device) for name, part in batch.items()}
+        return {name: _mapped(part, device, is_pinned=is_pinned) for name, part in batch.items()}
     if isinstance(batch, list | tuple):
-        parts = [to_device(part, device) for part in batch]
+        parts = [_mapped(part, device, is_pinned=is_pinned) for part in batch]
         return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)  # a named tuple takes fields
     return batch
 
@@ -148,7 +155,7 @@ def _move(
     """Return a batch that is being moved, and the event after which it is there."""
     began = perf_counter()
     with nullcontext() if stream is None else torch.cuda.stream(stream):
-        batch = to_device(delivery.batch, device)
+        batch = _mapped(delivery.batch, device, is_pinned=stream is not None)
         was_moved = perf_counter()
         if transform is not None:
             batch = transform(batch, delivery.positions)

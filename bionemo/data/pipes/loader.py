@@ -55,7 +55,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
         prefetch_factor: batches that each process or thread reads ahead.
         pin_memory: deliver batches in page-locked memory, for faster copies to a GPU.
         num_threads: threads of this process that read batches ahead, instead of processes: for data sets that release
-            the GIL. The batches are the same.
+            the GIL. The batches are the same. Those of a pipeline that seeds the global states are read one by one.
         device: device that batches are moved to, each while the one before it is used; None leaves them on the CPU. For
             a GPU, memory is pinned.
         transform_on: where `batch_transform` runs: "worker", where batches are read, or "device", after they were moved
@@ -121,7 +121,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
             self._transform = transform_on(self.pipeline, self.device, compiled=self.compile_transform)
             self._made = attrs.evolve(self.pipeline, batch_transform=None)
         is_pinned = self.pin_memory or (self.device is not None and self.device.type == "cuda")
-        has_workers = self.num_workers or (is_pinned and not self.num_threads)
+        has_workers = self.num_workers or self.pin_memory
         self._workers = BatchWorkers(self, self._made, pin_memory=is_pinned) if has_workers else None
 
     def __len__(self) -> int:

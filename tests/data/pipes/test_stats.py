@@ -60,7 +60,7 @@ def test_what_is_slow_is_told_apart(pipeline: Pipeline, expected: str, options: 
     batches = loader(pipeline, restart=True, **options)
     list(batches)  # worker processes have started then
     for _ in batches:
-        time.sleep(4 * MOMENT if expected == "consumer" else 0)
+        time.sleep(12 * MOMENT if expected == "consumer" else 0)
     stats = batches.stats()
     batches.close()
     assert stats.bottleneck == expected, str(stats)
