@@ -148,16 +148,21 @@ def _is_hugging_face(kind: type) -> bool:
     return any(base.__module__ == "datasets.arrow_dataset" for base in kind.__mro__)
 
 
-def _is_gathered(dataset: object) -> bool:
+def _is_gathered(dataset: Any) -> bool:
     """Return whether a data set takes an array of indices: a tensor or array whose `__getitem__` isn't overridden."""
     kind: Any = type(dataset)
-    if isinstance(dataset, Tensor):
-        is_dense = dataset.layout is torch.strided and not dataset.is_nested
-        return is_dense and kind.__getitem__ is Tensor.__getitem__
-    if isinstance(dataset, np.memmap):
-        return True
-    return isinstance(dataset, np.ndarray) and (
-        kind.__getitem__ is np.ndarray.__getitem__ or kind.__module__.startswith("numpy")
+    if not _may_be_gathered(kind):
+        return False
+    return not isinstance(dataset, Tensor) or (dataset.layout is torch.strided and not dataset.is_nested)
+
+
+@lru_cache(maxsize=256)
+def _may_be_gathered(kind: Any) -> bool:
+    if issubclass(kind, Tensor):
+        return kind.__getitem__ is Tensor.__getitem__
+    return issubclass(kind, np.memmap) or (
+        issubclass(kind, np.ndarray)
+        and (kind.__getitem__ is np.ndarray.__getitem__ or kind.__module__.startswith("numpy"))
     )
 
 

@@ -1,7 +1,7 @@
 """A batch on its way to the consumer: what was planned, how it was made, and how large it is."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -33,35 +33,40 @@ def size_of(batch: Any, /) -> BatchSize:
         >>> size_of((torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([[True, True, False], [True, False, False]])))
         BatchSize(num_bytes=12, num_tokens=3, num_elements=6)
     """
-    mask = batch.get("mask") if isinstance(batch, Mapping) else batch[1] if _is_pair(batch) else None
+    if type(batch) is list and not (batch and isinstance(batch[0], _ARRAYS)):  # of samples, which are not searched
+        return _NOTHING
+    num_bytes = _num_bytes(batch)
+    if not num_bytes or isinstance(batch, _ARRAYS):
+        return BatchSize(num_bytes, 0, 0)
+    mask = (
+        batch.get("mask")
+        if isinstance(batch, Mapping)
+        else batch[1]
+        if isinstance(batch, tuple) and len(batch) > 1
+        else None
+    )
     if isinstance(mask, Tensor) and mask.is_cpu and mask.dtype == torch.bool:
-        return BatchSize(_num_bytes(batch), int(np.count_nonzero(mask.numpy())), mask.numel())
-    return BatchSize(_num_bytes(batch), 0, 0)
+        return BatchSize(num_bytes, int(np.count_nonzero(mask.numpy())), mask.numel())
+    return BatchSize(num_bytes, 0, 0)
 
 
-def _is_pair(batch: Any) -> bool:
-    return isinstance(batch, tuple) and len(batch) > 1
+_NOTHING: Final = BatchSize(0, 0, 0)
+_ARRAYS: Final = (Tensor, np.ndarray)
 
 
 def _num_bytes(part: Any) -> int:
-    if isinstance(part, Tensor | np.ndarray):
+    if isinstance(part, _ARRAYS):
         return int(part.nbytes)
-    if isinstance(part, Mapping):
-        return sum(map(_num_bytes, part.values()))
-    if isinstance(part, tuple) or (isinstance(part, list) and part and isinstance(part[0], Tensor | np.ndarray)):
+    if isinstance(part, list):
+        return sum(map(_num_bytes, part)) if part and isinstance(part[0], _ARRAYS) else 0
+    if isinstance(part, tuple):
         return sum(map(_num_bytes, part))
-    return 0
+    return sum(map(_num_bytes, part.values())) if isinstance(part, Mapping) else 0
 
 
-class Planned(NamedTuple):
-    """A rank's part of a batch that is to be made."""
-
-    stop: int
-    """Position after the whole batch."""
-    positions: range
-    """Positions of this rank's samples."""
-    samples: SampleIndex
-    """The samples there."""
+Planned: TypeAlias = tuple[int, range, SampleIndex]
+"""A rank's part of a batch that is to be made: the position after the whole batch, the positions of the rank's samples,
+and the samples there."""
 
 
 class Delivery(NamedTuple):
@@ -75,6 +80,7 @@ class Delivery(NamedTuple):
     """Number of this rank's samples."""
     batch: Any
     seconds: StageSeconds
+    """How long each of the `STAGES` took."""
     size: BatchSize
     worker: int = 0
     """Number of the worker process or thread that made it."""

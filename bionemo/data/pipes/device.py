@@ -160,11 +160,9 @@ def _move(
         if transform is not None:
             batch = transform(batch, delivery.positions)
         event = None if stream is None else stream.record_event()
-    seconds = delivery.seconds
-    seconds = seconds._replace(
-        transfer=seconds.transfer + was_moved - began,
-        batch_transform=seconds.batch_transform + perf_counter() - was_moved,
-    )
+    read, transforming, collating, making, transfer = delivery.seconds
+    made = perf_counter() - was_moved
+    seconds = (read, transforming, collating, making + made, transfer + was_moved - began)
     return delivery._replace(batch=batch, seconds=seconds), event
 
 

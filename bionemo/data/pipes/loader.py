@@ -175,7 +175,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
             delivery = next(deliveries, None)
             if delivery is None:
                 return
-            self._recorder.add(delivery, waited=perf_counter() - asked)
+            self._recorder.add(delivery, asked=asked, now=perf_counter())
             self._last_start, self.consumed_samples = self.consumed_samples, delivery.stop
             yield delivery.batch
             if delivery.stop == pause:

@@ -1,7 +1,7 @@
 """A batch sampler for torch's DataLoader that follows the order of a pipeline."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
@@ -16,12 +16,15 @@ from bionemo.data.pipes.loader import PipelineLoader
 __all__ = ["BatchSampler", "batch_sampler"]
 
 
+_NOTHING: Final[StageSeconds] = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
 def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> tuple[list[Any], StageSeconds]:
     """Return the keys of samples: indices, `EpochIndex`es, or `SampleIndex`es if there are several sources."""
     if len(pipeline.sources) > 1:
-        return list(map(SampleIndex, *(part.tolist() for part in index))), StageSeconds()
+        return list(map(SampleIndex, *(part.tolist() for part in index))), _NOTHING
     keys = keys_of(pipeline.sources[0], index)
-    return keys if isinstance(keys, list) else list(keys.tolist()), StageSeconds()
+    return keys if isinstance(keys, list) else list(keys.tolist()), _NOTHING
 
 
 class BatchSampler(PipelineLoader[list[Any]]):

@@ -76,10 +76,9 @@ def read_batches(
         >>> [(delivery.stop, delivery.batch) for delivery in batches]
         [(4, 'ed'), (5, 'c')]
     """
-    plan = _up_to(pause, plan_batches(pipeline, rank=rank, world_size=world_size, start=start))
-    if num_threads:
-        return _read_in_threads(partial(deliver, pipeline, read), plan, num_threads, num_threads * prefetch_factor)
-    return (deliver(pipeline, read, planned) for planned in plan)
+    plan = plan_batches(pipeline, rank=rank, world_size=world_size, start=start, pause=pause)
+    make = partial(deliver, pipeline, read)
+    return _read_in_threads(make, plan, num_threads, num_threads * prefetch_factor) if num_threads else map(make, plan)
 
 
 def _read_in_threads(
@@ -101,21 +100,16 @@ def _with_number(make: Callable[[Planned], Delivery], planned: Planned) -> Deliv
     return make(planned)._replace(worker=int(current_thread().name.rpartition("_")[2]))
 
 
-def _up_to(pause: int | None, plan: Iterator[Planned]) -> Iterator[Planned]:
-    for planned in plan:
-        yield planned
-        if planned.stop == pause:
-            return
-
-
-def plan_batches(pipeline: Pipeline[Any], *, rank: int, world_size: int, start: int) -> Iterator[Planned]:
-    """Yield a rank's parts of the batches from a position on, before anything is read.
+def plan_batches(
+    pipeline: Pipeline[Any], *, rank: int, world_size: int, start: int, pause: int | None = None
+) -> Iterator[Planned]:
+    """Yield a rank's parts of the batches from a position to a pause, before anything is read.
 
     Example:
         >>> from bionemo.data import EpochOrder
         >>> order = EpochOrder(length=5, seed=7, num_samples=5)
         >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42)
-        >>> [planned.samples.idx.tolist() for planned in plan_batches(pipeline, rank=0, world_size=1, start=2)]
+        >>> [samples.idx.tolist() for _, _, samples in plan_batches(pipeline, rank=0, world_size=1, start=2)]
         [[4, 3], [2]]
     """
     most = 1
@@ -130,7 +124,9 @@ def plan_batches(pipeline: Pipeline[Any], *, rank: int, world_size: int, start: 
         for number, one in enumerate(map(SampleIndex, *index)):
             start += size
             positions = range(part.start + number * size, part.stop + number * size)
-            yield Planned(start, positions, one)
+            yield start, positions, one
+            if start == pause:
+                return
 
 
 def check_every_rank_reads(pipeline: Pipeline[Any], read: Read, *, world_size: int, start: int) -> None:

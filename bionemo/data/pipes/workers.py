@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from bionemo.data.orders.order import index_at
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.steps import batch_stop, rank_positions, step_bounds
-from bionemo.data.pipes.delivery import Delivery, Planned
+from bionemo.data.pipes.delivery import Delivery
 from bionemo.data.pipes.stream import Read, deliver
 from bionemo.data.pipes.transfer import pack, unpack
 
@@ -64,7 +64,7 @@ class _BatchReader(Dataset[tuple[Delivery, Any]]):
             delivery = self._read(bounds)
             began = perf_counter()
             message = pack(delivery.batch)
-            seconds = delivery.seconds._replace(transfer=perf_counter() - began)
+            seconds = (*delivery.seconds[:4], perf_counter() - began)
             return delivery._replace(batch=None, seconds=seconds, worker=worker.id), message
         except Exception as error:
             if _is_picklable(type(error)):
@@ -75,7 +75,7 @@ class _BatchReader(Dataset[tuple[Delivery, Any]]):
 
     def _read(self, bounds: Sequence[int]) -> Delivery:
         positions = rank_positions(bounds, rank=self.rank, world_size=self.world_size)
-        planned = Planned(bounds[-1], positions, index_at(self.pipeline.order, positions))
+        planned = bounds[-1], positions, index_at(self.pipeline.order, positions)
         return deliver(self.pipeline, self.read, planned)
 
 
@@ -189,7 +189,8 @@ class BatchWorkers:
         began = perf_counter()
         if self._loader.num_workers:
             batch = unpack(batch)
-        seconds = delivery.seconds._replace(transfer=delivery.seconds.transfer + perf_counter() - began)
+        read, transforming, collating, making, transfer = delivery.seconds
+        seconds = (read, transforming, collating, making, transfer + perf_counter() - began)
         return delivery._replace(batch=batch, seconds=seconds, num_ready=num_ready)
 
     def _awaited(self, start: int, error: Exception) -> str:
