@@ -27,7 +27,7 @@ class BatchSize(NamedTuple):
 def size_of(batch: Any, /) -> BatchSize:
     """Return how large a batch is.
 
-    The mask is the tensor named "mask" of a mapping, or the second part of a pair or longer tuple if it holds bools.
+    The mask is the tensor of bools named "mask" of a mapping, or the first one of a tuple or list.
 
     Example:
         >>> size_of((torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([[True, True, False], [True, False, False]])))
@@ -38,20 +38,18 @@ def size_of(batch: Any, /) -> BatchSize:
     num_bytes = _num_bytes(batch)
     if not num_bytes or isinstance(batch, _ARRAYS):
         return BatchSize(num_bytes, 0, 0)
-    mask = (
-        batch.get("mask")
-        if isinstance(batch, Mapping)
-        else batch[1]
-        if isinstance(batch, tuple) and len(batch) > 1
-        else None
-    )
-    if isinstance(mask, Tensor) and mask.is_cpu and mask.dtype == torch.bool:
+    mask: Any = batch.get("mask") if isinstance(batch, Mapping) else next(filter(_is_mask, batch), None)
+    if _is_mask(mask):
         return BatchSize(num_bytes, int(np.count_nonzero(mask.numpy())), mask.numel())
     return BatchSize(num_bytes, 0, 0)
 
 
 _NOTHING: Final = BatchSize(0, 0, 0)
 _ARRAYS: Final = (Tensor, np.ndarray)
+
+
+def _is_mask(part: Any) -> bool:
+    return isinstance(part, Tensor) and part.is_cpu and part.dtype == torch.bool
 
 
 def _num_bytes(part: Any) -> int:

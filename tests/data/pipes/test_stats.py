@@ -106,6 +106,7 @@ def test_each_iteration_is_measured_anew_and_workers_apart() -> None:
     [
         ({"ids": torch.zeros(4, dtype=torch.int32), "mask": torch.tensor([True, True, False, True])}, (20, 3, 4)),
         ((torch.zeros(2, 2), torch.zeros(2, 2)), (32, 0, 0)),
+        ((torch.zeros(2), torch.zeros(2), torch.tensor([True, False])), (18, 1, 2)),
         ([torch.zeros(3), torch.zeros(2)], (20, 0, 0)),
         (["a", "b"], (0, 0, 0)),
         ([], (0, 0, 0)),
