@@ -134,23 +134,24 @@ def reverse_complement(row: Row, *, complement: Iterable[AnyInt] | Integer[Tenso
     return reverse
 
 
-def _reversed(row: Row, table: NDArray[Any]) -> Any:
+def _reversed(row: Row, table: NDArray[Any], name: str = "row") -> Any:
     """Return the reverse complement of a strand."""
     if isinstance(row, Tensor):
-        return torch.from_numpy(_complement(row.flip(0).cpu().numpy(), table)).to(row.device)
+        return torch.from_numpy(_complement(row.flip(0).cpu().numpy(), table, name)).to(row.device)
     if isinstance(row, np.ndarray):
-        return _complement(row[::-1], table)
-    complemented: list[int] = _complement(as_integers(row, name="row")[::-1], table).tolist()
+        return _complement(row[::-1], table, name)
+    complemented: list[int] = _complement(as_integers(row, name=name)[::-1], table, name).tolist()
     return complemented
 
 
-def _complement(tokens: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
+def _complement(tokens: NDArray[Any], table: NDArray[Any], name: str) -> NDArray[Any]:
     """Return the complement of each token, in the dtype of the tokens."""
     if tokens.dtype.kind not in "iuO":  # objects are ints that no dtype holds
-        message = f"row must hold integers, got dtype {tokens.dtype}."
+        message = f"{name} must hold integers, got dtype {tokens.dtype}."
         raise TypeError(message)
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(table):
-        message = f"tokens must be indices of complement, 0..{len(table) - 1}, got {tokens.min()}..{tokens.max()}."
+        found = f"{tokens.min()}..{tokens.max()} in {name}"
+        message = f"tokens must be indices of complement, 0..{len(table) - 1}, got {found}."
         raise IndexError(message)
     limit = int(np.iinfo(tokens.dtype).max)
     for bound in (table.max(), table.min()) if table.size else ():
@@ -236,6 +237,7 @@ def random_reverse_complement_rows(
     table = as_integers(complement, name="complement")
     strands, seeds = _check_rows(rows, seeds)
     is_reversed = (uniforms_at(seeds, 0) < prob).tolist()
-    others = [_reversed(row, table) for row in strands]  # also if not needed: it checks the tokens
+    # All are reversed, because this checks the tokens.
+    others = [_reversed(row, table, f"row {number} of rows") for number, row in enumerate(strands)]
     kept = [row if isinstance(row, np.ndarray | Tensor) else list(row) for row in strands]
     return [other if is_chosen else row for row, other, is_chosen in zip(kept, others, is_reversed, strict=True)]
