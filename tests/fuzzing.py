@@ -533,4 +533,4 @@ def main(seed: int, count: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])) or 0)  # without failures the status is 0, else the table is printed
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])) or 0)  # prints the table of failures, if there are any
