@@ -18,10 +18,10 @@ __all__ = ["check_device", "on_device", "to_device", "transform_on"]
 
 
 def check_device(device: Any, /) -> torch.device | None:
-    """Return a device as a `torch.device`, after checking that it is there; None for None.
+    """Return a device as a `torch.device`, after checking that it is available; None for None.
 
     Raises:
-        ValueError: if it is no device, or there is none.
+        ValueError: if it is no device, or is not available.
 
     Example:
         >>> check_device("cpu")
@@ -35,7 +35,7 @@ def check_device(device: Any, /) -> torch.device | None:
         message = f"device must be a device of torch, got device={device!r}: {str(error).splitlines()[0]}"
         raise ValueError(message) from error
     if found.type == "cuda" and not torch.cuda.is_available():
-        message = f"device must be there, got device={device!r} without a CUDA device. Use 'cpu', or None."
+        message = f"device must be available, got device={device!r} without a CUDA device. Use 'cpu', or None."
         raise ValueError(message)
     return found
 
@@ -141,7 +141,7 @@ def on_device(
             except Exception as error:  # noqa: BLE001 - raised below
                 failure = error
         if ahead is not None:
-            yield _ready(*ahead)
+            yield _ready(*ahead, device)
         if failure is not None:
             raise failure
         if moved is None:
@@ -152,7 +152,7 @@ def on_device(
 def _move(
     delivery: Delivery, device: torch.device, transform: Callable[[Any, range], Any] | None, stream: Any
 ) -> tuple[Delivery, Any]:
-    """Return a batch that is being moved, and the event after which it is there."""
+    """Return a batch that is being moved, and the event after which it has arrived."""
     began = perf_counter()
     with nullcontext() if stream is None else torch.cuda.stream(stream):
         batch = _mapped(delivery.batch, device, is_pinned=stream is not None)
@@ -166,10 +166,10 @@ def _move(
     return delivery._replace(batch=batch, seconds=seconds), event
 
 
-def _ready(delivery: Delivery, event: Any) -> Delivery:
-    """Return a batch for the consumer's stream, which waits until it is there."""
+def _ready(delivery: Delivery, event: Any, device: torch.device) -> Delivery:
+    """Return a batch for the consumer's stream, which waits until the batch has arrived."""
     if event is not None:
-        current = torch.cuda.current_stream()
+        current = torch.cuda.current_stream(device)
         current.wait_event(event)
         _record_stream(delivery.batch, current)
     return delivery

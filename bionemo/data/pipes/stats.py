@@ -43,7 +43,7 @@ class LoaderStats:
     num_ready: float
     """Mean number of batches that were ready when one was asked for; 0 without workers and threads."""
     num_bytes: int
-    """Bytes of the batches as they left the collator and the transform of the batch."""
+    """Bytes of the batches as they were made, before a transform on the device."""
     throughput: Throughput
     """Real tokens, the fraction of padding, and samples and tokens per second of this rank."""
 

@@ -126,6 +126,6 @@ def test_options_that_make_no_sense_are_named(options: dict, message: str) -> No
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_device_that_is_not_there_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="device must be there, got device='cuda' without a CUDA device"):
+def test_a_device_that_is_not_available_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="device must be available, got device='cuda' without a CUDA device"):
         loader(make(), device="cuda")
