@@ -547,7 +547,7 @@ WITHOUT_NUMBERS = {
     *("Arrangement", "Window", "WindowOrder", "BinOrder"),
     *("BatchSize", "Delivery", "LoaderStats", "check_number"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
-    *("assemble_timed", "deliver", "on_device", "plan_batches", "transform_samples"),
+    *("assemble_timed", "deliver", "describe_members", "on_device", "plan_batches", "transform_samples"),
     *(
         "assemble",
         "assemble_sample",

@@ -17,7 +17,7 @@ from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.dataset import EpochIndex, Source
 from bionemo.data.pipeline.indexing import by_position, gives_many
 
-__all__ = ["fetch", "keys_of", "read", "read_sample"]
+__all__ = ["describe_members", "fetch", "keys_of", "read", "read_sample"]
 
 _SIGNED: Final = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 """Signed dtypes as wide as the unsigned ones, for which torch has no `index_select`."""
@@ -83,13 +83,19 @@ def read(sources: Sequence[Source], index: SampleIndex, /, *, describe: Callable
     samples: list[Any] = [None] * len(index.source)
     for number, members in groups(index.source):
         keys = keys_of(sources[number], SampleIndex(*(part[members] for part in index)))
-        found = fetch(sources[number].dataset, keys, describe=partial(_describe_members, describe, members))
+        found = fetch(sources[number].dataset, keys, describe=partial(describe_members, describe, members))
         for member, sample in zip(members.tolist(), found, strict=True):
             samples[member] = sample
     return samples
 
 
-def _describe_members(describe: Callable[[Any], str], members: IntArray, numbers: Any) -> str:
+def describe_members(describe: Callable[[Any], str], members: IntArray, numbers: Any, /) -> str:
+    """Return the note for an error in some members of a batch, of which `numbers` selects those that it names.
+
+    Example:
+        >>> describe_members(str, np.array([3, 5, 8]), slice(1, 2))
+        '[5]'
+    """
     return describe(members[numbers])
 
 

@@ -13,6 +13,7 @@ from bionemo.core.checks import AnyInt, IntArray
 from bionemo.core.random import fold_in, make_generator
 from bionemo.core.random.hashing import fold_word
 from bionemo.data.pipeline.dataset import Source
+from bionemo.data.pipeline.read import describe_members
 
 __all__ = ["check_number", "position_seeds", "transform_sample", "transform_samples"]
 
@@ -80,14 +81,10 @@ def transform_samples(
     transformed = list(samples)
     for number, members in groups(numbers):
         given = [transformed[member] for member in members.tolist()]
-        found = _transformed(sources[number], given, seeds[members], partial(_describe_members, describe, members))
+        found = _transformed(sources[number], given, seeds[members], partial(describe_members, describe, members))
         for member, sample in zip(members.tolist(), found, strict=True):
             transformed[member] = sample
     return transformed
-
-
-def _describe_members(describe: Callable[[Any], str], members: IntArray, numbers: Any) -> str:
-    return describe(members[numbers])
 
 
 def _transformed(source: Source, samples: list[Any], seeds: Tensor, describe: Callable[[Any], str]) -> list[Any]:
