@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from time import perf_counter
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -126,11 +126,6 @@ def assemble_timed(
 def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex) -> tuple[Batch, StageSeconds]:
     began = perf_counter()
     samples = read(pipeline.sources, index, describe=partial(note, "reading", positions, index))
-    if len(samples) != len(positions):
-        message = (
-            f"a data set must return one sample per index, got {len(samples)} samples for {len(positions)} indices."
-        )
-        raise ValueError(message)
     was_read = was_transformed = perf_counter()
     if pipeline.has_transforms:
         seeds = position_seeds(pipeline.seed, "sample", positions)
@@ -150,13 +145,9 @@ def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: Sample
     except Exception as error:
         error.add_note(note("collating", positions, index))
         raise
-    transforming, collating, making = (
-        was_transformed - was_read,
-        was_collated - was_transformed,
-        was_made - was_collated,
-    )
-    seconds = (was_read - began, transforming, collating, making, 0.0)
-    return cast("Batch", batch), seconds
+    making = was_made - was_collated
+    seconds = (was_read - began, was_transformed - was_read, was_collated - was_transformed, making, 0.0)
+    return batch, seconds
 
 
 def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, /) -> Any:

@@ -121,7 +121,7 @@ class Source(metaclass=Documented):
 
     @index.validator
     def _check_index(self, _: "attrs.Attribute[str]", index: str) -> None:
-        if index == "epoch" and (isinstance(self.dataset, np.ndarray | Tensor) or is_labelled(self.dataset)):
+        if index == "epoch" and (isinstance(self.dataset, np.ndarray | Tensor) or is_labelled(type(self.dataset))):
             message = (
                 f'index must be "idx" for an array or tensor, got index="epoch" for {type(self.dataset).__name__}.'
             )

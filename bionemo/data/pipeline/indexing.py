@@ -50,16 +50,15 @@ def _owner(kind: type, name: str) -> type:
     return next((base for base in kind.__mro__ if name in vars(base)), object)
 
 
-def is_labelled(dataset: object, /) -> bool:
-    """Return whether a data set is a Series or DataFrame, of pandas or a similar package, which `[...]` reads by label.
+def is_labelled(kind: type, /) -> bool:
+    """Return whether a type is a Series or DataFrame, of pandas or a similar package, which `[...]` reads by label.
 
     False for a subclass that overrides `__getitem__`: it is read by its own method.
 
     Example:
-        >>> is_labelled([1, 2, 3])
+        >>> is_labelled(list)
         False
     """
-    kind = type(dataset)
     return hasattr(kind, "iloc") and _package(_owner(kind, "__getitem__")) in _FRAMES
 
 
@@ -72,7 +71,7 @@ def by_position(dataset: Any, /) -> Any:
         >>> series[0], by_position(series)[0], by_position("abc")[0]
         ('c', 'a', 'a')
     """
-    return dataset.iloc if is_labelled(dataset) else dataset
+    return dataset.iloc if is_labelled(type(dataset)) else dataset
 
 
 @lru_cache(maxsize=256)
@@ -168,7 +167,7 @@ def check_by_position(dataset: object, /) -> None:
         message = "dataset must have a length, got a nested tensor, which has none. Pass list(dataset.unbind())."
         raise TypeError(message)
     for part in _parts(dataset):
-        if is_labelled(part):
+        if is_labelled(type(part)):
             message = (
                 f"dataset must be indexed by position, got {_name(dataset)} of {_name(part)}, which torch reads by "
                 "label. Pass the data set itself, or a list of its rows."
@@ -191,7 +190,7 @@ def check_by_epoch(dataset: object, /) -> None:
         TypeError: dataset must be indexed by EpochIndex, got a ndarray, which takes it for a row and a column.
         Wrap it in IdentityMultiEpochDatasetWrapper.
     """
-    if is_labelled(dataset) or isinstance(dataset, np.ndarray | Tensor):
+    if is_labelled(type(dataset)) or isinstance(dataset, np.ndarray | Tensor):
         message = (
             f"dataset must be indexed by EpochIndex, got {_name(dataset)}, which takes it for a row and a column. "
             "Wrap it in IdentityMultiEpochDatasetWrapper."

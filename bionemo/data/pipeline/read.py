@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from operator import length_hint
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from bionemo.core.arrays import groups
 from bionemo.core.checks import IntArray, as_int
 from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.dataset import EpochIndex, Source
-from bionemo.data.pipeline.indexing import by_position, gives_many
+from bionemo.data.pipeline.indexing import gives_many, is_labelled
 
 __all__ = ["describe_members", "fetch", "keys_of", "read", "read_sample"]
 
@@ -123,13 +123,14 @@ def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None =
     """
     unread: Any = None  # the keys that are read one by one, and not yet
     try:
-        if _is_gathered(dataset):
+        way = _way_to_read(type(dataset))
+        if way == "array" or (way == "tensor" and _is_dense(dataset)):
             indices = np.array(keys, dtype=np.int64)
-            return _gather(dataset, indices) if isinstance(dataset, Tensor) else _take(dataset, indices)
-        keys = keys.tolist() if hasattr(type(keys), "tolist") else [as_int(key) for key in keys]
-        if keys and _many_at_once(dataset):
+            return _gather(dataset, indices) if way == "tensor" else _take(dataset, indices)
+        keys = keys.tolist() if isinstance(keys, np.ndarray) else [as_int(key) for key in keys]
+        if keys and (way == "many" or (way == "hugging_face" and _gives_dicts(dataset))):
             return _getitems(dataset, keys)
-        rows, unread = by_position(dataset), iter(keys)
+        rows, unread = dataset.iloc if way == "frame" else dataset, iter(keys)
         return [rows[key] for key in unread]
     except Exception as error:
         if describe is not None:
@@ -137,39 +138,44 @@ def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None =
         raise
 
 
+@lru_cache(maxsize=256)
+def _way_to_read(kind: Any) -> Literal["tensor", "array", "many", "hugging_face", "frame", "one"]:
+    """Return how samples of a type of data set are read."""
+    if issubclass(kind, Tensor) and kind.__getitem__ is Tensor.__getitem__:
+        return "tensor"
+    is_plain = issubclass(kind, np.ndarray) and (
+        kind.__getitem__ is np.ndarray.__getitem__ or kind.__module__.startswith("numpy")
+    )
+    if is_plain or issubclass(kind, np.memmap):
+        return "array"
+    if gives_many(kind):
+        return "hugging_face" if any(base.__module__ == "datasets.arrow_dataset" for base in kind.__mro__) else "many"
+    return "frame" if is_labelled(kind) else "one"
+
+
+def _is_dense(dataset: Tensor) -> bool:
+    return dataset.layout is torch.strided and not dataset.is_nested
+
+
+def _gives_dicts(dataset: Any) -> bool:
+    """Return whether the samples that `__getitems__` of a Hugging Face data set returns are those of `[...]`."""
+    return (getattr(dataset, "format", None) or {}).get("type") not in _WHOLE
+
+
 def _getitems(dataset: Any, keys: list[Any]) -> Any:
     """Return samples of a data set by its `__getitems__`."""
     kind: Any = type(dataset)
     if kind.__getitems__ in {Subset.__getitems__, StackDataset.__getitems__}:
         return _from_parts(dataset, keys)
-    if not _is_hugging_face(kind):
-        return kind.__getitems__(dataset, keys)
-    ascending, back = _sort(np.asarray(keys, dtype=np.int64))
-    samples = kind.__getitems__(dataset, ascending.tolist())
-    return [samples[number] for number in back.tolist()]
-
-
-@lru_cache(maxsize=256)
-def _is_hugging_face(kind: type) -> bool:
-    return any(base.__module__ == "datasets.arrow_dataset" for base in kind.__mro__)
-
-
-def _is_gathered(dataset: Any) -> bool:
-    """Return whether a data set takes an array of indices: a tensor or array whose `__getitem__` isn't overridden."""
-    kind: Any = type(dataset)
-    if not _may_be_gathered(kind):
-        return False
-    return not isinstance(dataset, Tensor) or (dataset.layout is torch.strided and not dataset.is_nested)
-
-
-@lru_cache(maxsize=256)
-def _may_be_gathered(kind: Any) -> bool:
-    if issubclass(kind, Tensor):
-        return kind.__getitem__ is Tensor.__getitem__
-    return issubclass(kind, np.memmap) or (
-        issubclass(kind, np.ndarray)
-        and (kind.__getitem__ is np.ndarray.__getitem__ or kind.__module__.startswith("numpy"))
-    )
+    if _way_to_read(kind) == "hugging_face":
+        ascending, back = _sort(np.asarray(keys, dtype=np.int64))
+        samples = kind.__getitems__(dataset, ascending.tolist())
+        return [samples[number] for number in back.tolist()]
+    samples = kind.__getitems__(dataset, keys)
+    if len(samples) != len(keys):
+        message = f"a data set must return one sample per index, got {len(samples)} samples for {len(keys)} indices."
+        raise ValueError(message)
+    return samples
 
 
 def _gather(dataset: Tensor, indices: IntArray) -> Tensor:
@@ -200,14 +206,6 @@ def _from_parts(dataset: Any, keys: list[int]) -> list[Any]:
         columns = [fetch(part, keys) for part in dataset.datasets.values()]
         return [dict(zip(dataset.datasets, row, strict=True)) for row in zip(*columns, strict=True)]
     return list(zip(*(fetch(part, keys) for part in dataset.datasets), strict=True))
-
-
-def _many_at_once(dataset: Any) -> bool:
-    """Return whether the samples that `__getitems__` returns are those that `[...]` returns."""
-    kind: Any = type(dataset)
-    if not gives_many(kind):
-        return False
-    return not _is_hugging_face(kind) or (getattr(dataset, "format", None) or {}).get("type") not in _WHOLE
 
 
 def _sort(indices: IntArray) -> tuple[IntArray, IntArray]:

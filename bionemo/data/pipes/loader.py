@@ -19,7 +19,7 @@ from bionemo.data.pipes.device import check_device, on_device, transform_on
 from bionemo.data.pipes.guards import TrainerGuards
 from bionemo.data.pipes.options import check_batches_per_epoch, check_threads, check_timeout, check_transform_on
 from bionemo.data.pipes.stats import LoaderStats, Recorder
-from bionemo.data.pipes.stream import Batches, Read, check_every_rank_reads, read_batches
+from bionemo.data.pipes.stream import Read, check_every_rank_reads, raise_again, read_batches
 from bionemo.data.pipes.workers import BatchWorkers
 
 __all__ = ["PipelineLoader", "loader"]
@@ -162,7 +162,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
             )
             warnings.warn(message, UserWarning, stacklevel=2)
         self._begin = self.consumed_samples
-        return Batches(self._iterate(current))
+        return raise_again(self._iterate(current))
 
     def _iterate(self, current: object) -> Iterator[Batch]:
         if self._current is None:  # a state was loaded before the first batch
@@ -175,7 +175,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
             delivery = next(deliveries, None)
             if delivery is None:
                 return
-            self._recorder.add(delivery, asked=asked, now=perf_counter())
+            self._recorder.add(delivery, asked, perf_counter())
             self._last_start, self.consumed_samples = self.consumed_samples, delivery.stop
             yield delivery.batch
             if delivery.stop == pause:

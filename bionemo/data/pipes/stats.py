@@ -72,9 +72,8 @@ class Recorder:
     """Sums up the measurements of an iteration.
 
     Example:
-        >>> from bionemo.data.pipes.delivery import BatchSize
         >>> recorder = Recorder()
-        >>> recorder.add(Delivery(1, 0, 1, "batch", (0.5, 0, 0, 0, 0), BatchSize(8, 2, 4)), asked=1.0, now=1.5)
+        >>> recorder.add(Delivery(1, 0, 1, "batch", (0.5, 0, 0, 0, 0), (8, 2, 4)), 1.0, 1.5)
         >>> recorder.stats().waited, recorder.stats().stages["read"]
         (0.5, {0: 0.5})
     """
@@ -86,7 +85,7 @@ class Recorder:
         self._counts = [0] * 6  # steps, ready, samples, and the size of the batch
         self._stages: dict[int, list[float]] = {}
 
-    def add(self, delivery: Delivery, /, *, asked: float, now: float) -> None:
+    def add(self, delivery: Delivery, asked: float, now: float, /) -> None:
         """Add a batch that was asked for and delivered at these times."""
         # Written out, because a loop over so few numbers takes twice as long.
         _, _, num_samples, _, (read, transform, collate, batch_transform, transfer), size, worker, num_ready = delivery
@@ -96,10 +95,10 @@ class Recorder:
         counts[0] += 1
         counts[1] += num_ready
         counts[2] += num_samples
-        if size.num_bytes:
-            counts[3] += size.num_bytes
-            counts[4] += size.num_tokens
-            counts[5] += size.num_elements
+        num_bytes, num_tokens, num_elements = size
+        counts[3] += num_bytes
+        counts[4] += num_tokens
+        counts[5] += num_elements
         stages = self._stages.get(worker)
         if stages is None:
             stages = self._stages[worker] = [0.0] * len(delivery.seconds)

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from threading import current_thread
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.steps import end_position, num_alike, rank_positions, step_bounds
 from bionemo.data.pipes.delivery import Delivery, Planned, size_of
 
-__all__ = ["Batches", "Read", "check_every_rank_reads", "deliver", "plan_batches", "read_batches"]
+__all__ = ["Read", "check_every_rank_reads", "deliver", "plan_batches", "raise_again", "read_batches"]
 
 Read: TypeAlias = Callable[[Pipeline[Any], Sequence[int], SampleIndex], tuple[Any, StageSeconds]]
 """Makes a batch from positions and the samples there: `assemble_timed`, or for a sampler the keys of a data set."""
@@ -38,7 +38,11 @@ def deliver(pipeline: Pipeline[Any], read: Read, planned: Planned, /) -> Deliver
     """
     stop, positions, samples = planned
     batch, seconds = no_stop_iteration(read, pipeline, positions, samples)
-    return Delivery(stop, positions.start, len(positions), batch, seconds, size_of(batch))
+    return _delivery((stop, positions.start, len(positions), batch, seconds, size_of(batch), 0, 0))
+
+
+_delivery: Final = partial(tuple.__new__, Delivery)  # its own constructor takes three times as long
+_sample_index: Final = partial(tuple.__new__, SampleIndex)
 
 
 def read_batches(
@@ -121,7 +125,7 @@ def plan_batches(
         count = min(most, max(BLOCK // max(len(part), 1), 1), num_alike(pipeline, bounds))
         most *= 2
         index = index_at(pipeline.order, np.add.outer(size * np.arange(count), np.array(part, dtype=np.int64)))
-        for number, one in enumerate(map(SampleIndex, *index)):
+        for number, one in enumerate(map(_sample_index, zip(*index, strict=True))):
             start += size
             positions = range(part.start + number * size, part.stop + number * size)
             yield start, positions, one
@@ -189,30 +193,29 @@ def _num_units(pipeline: Pipeline[Any], start: int) -> int:
     return len(bounds if isinstance(bounds, range) else {*bounds}) - 1
 
 
-class Batches(Iterator[Any]):
-    """An iterator over batches that ends only at the end: after an error, it raises another one.
+def raise_again(batches: Iterator[Any], /) -> Iterator[Any]:
+    """Yield what a generator yields; after an error in it, each further request raises another error.
 
     A generator that has raised an error says StopIteration from then on, which a caller that catches errors would take
     for the end of the data.
 
     Example:
-        >>> batches = Batches(1 // number for number in (1, 0, 1))
+        >>> batches = raise_again(1 // number for number in (1, 0, 1))
         >>> next(batches)
         1
     """
+    errors: list[str] = []  # as text: the error itself would keep the frames that it passed through alive
 
-    def __init__(self, batches: Iterator[Any]) -> None:
-        self._batches = batches
-        self._error = ""  # as text: the error itself would keep the frames that it passed through alive
-
-    def __next__(self) -> Any:
-        if self._error:
-            message = f"this iteration ended with {self._error}. Begin a new one by iter(loader): it tries again there."
-            raise RuntimeError(message)
+    def note_error() -> Iterator[Any]:
         try:
-            return next(self._batches)
-        except StopIteration:
-            raise
+            yield from batches
         except BaseException as error:
-            self._error = shown(error)
+            errors.append(shown(error))
             raise
+
+    def check_no_error() -> None:
+        if errors:
+            message = f"this iteration ended with {errors[0]}. Begin a new one by iter(loader): it tries again there."
+            raise RuntimeError(message)
+
+    return chain(note_error(), iter(check_no_error, None))  # the second ends at once, or raises an error each time

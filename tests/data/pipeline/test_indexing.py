@@ -131,7 +131,7 @@ def test_a_subclass_of_a_series_is_read_by_position_or_by_its_own_getitem() -> N
 def test_data_sets_indexed_by_position_are_read_unchanged(dataset) -> None:
     assert every_way(dataset, row=str) == [LETTERS] * 10
     assert by_position(dataset) is dataset
-    assert not is_labelled(dataset)
+    assert not is_labelled(type(dataset))
 
 
 @pytest.mark.parametrize("array", [pa.array(LETTERS), pa.chunked_array([LETTERS[:3], LETTERS[3:]])])
