@@ -545,7 +545,7 @@ WITHOUT_NUMBERS = {
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),
     *("as_corruption", "corrupt_tokens", "lay_out_flat", "num_alike", "shared_lengths"),
     *("Arrangement", "Window", "WindowOrder", "BinOrder"),
-    *("BatchSize", "Delivery", "LoaderStats", "check_number"),
+    *("Delivery", "LoaderStats", "check_number"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble_timed", "deliver", "describe_members", "on_device", "plan_batches", "transform_samples"),
     *(

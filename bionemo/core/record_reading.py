@@ -126,7 +126,11 @@ def _read_array(record: Mapping[str, Any], arrays: Mapping[str, Any]) -> FrozenA
     else:
         message = f"arrays must hold the array of sha256={digest}, got {len(arrays)} others. See external_arrays."
         raise ValueError(message)
-    array = found if isinstance(found, FrozenArray) else FrozenArray(np.asarray(found))
+    array = (
+        found
+        if isinstance(found, FrozenArray)
+        else FrozenArray(found if isinstance(found, np.ndarray) else np.asarray(found))
+    )
     if array.digest != digest:
         message = f"array must be the one that was written, of sha256={digest}, got {array!r}."
         raise ValueError(message)

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,3 +86,39 @@ def test_a_frozen_array_cannot_be_made_writable_and_may_be_empty() -> None:
         FrozenArray(np.arange(3)).array.flags.writeable = True
     assert FrozenArray(np.empty((0, 3))).array.shape == (0, 3)
     assert FrozenArray(np.array(5)).array.shape == ()
+
+
+def test_a_map_of_a_file_for_reading_is_kept_and_pickled_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "lengths.npy"
+    np.save(path, np.arange(100_000, dtype=np.int32))
+    frozen = FrozenArray(np.load(path, mmap_mode="r"))
+    assert isinstance(frozen.array, np.memmap)
+    assert frozen == FrozenArray(np.arange(100_000, dtype=np.int32))
+    message = pickle.dumps(frozen)
+    assert len(message) < 1000
+    copy = pickle.loads(message)
+    assert isinstance(copy.array, np.memmap)
+    assert copy == frozen
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        frozen.array.setflags(write=True)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="greater than file size"):
+        pickle.loads(message)
+
+
+@pytest.mark.parametrize("mode", ["r+", "c"])
+def test_a_map_that_can_be_written_to_is_copied(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "lengths.npy"
+    np.save(path, np.arange(10))
+    array = np.load(path, mmap_mode=mode)
+    frozen = FrozenArray(array)
+    array[0] = 9
+    assert frozen.array[0] == 0
+
+
+@pytest.mark.parametrize("part", [slice(5, None), slice(None, None, 2), slice(0, 4)])
+def test_a_part_of_a_map_is_copied(tmp_path: Path, part: slice) -> None:
+    path = tmp_path / "lengths.npy"
+    np.save(path, np.arange(10))
+    copy = pickle.loads(pickle.dumps(FrozenArray(np.load(path, mmap_mode="r")[part])))
+    assert copy.array.tolist() == np.arange(10)[part].tolist()

@@ -123,7 +123,8 @@ def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None =
     """
     unread: Any = None  # the keys that are read one by one, and not yet
     try:
-        way = _way_to_read(type(dataset))
+        kind: Any = type(dataset)
+        way = _way_to_read(kind)
         if way == "array" or (way == "tensor" and _is_dense(dataset)):
             indices = np.array(keys, dtype=np.int64)
             return _gather(dataset, indices) if way == "tensor" else _take(dataset, indices)

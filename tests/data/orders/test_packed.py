@@ -1,11 +1,14 @@
 """Tests of orders that make their own steps: packed bins, and bins with a token budget."""
 
+import pickle
 from itertools import pairwise
+from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
 
+from bionemo.core.frozen_array import FrozenArray
 from bionemo.data import (
     BlockShuffleOrder,
     EpochOrder,
@@ -14,8 +17,11 @@ from bionemo.data import (
     ResampleOrder,
     SampleIndex,
     TokenBudgetOrder,
+    fingerprint,
+    from_json,
     index_at,
     position_of,
+    to_json,
 )
 
 LENGTHS = np.random.default_rng(0).integers(1, 100, 500)
@@ -173,3 +179,27 @@ def test_each_window_has_its_own_shuffle_of_bins(kind) -> None:
     windows = [(index_at(order, range(start, start + 100)).idx - start).tolist() for start in range(0, 500, 100)]
     assert all(sorted(window) == list(range(100)) for window in windows)
     assert len({*map(tuple, windows)}) == 5
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i4", "i8", ">i4"])
+@KINDS
+def test_lengths_in_a_memory_map_are_not_copied(kind, tmp_path: Path, dtype: str) -> None:
+    np.save(tmp_path / "lengths.npy", LENGTHS.astype(dtype))
+    order = kind(**FIELDS | {"lengths": np.load(tmp_path / "lengths.npy", mmap_mode="r")})
+    assert isinstance(order.lengths[0].array, np.memmap) == (dtype != ">i4")
+    in_memory = kind(**FIELDS)
+    assert steps(order, 1500) == steps(in_memory, 1500)
+    assert (index_at(order, range(1500)).idx == index_at(in_memory, range(1500)).idx).all()
+    assert (fingerprint(order) == fingerprint(in_memory)) == (dtype in {"i8", ">i4"})
+    assert pickle.loads(pickle.dumps(order)) == order
+    again = from_json(to_json(order), arrays={part.digest: part.array for part in order.lengths})
+    assert again == order
+    assert type(again.lengths[0].array) is type(order.lengths[0].array)
+
+
+def test_the_longest_sample_of_a_map_is_named_and_equal_to_its_copy(tmp_path: Path) -> None:
+    np.save(tmp_path / "lengths.npy", LENGTHS)
+    mapped = np.load(tmp_path / "lengths.npy", mmap_mode="r")
+    assert FrozenArray(mapped) == FrozenArray(LENGTHS)
+    with pytest.raises(ValueError, match=f"at most max_tokens=50, got {LENGTHS.max()} tokens in sample"):
+        PackedOrder(**FIELDS | {"lengths": mapped, "max_tokens": 50})

@@ -32,7 +32,8 @@ class LengthGroupedOrder(WindowOrder):
     Args:
         order: the base order.
         lengths: number of tokens of each sample, by its index in the data set: one-dimensional integers, or a tuple of
-            such for several sources. Kept as int64, so that equal lengths of any integer type make equal orders.
+            such for several sources. Kept as int64, so that equal lengths of any integer type make equal orders; a
+            memory map of a file that was opened for reading is kept as it is, and its dtype is part of the order.
         window_size: positions that are sorted together, at least 1: a few hundred batches are a good size. A window
             that holds more than 2**24 positions, also after it was cut at the end of an epoch or of the order, is
             refused.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bionemo.core.arrays import BLOCK, as_integers
 from bionemo.core.checked import checked
 from bionemo.core.checks import MAX_INT, AnyInt, IntArray, check_int, shown
-from bionemo.core.frozen_array import FrozenArray
+from bionemo.core.frozen_array import FrozenArray, is_read_only_map
 from bionemo.data.orders.order import Order, SampleIndex, check_is_order, index_at
 
 __all__ = ["check_lengths", "frozen_lengths", "lengths_of", "padding_fraction"]
@@ -24,7 +24,8 @@ def frozen_lengths(lengths: Any, /) -> tuple[FrozenArray, ...]:
     """Return the lengths of the samples of each source as frozen arrays.
 
     Args:
-        lengths: one-dimensional integers, or a tuple of such for several sources.
+        lengths: one-dimensional integers, or a tuple of such for several sources. Kept as int64, so that equal lengths
+            make equal orders; a memory map of integers that `FrozenArray` keeps is not copied.
 
     Raises:
         TypeError: if the rows of several sources are not in a tuple.
@@ -38,7 +39,10 @@ def frozen_lengths(lengths: Any, /) -> tuple[FrozenArray, ...]:
 
 
 def _as_int64(lengths: Any) -> NDArray[Any]:
-    """Return lengths as int64 if they fit, so that equal lengths make equal orders."""
+    """Return lengths as int64 if they fit, and memory maps unchanged."""
+    if is_read_only_map(lengths):
+        mapped: NDArray[Any] = lengths
+        return mapped
     found = as_integers(lengths, name="lengths")
     return found.astype(np.int64) if not found.size or found.max() <= MAX_INT else found
 
