@@ -30,6 +30,7 @@ ROOMS = [
     "bionemo.data.orders",
     "bionemo.data.pipeline",
     "bionemo.data.lookup",
+    "bionemo.data.step_table",
     "bionemo.data.batches",
     "bionemo.data.testing",
     "bionemo.data.multi_epoch_dataset",

@@ -10,6 +10,7 @@ import inspect
 import itertools
 import pkgutil
 import random
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -56,6 +57,7 @@ from bionemo.data import (
     collate_fields,
     collate_packed,
     corrupt_spans,
+    count_steps,
     fingerprint,
     first_divergence,
     index_at,
@@ -102,6 +104,14 @@ def call(*args, use: Callable[[Any], Any] = lambda result: result, **fields) -> 
 
 def over(make: Callable[[int], Call], high: int = 2**62) -> list[Call]:
     return [make(size) for size in SIZES if size <= high]
+
+
+def count_in_a_folder(stop) -> int:
+    lengths = [3, 4] * 100
+    base = EpochOrder(length=200, seed=7)
+    order = PackedOrder(order=base, lengths=lengths, max_tokens=8, bins_per_step=1, window_size=50, seed=3)
+    with tempfile.TemporaryDirectory() as folder:
+        return count_steps(order, folder, stop=stop)
 
 
 def first(order, *, count: int = 6) -> Any:
@@ -380,6 +390,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         first_divergence,
         [call(EPOCHS, EpochOrder(length=312, seed=7, num_samples=200), limit=255)],
     ),
+    "count_steps": (count_in_a_folder, over(call, high=255)),
     "describe_batch": (lookup.describe_batch, [call(PIPELINE, 100, 100, 127), call(PIPELINE, 255)]),
     "find_sample": (lookup.find_sample, [call(PIPELINE, SampleIndex(0, 100, 127), world_size=100)]),
     "num_batches": (steps.num_batches, [call(PIPELINE)]),

@@ -63,5 +63,6 @@ from bionemo.data.pipeline.record import record_differences as record_difference
 from bionemo.data.pipeline.record import to_json as to_json
 from bionemo.data.pipeline.steps import num_batches as num_batches
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
+from bionemo.data.step_table import count_steps as count_steps
 
 __all__ = sorted(name for name, value in globals().items() if name[0] != "_" and hasattr(value, "__module__"))  # noqa: PLE0605 - each of the names above

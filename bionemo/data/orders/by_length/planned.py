@@ -113,9 +113,11 @@ class BinOrder(WindowOrder):
         """
         if position == self.num_samples:
             return 0 if position == 0 else self.step_of(position - 1) + 1
-        span = position // self._span_length
+        span = position // self.span_length
+        if position == span * self.span_length:
+            return self._steps_before_span(span)
         start = self.window_start(position)
-        starts, steps = self._steps_of_span(span)
+        starts, steps = self.steps_of_span(span)
         cuts = self.window_at(start).cuts
         number = int(np.searchsorted(cuts, position - start, side="right")) - 1
         window = int(np.searchsorted(starts, start))
@@ -130,8 +132,8 @@ class BinOrder(WindowOrder):
         check_index(step, stop=None, name="step")
         span = 0
         before = 0
-        while self.num_samples is None or span * self._span_length < self.num_samples:
-            starts, steps = self._steps_of_span(span)
+        while self.num_samples is None or span * self.span_length < self.num_samples:
+            starts, steps = self.steps_of_span(span)
             if step < before + steps[-1]:
                 window = int(np.searchsorted(steps, step - before, side="right")) - 1
                 cuts = self.window_at(int(starts[window])).cuts
@@ -142,29 +144,34 @@ class BinOrder(WindowOrder):
         raise IndexError(message)
 
     @property
-    def _span_length(self) -> int:
+    def span_length(self) -> int:
+        """Positions whose windows are counted together: an epoch of the base order, or a number of windows."""
         return self.epoch_length or _SPAN * self.window_size
 
     def _steps_before_span(self, span: int) -> int:
-        return sum(int(self._steps_of_span(earlier)[1][-1]) for earlier in range(span))
+        return sum(int(self.steps_of_span(earlier)[1][-1]) for earlier in range(span))
 
     @cached_property
-    def _known_spans(self) -> dict[int, tuple[IntArray, IntArray]]:
+    def known_spans(self) -> dict[int, tuple[IntArray, IntArray]]:
+        """What `steps_of_span` returned, by span."""
         return {}
 
-    def _steps_of_span(self, span: int) -> tuple[IntArray, IntArray]:
+    def steps_of_span(self, span: int, /) -> tuple[IntArray, IntArray]:
         """Return where the windows of a span start, and the number of steps of the span before each and in all."""
-        if span not in self._known_spans:
-            starts = [span * self._span_length]
-            end = (span + 1) * self._span_length
-            if self.num_samples is not None:
-                end = min(end, self.num_samples)
-            counts = []
-            while starts[-1] < end:
-                counts.append(self._num_steps(starts[-1]))
-                starts.append(self.window_stop(starts[-1]))
-            self._known_spans[span] = np.array(starts[:-1]), np.cumsum([0, *counts])
-        return self._known_spans[span]
+        if span not in self.known_spans:
+            starts = self.span_starts(span)
+            self.known_spans[span] = starts, np.cumsum([0, *map(self._num_steps, starts.tolist())])
+        return self.known_spans[span]
+
+    def span_starts(self, span: int, /) -> IntArray:
+        """Return where the windows of a span start."""
+        starts = [span * self.span_length]
+        end = (span + 1) * self.span_length
+        if self.num_samples is not None:
+            end = min(end, self.num_samples)
+        while starts[-1] < end:
+            starts.append(self.window_stop(starts[-1]))
+        return np.array(starts[:-1])
 
     def _num_steps(self, start: int) -> int:
         return (len(self.window_at(start).cuts) - 1) // self.bins_per_step
