@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bionemo.data import (
     BlockShuffleOrder,
+    ClusterOrder,
     EpochOrder,
     LengthGroupedOrder,
     MixtureOrder,
@@ -117,8 +118,10 @@ def bin_orders(draw: st.DrawFn, base: Order, bins_per_step: int = 1) -> Order:
 def short_orders() -> st.SearchStrategy[Order]:
     """Generate invertible orders of short data sets."""
     lengths, sizes = st.integers(1, 30), st.integers(1, 9)
+    labels = st.lists(st.integers(0, 9), min_size=1, max_size=30)
     return st.one_of(
         st.builds(EpochOrder, length=lengths, seed=SEEDS, num_samples=NUM_SAMPLES),
+        st.builds(ClusterOrder, clusters=labels, seed=SEEDS, num_samples=NUM_SAMPLES),
         st.builds(
             BlockShuffleOrder,
             length=lengths,

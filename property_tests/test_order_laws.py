@@ -139,8 +139,8 @@ def test_length_grouped_windows_hold_the_samples_of_the_base_in_batches_of_simil
     found, expected = (as_indices(index_at(some, torch.arange(stop))) for some in (order, base))
     start, size = 0, order.batch_size
     while start < stop:
-        epochs = isinstance(base, EpochOrder | BlockShuffleOrder)
-        epoch_end = (start // base.length + 1) * base.length if epochs else 2**63
+        length = base.epoch_length
+        epoch_end = 2**63 if length is None else (start // length + 1) * length
         end = min(start + order.window_size, epoch_end, 2**63 if base.num_samples is None else base.num_samples)
         if end > stop:
             break

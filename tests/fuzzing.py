@@ -160,6 +160,9 @@ def order_calls() -> Iterator[Call]:
     yield call(data.EpochOrder, **order, shuffle=True)
     yield call(data.ResampleOrder, **order)
     yield call(data.BlockShuffleOrder, **order, block_size=3, blocks_per_window=2)
+    yield call(data.ClusterOrder, clusters=[1, 0, 1], seed=7, num_samples=40)
+    yield call(data.ClusterTable, offsets=[0, 1, 3], members=[1, 0, 2])
+    yield call(data.cluster_table, labels=["a", "b", "a"])
     yield call(data.WeightedOrder, weights=[1, 2], seed=7, num_samples=40)
     yield call(data.LengthGroupedOrder, order=SHORT, lengths=LENGTHS, window_size=4, batch_size=2, seed=3)
     bins = {"max_tokens": 12, "bins_per_step": 2, "divisible_by": 1, "truncate": True}

@@ -39,6 +39,7 @@ from bionemo.core.random import (
 from bionemo.core.utils.dtype import get_autocast_dtype
 from bionemo.data import (
     BlockShuffleOrder,
+    ClusterOrder,
     EpochOrder,
     IdentityMultiEpochDatasetWrapper,
     LengthGroupedOrder,
@@ -299,6 +300,10 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         over(lambda n: call(length=n, block_size=100, blocks_per_window=100, seed=n, num_samples=n, use=first)),
     ),
     "ResampleOrder": (ResampleOrder, over(lambda n: call(length=n, seed=n, num_samples=n, use=first))),
+    "ClusterOrder": (
+        ClusterOrder,
+        [call(clusters=[0, 1, 0], seed=100, num_samples=100, use=first), call(clusters=[5, 127, 5], seed=3, use=first)],
+    ),
     "WeightedOrder": (
         WeightedOrder,
         [call(weights=[100, 127, 3, 0], seed=100, num_samples=100, use=first), call(weights=[0], seed=1)],

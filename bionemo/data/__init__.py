@@ -38,6 +38,9 @@ from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder as L
 from bionemo.data.orders.by_length.lengths import padding_fraction as padding_fraction
 from bionemo.data.orders.by_length.packed import PackedOrder as PackedOrder
 from bionemo.data.orders.by_length.packed import TokenBudgetOrder as TokenBudgetOrder
+from bionemo.data.orders.cluster_table import ClusterTable as ClusterTable
+from bionemo.data.orders.cluster_table import cluster_table as cluster_table
+from bionemo.data.orders.clusters import ClusterOrder as ClusterOrder
 from bionemo.data.orders.epoch import EpochOrder as EpochOrder
 from bionemo.data.orders.mixture import MixtureOrder as MixtureOrder
 from bionemo.data.orders.order import Order as Order

@@ -10,6 +10,8 @@ from bionemo.core.checks import shown
 from bionemo.data.orders.block import BlockShuffleOrder
 from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder
 from bionemo.data.orders.by_length.packed import PackedOrder, TokenBudgetOrder
+from bionemo.data.orders.cluster_table import ClusterTable
+from bionemo.data.orders.clusters import ClusterOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.mixture import MixtureOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
@@ -31,7 +33,17 @@ __all__ = [
 ]
 
 _ORDERS: Final = (
-    *(BlockShuffleOrder, EpochOrder, LengthGroupedOrder, MixtureOrder, PackedOrder, ResampleOrder, TokenBudgetOrder),
+    *(
+        BlockShuffleOrder,
+        ClusterOrder,
+        ClusterTable,
+        EpochOrder,
+        LengthGroupedOrder,
+        MixtureOrder,
+        PackedOrder,
+        ResampleOrder,
+        TokenBudgetOrder,
+    ),
     WeightedOrder,
 )
 

@@ -10,6 +10,7 @@ from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_int
 from bionemo.core.record import to_plain
 from bionemo.data.orders.block import BlockShuffleOrder
 from bionemo.data.orders.by_length.windows import WindowOrder
+from bionemo.data.orders.clusters import ClusterOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.interleave import position_of_item
 from bionemo.data.orders.mixture import MixtureOrder
@@ -145,7 +146,7 @@ def _agreement(order: Any, plain: Mapping[str, Any], saved: Any) -> int:
     differing = {name for name in plain if plain[name] != saved[name]}
     ends = [record["num_samples"] for record in (plain, saved) if isinstance(record.get("num_samples"), int)]
     end = min(ends) if "num_samples" in differing else MAX_INT
-    if isinstance(order, EpochOrder | BlockShuffleOrder | ResampleOrder | WeightedOrder):
+    if isinstance(order, EpochOrder | BlockShuffleOrder | ClusterOrder | ResampleOrder | WeightedOrder):
         return end if differing == {"num_samples"} else 0
     if isinstance(order, WindowOrder) and differing == {"order"}:
         # A window in which the base orders differ is rearranged anew, from its start on.
