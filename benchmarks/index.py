@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -16,6 +18,8 @@ from benchmarks import peers
 from benchmarks.table import Row, at_most, below, faster, missing, seconds, show
 from bionemo.data import (
     BlockShuffleOrder,
+    ClusterOrder,
+    ClusterTable,
     EpochOrder,
     MixtureOrder,
     Order,
@@ -161,10 +165,57 @@ def mixtures() -> list[Row]:
     ]
 
 
+def clusters() -> list[Row]:
+    """Measure an order of UniRef50's size: 6.5 * 10**7 clusters of 1.9 * 10**8 sequences, its table in files."""
+    sizes = np.minimum(RNG.geometric(1 / 2.9, 65 * 10**6), 10**4).astype(np.uint32)
+    sizes[: 10**3] = 10**4  # the mean is 2.9, but some clusters are large
+    offsets = np.zeros(len(sizes) + 1, dtype=np.uint32)
+    np.cumsum(sizes, out=offsets[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/offsets.npy", offsets)
+        np.save(f"{folder}/members.npy", RNG.permutation(np.arange(offsets[-1], dtype=np.uint32)))
+        length, num_samples = len(sizes), int(offsets[-1])
+        del sizes, offsets
+        before = resident()
+
+        def make() -> ClusterOrder:
+            maps = {name: np.load(f"{folder}/{name}.npy", mmap_mode="r") for name in ("offsets", "members")}
+            return ClusterOrder(clusters=ClusterTable(**maps), seed=42)
+
+        ready = seconds(make, 1)
+        order = make()
+        ours = bulk(partial(index_at, order), BULK % length)
+        rows = [
+            below(f"ClusterOrder of {num_samples:,} sequences, 10**6 draws at once", ours, 1000, "ns"),
+            below("ClusterOrder, made from memory maps, every entry checked", ready, 1, "s"),
+            below("ClusterOrder, resident memory with its table", (resident() - before) / 1e9, 2, "GB"),
+        ]
+        table = order.clusters
+        starts, members = table.offsets.array, table.members.array  # type: ignore[union-attr]
+
+        def naive() -> None:
+            drawn = RNG.integers(length, size=10**6)
+            first = starts[drawn].astype(np.int64)
+            members[first + (RNG.random(10**6) * (starts[drawn + 1] - first)).astype(np.int64)]
+
+        took = seconds(naive) / 10**6 * 1e9
+        rival = f"{took:.1f} ns (two random draws in NumPy)"
+        return [
+            *rows,
+            Row("ClusterOrder, 10**6 draws at once", f"{ours:.1f} ns", rival, f"{took / ours:.1f}x", "", None),
+        ]
+
+
+def resident() -> int:
+    """Return the resident memory of this process in bytes, with what it has mapped from files."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmRSS"].split()[0]) * 1024
+
+
 def main() -> None:
     """Measure everything and print the table."""
     torch.set_num_threads(1)
-    show(row for part in (permutations, resampling, mixtures, orders) for row in part())
+    show(row for part in (permutations, resampling, mixtures, orders, clusters) for row in part())
 
 
 if __name__ == "__main__":
