@@ -126,11 +126,7 @@ def _read_array(record: Mapping[str, Any], arrays: Mapping[str, Any]) -> FrozenA
     else:
         message = f"arrays must hold the array of sha256={digest}, got {len(arrays)} others. See external_arrays."
         raise ValueError(message)
-    array = (
-        found
-        if isinstance(found, FrozenArray)
-        else FrozenArray(found if isinstance(found, np.ndarray) else np.asarray(found))
-    )
+    array = found if isinstance(found, FrozenArray) else FrozenArray(np.asanyarray(found))  # a memory map stays one
     if array.digest != digest:
         message = f"array must be the one that was written, of sha256={digest}, got {array!r}."
         raise ValueError(message)

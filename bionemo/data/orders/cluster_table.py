@@ -188,4 +188,5 @@ def cluster_table(labels: Any, /) -> ClusterTable:
     by_cluster = found[order]
     starts = np.flatnonzero(by_cluster[1:] != by_cluster[:-1]) + 1
     is_sorted = bool((order[1:] > order[:-1]).all())
-    return ClusterTable(offsets=[0, *starts.tolist(), len(found)], members=None if is_sorted else order)
+    offsets = np.concatenate(([0], starts, [len(found)]))
+    return ClusterTable(offsets=offsets, members=None if is_sorted else order)
