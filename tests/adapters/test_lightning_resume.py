@@ -538,8 +538,15 @@ def test_each_deferred_signal_is_handled_once_however_often_it_was_sent_and_defe
     assert seen == [signal.SIGUSR1, signal.SIGUSR2]
 
 
-@pytest.mark.parametrize("world_size", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_requeued_job_resumes_exactly(tmp_path: Path, world_size: int) -> None:
+@pytest.mark.parametrize(
+    ("world_size", "endings"),
+    [
+        (1, [signal.SIGKILL]),
+        pytest.param(1, [signal.SIGTERM, signal.SIGKILL], marks=pytest.mark.slow),
+        pytest.param(2, [signal.SIGTERM, signal.SIGKILL], marks=pytest.mark.slow),
+    ],
+)
+def test_a_requeued_job_resumes_exactly(tmp_path: Path, world_size: int, endings: list[signal.Signals]) -> None:
     """SIGUSR1 at random moments, as SLURM sends it before a job's time limit; then SIGTERM or SIGKILL."""
     whole, log = tmp_path / "whole", tmp_path / "whole.log"
     for process in start(tmp_path, whole, log, world_size):
@@ -550,7 +557,7 @@ def test_a_requeued_job_resumes_exactly(tmp_path: Path, world_size: int) -> None
 
     cut, cut_log = tmp_path / "cut", tmp_path / "cut.log"
     draw = random.Random(world_size)
-    for number, ending in enumerate([signal.SIGTERM, signal.SIGKILL]):
+    for number, ending in enumerate(endings):
         processes = start(tmp_path, cut, cut_log, world_size)
         begun = len(lines(cut_log))
         wait_for(processes, lambda begun=begun: len(lines(cut_log)) >= begun + 9 * world_size)
@@ -573,7 +580,7 @@ def test_a_requeued_job_resumes_exactly(tmp_path: Path, world_size: int) -> None
     for name, part in weights_of[0].items():
         # On several ranks, the mean gradient of an unfinished step is added to the rest in another order.
         torch.testing.assert_close(weights_of[1][name], part, rtol=0 if world_size == 1 else 1e-12, atol=0)
-    assert requeued(tmp_path) == ["requeue 17"] * 2
+    assert requeued(tmp_path) == ["requeue 17"] * len(endings)
 
 
 @pytest.mark.parametrize("hook", stopped_runs.HOOKS)

@@ -28,7 +28,6 @@ RUNS = {
         "position_embedding_type": "learned_absolute",
         "optimizer_options": PLAIN_DESCENT,
     },
-    "tensor shared": {"sizes": TENSOR, "share_embeddings": True, "steps": 5},
     "data": {"dropout": 0.0, "sizes": {}},
     "data bert, four micro-batches": {
         "kind": "bert",
@@ -37,6 +36,9 @@ RUNS = {
         "optimizer_options": PLAIN_DESCENT,
     },
     "stages": {"sizes": STAGES, "save_at": 8, "dropout": 0.0},
+}
+SLOW_RUNS = {
+    "tensor shared": {"sizes": TENSOR, "share_embeddings": True, "steps": 5},
     "stages shared": {"sizes": STAGES, "save_at": 3, "steps": 6, "dropout": 0.0, "share_embeddings": True},
 }
 ALONE = {
@@ -46,7 +48,6 @@ ALONE = {
         "position_embedding_type": "learned_absolute",
         "optimizer_options": PLAIN_DESCENT,
     },
-    "tensor shared": {"share_embeddings": True, "steps": 5},
     "data": {"dropout": 0.0},
     "data bert, four micro-batches": {
         "kind": "bert",
@@ -59,16 +60,18 @@ ALONE = {
 
 def train_on_ranks(folder: Path, runs: dict[str, dict], processes: int = 2) -> None:
     """Do some training runs on several ranks, which write their losses and checkpoints to a folder."""
-    program = megatron_ranks_run.__file__
-    run_on_ranks(program, json.dumps(runs), folder, ranks=processes, timeout=300, env={"PYTHONWARNINGS": "ignore"})
+    checkpoints = {name: {"checkpoint": str(folder / name)} for name in runs if "save_at" in runs[name]}
+    given = json.dumps({name: arguments | checkpoints.get(name, {}) for name, arguments in runs.items()})
+    run_on_ranks(
+        megatron_ranks_run.__file__, given, folder, ranks=processes, timeout=300, env={"PYTHONWARNINGS": "ignore"}
+    )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with the results of all runs on two ranks."""
     folder = tmp_path_factory.mktemp("megatron")
-    checkpoints = {name: {"checkpoint": str(folder / name)} for name in RUNS if "save_at" in RUNS[name]}
-    train_on_ranks(folder, {name: arguments | checkpoints.get(name, {}) for name, arguments in RUNS.items()})
+    train_on_ranks(folder, RUNS)
     return folder
 
 
@@ -85,8 +88,12 @@ def alone(**arguments) -> dict:
 @pytest.mark.parametrize("name", ALONE)
 def test_two_ranks_have_the_losses_of_one_process(folder: Path, name: str) -> None:
     """Tensor-parallel ranks also with dropout: they drop what one process drops."""
+    check_losses(folder, name, ALONE[name])
+
+
+def check_losses(folder: Path, name: str, arguments: dict) -> None:
     first, second = read(folder, name)
-    expected = alone(**ALONE[name])["losses"]
+    expected = alone(**arguments)["losses"]
     assert len(expected) >= 5
     assert first["losses"] == second["losses"] == pytest.approx(expected, abs=1e-5)
     half = len(expected) // 2
@@ -112,16 +119,17 @@ def halves(rows: list[int]) -> list[list[int]]:
     return [rows[:4], rows[4:]]
 
 
-@pytest.mark.parametrize(
-    ("name", "changes"), [("tensor", {}), ("stages", {"num_micro_batches": 4}), ("stages shared", {})]
-)
+@pytest.mark.parametrize(("name", "changes"), [("tensor", {}), ("stages", {"num_micro_batches": 4})])
 def test_a_checkpoint_of_two_ranks_resumes_in_one_process_at_the_next_sample_with_the_same_loss(
     folder: Path, name: str, changes: dict
 ) -> None:
     """Without dropout, also with another number of micro-batches."""
-    steps = RUNS[name].get("steps", 20)
-    saved_at = RUNS[name]["save_at"]
-    arguments = {key: value for key, value in RUNS[name].items() if key in {"dropout", "share_embeddings"}}
+    check_resume(folder, name, RUNS[name], changes)
+
+
+def check_resume(folder: Path, name: str, run: dict, changes: dict) -> None:
+    steps, saved_at = run.get("steps", 20), run["save_at"]
+    arguments = {key: value for key, value in run.items() if key in {"dropout", "share_embeddings"}}
     found = alone(**arguments, **changes, checkpoint=str(folder / name), resume=True, steps=steps - saved_at)
     assert sum(found["rows"], []) == rows_from(saved_at, steps - saved_at)
     expected = read(folder, name)[1]["losses"]  # only the last stage knows the loss
@@ -133,6 +141,13 @@ def test_stages_have_different_layers_and_the_last_one_the_loss(folder: Path) ->
     assert first["losses"] == []
     assert len(second["losses"]) == 20
     assert first["weights"] != second["weights"]
+
+
+@pytest.mark.slow
+def test_tensor_parallel_ranks_and_stages_may_share_the_embeddings(tmp_path: Path) -> None:
+    train_on_ranks(tmp_path, SLOW_RUNS)
+    check_losses(tmp_path, "tensor shared", {"share_embeddings": True, "steps": 5})
+    check_resume(tmp_path, "stages shared", SLOW_RUNS["stages shared"], {})
 
 
 @pytest.mark.slow

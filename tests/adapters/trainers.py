@@ -5,6 +5,7 @@ rank.
 """
 
 import json
+import multiprocessing
 import sys
 from functools import partial
 from pathlib import Path
@@ -129,6 +130,8 @@ def run(
         validation=several if num_validations == 2 else VALIDATION,
         batches_per_epoch=batches_per_epoch,
         num_workers=num_workers,
+        # Gloo has threads of its own; a process that is forked while one of them holds a lock may hang.
+        multiprocessing_context="forkserver" if num_workers and world_size > 1 else None,
     )
     if world_size > 1:
         options |= {"strategy": "ddp", "devices": world_size}
@@ -139,6 +142,7 @@ def run(
 
 
 if __name__ == "__main__":
+    multiprocessing.set_forkserver_preload(["bionemo.adapters.lightning"])
     for arguments in json.loads(Path(sys.argv[1]).read_text()):
         module, recorder, trainer = run(**arguments)
         found = {"batches": recorder.batches, "validations": recorder.validations}
