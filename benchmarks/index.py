@@ -26,6 +26,7 @@ from bionemo.data import (
     ResampleOrder,
     WeightedOrder,
     index_at,
+    integer_weights,
 )
 from bionemo.data.permute import permute
 
@@ -162,7 +163,15 @@ def mixtures() -> list[Row]:
     return [
         below(f"{type(order).__name__} of 8, memory allocated", allocated / 1e3, 100, "kB", of),
         below(f"{type(order).__name__} of 8, construction", seconds(make, 50) * 1e6, 10_000, "us"),
+        below("MixtureOrder of 10,000 that end, construction and first lookup", seconds(mix_many, 1), 5, "s"),
     ]
+
+
+def mix_many() -> None:
+    """Make a mixture of 10,000 orders of random weights, and look up a batch."""
+    weights = integer_weights(RNG.random(10_000) + 1e-3, total=2**24)
+    parts = [EpochOrder(length=1000 + seed, seed=seed, num_samples=10**4) for seed in range(10_000)]
+    index_at(MixtureOrder(orders=parts, weights=weights), range(32))
 
 
 def clusters() -> list[Row]:

@@ -16,6 +16,7 @@ from bionemo.data import (
     TokenBudgetOrder,
     WeightedOrder,
 )
+from bionemo.data.orders.by_weight.endings import STOPPING_STRATEGIES
 from bionemo.data.permute import MAX_LENGTH
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -54,20 +55,20 @@ def weighted_orders() -> st.SearchStrategy[WeightedOrder]:
 
 @st.composite
 def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureOrder:
-    """Draw a mixture of orders, with or without changes of the weights."""
+    """Draw a mixture of orders, with or without changes of the weights, some of them 0, and any stopping strategy."""
     orders = draw(st.lists(parts, min_size=1, max_size=5, unique=True).filter(has_no_equal_leaves))
-    weight = st.one_of(st.integers(1, 9), st.integers(1, 2**28))
-    weights = st.lists(weight, min_size=len(orders), max_size=len(orders))
+    weight = st.one_of(st.integers(0, 9), st.integers(1, 2**28))
+    weights = st.lists(weight, min_size=len(orders), max_size=len(orders)).filter(any)
+    may_begin_again = all(order.num_samples is None or isinstance(order, EpochOrder) for order in orders)
+    strategy = draw(
+        st.sampled_from([name for name in STOPPING_STRATEGIES if may_begin_again or name != "all_exhausted"])
+    )
     positions = sorted(draw(st.sets(st.one_of(st.integers(1, 100), st.integers(1, MAX_LENGTH)), max_size=3)))
     changes = [(position, draw(weights)) for position in positions]
-    mixture = MixtureOrder(orders=orders, weights=draw(weights), changes=changes)
+    mixture = MixtureOrder(orders=orders, weights=draw(weights), changes=changes, stopping_strategy=strategy)
     end = mixture.num_samples
     cut = draw(st.one_of(st.none(), st.integers(0, MAX_LENGTH if end is None else end)))
-    return (
-        mixture
-        if cut is None
-        else MixtureOrder(orders=orders, weights=mixture.weights, changes=changes, num_samples=cut)
-    )
+    return mixture if cut is None else attrs.evolve(mixture, num_samples=cut)
 
 
 def leaves(order: Order) -> list[Order]:

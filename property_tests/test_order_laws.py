@@ -2,9 +2,11 @@
 
 import json
 import pickle
+from itertools import pairwise
 
 import attrs
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,8 +24,9 @@ from bionemo.data import (
     index_at,
     position_of,
     to_json,
+    token_weights,
 )
-from bionemo.data.orders.interleave import counts_among, error_bounds
+from bionemo.data.orders.by_weight.interleave import counts_among, error_bounds
 from property_tests import strategies
 
 
@@ -162,11 +165,57 @@ def test_each_source_of_a_mixture_keeps_its_own_order(mixture: MixtureOrder, dat
     found = as_indices(index_at(mixture, torch.arange(stop)))
     for source, leaf in enumerate(strategies.leaves(mixture)):
         own = [index for index in found if index.source == source]
-        expected = as_indices(index_at(leaf, torch.arange(len(own))))
+        # In a mixture that ends when all were exhausted, it may have begun its next epoch.
+        expected = as_indices(index_at(attrs.evolve(leaf, num_samples=None), torch.arange(len(own))))
         assert own == [index._replace(source=source) for index in expected]
 
 
-@given(weights=st.lists(st.integers(1, 2**28), min_size=1, max_size=7), num_items=st.integers(0, 2**62))
+@given(
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=5),
+    weights=st.lists(st.integers(0, 9), min_size=5, max_size=5),
+    position=st.integers(1, 30),
+)
+def test_a_mixture_that_leaves_out_exhausted_orders_reads_each_sample_once_in_proportion(
+    lengths: list[int], weights: list[int], position: int
+) -> None:
+    orders = [EpochOrder(length=12, seed=seed, num_samples=length) for seed, length in enumerate(lengths)]
+    every = [1] * len(orders)
+    given = weights[: len(orders)] if any(weights[: len(orders)]) else every
+    order = MixtureOrder(
+        orders=orders, weights=given, changes=[(position, every)], stopping_strategy="all_exhausted_without_replacement"
+    )
+    first = sum(length for length, weight in zip(lengths, given, strict=True) if weight)
+    assert len(order) == (first if first < position else sum(lengths))
+    found = index_at(order, range(len(order)))
+    if first >= position:
+        assert np.bincount(found.source, minlength=len(orders)).tolist() == lengths
+    # While the same orders are left, any stretch is interleaved by their weights.
+    ends = [int(np.flatnonzero(found.source == source)[-1]) + 1 for source in set(found.source.tolist())]
+    for start, stop in pairwise(sorted({0, *ends, position, len(order)})):
+        alive = [
+            weight * (int((found.source[:start] == source).sum()) < lengths[source])
+            for source, weight in enumerate(given if start < position else every)
+        ]
+        if stop <= len(order) and any(alive):
+            counts = np.bincount(found.source[start:stop], minlength=len(orders)).tolist()
+            assert tuple(counts) == counts_among(stop - start, alive)
+
+
+@given(
+    fractions=st.lists(st.integers(0, 1000), min_size=1, max_size=5).filter(any),
+    lengths=st.lists(st.integers(1, 2000), min_size=5, max_size=5),
+)
+def test_token_weights_give_each_source_its_fraction_of_the_tokens(fractions: list[int], lengths: list[int]) -> None:
+    lengths, num_samples = lengths[: len(fractions)], 10**6
+    found = token_weights(fractions, lengths, total=2**30)
+    counts = counts_among(num_samples, found.weights)
+    tokens = [count * length for count, length in zip(counts, lengths, strict=True)]
+    for realized, wanted in zip(tokens, fractions, strict=True):
+        bound = 2 * (2 + num_samples * found.error) * max(lengths) * len(lengths)  # of a source, and of all together
+        assert realized / sum(tokens) == pytest.approx(wanted / sum(fractions), abs=bound / sum(tokens))
+
+
+@given(weights=st.lists(st.integers(0, 2**28), min_size=1, max_size=7).filter(any), num_items=st.integers(0, 2**62))
 def test_the_error_of_a_mixture_is_within_its_bound_and_the_bound_below_the_documented_one(
     weights: list[int], num_items: int
 ) -> None:

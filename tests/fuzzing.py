@@ -168,10 +168,18 @@ def order_calls() -> Iterator[Call]:
     bins = {"max_tokens": 12, "bins_per_step": 2, "divisible_by": 1, "truncate": True}
     for kind in (data.PackedOrder, data.TokenBudgetOrder):
         yield call(kind, order=SHORT, lengths=LENGTHS, window_size=4, **bins, seed=3)
-    yield call(data.MixtureOrder, orders=(SHORT, epochs()), weights=[1, 2], num_samples=9, changes=[(3, [2, 1])])
+    yield call(
+        data.MixtureOrder,
+        orders=(SHORT, epochs()),
+        weights=[1, 2],
+        num_samples=9,
+        changes=[(3, [2, 1])],
+        stopping_strategy="first_exhausted",
+    )
     yield call(data.index_at, order=SHORT, position=3)
     yield call(data.position_of, order=SHORT, index=data.SampleIndex(0, 1, 2))
     yield call(data.integer_weights, weights=[1.5, 2], total=100)
+    yield call(data.token_weights, fractions=[0.5, 0.5], mean_lengths=[330, 90], total=100)
     yield call(data.padding_fraction, order=SHORT, lengths=LENGTHS, batch_size=2, num_batches=3)
     yield call(data.first_divergence, order=SHORT, other=epochs(), limit=10)
     yield call(data.IdentityMultiEpochDatasetWrapper, dataset="abc")

@@ -75,11 +75,15 @@ from bionemo.data import (
     reverse_complement,
     shard_for_context_parallel,
     throughput,
+    token_weights,
 )
 from bionemo.data import permute as permutation
 from bionemo.data.batches import tokens
-from bionemo.data.orders import base, interleave
+from bionemo.data.orders import base
 from bionemo.data.orders.by_length import bins, lengths
+from bionemo.data.orders.by_weight import interleave
+from bionemo.data.orders.by_weight.endings import leave_out_exhausted
+from bionemo.data.orders.by_weight.weights import check_integer_weights
 from bionemo.data.permute import permute, unpermute
 from bionemo.data.pipeline import batch, read, state, steps, transform
 from bionemo.data.pipeline.functions import function_name
@@ -292,6 +296,20 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             call([2**63 - 1, 2**62]),
             call([1, 0]),
             call([1, 2, 3], 2),
+        ],
+    ),
+    "check_integer_weights": (check_integer_weights, [call([100, 127, 0]), call([0, 0]), call([2**31 - 1, 1])]),
+    "leave_out_exhausted": (
+        leave_out_exhausted,
+        [call([(0, (100, 27)), (50, (1, 0))], (90, 127)), call([(0, (1, 1))], (None, 0))],
+    ),
+    "token_weights": (
+        token_weights,
+        [
+            call([547_194, 624_353, 83_105], [330, 1000, 90]),
+            call([100, 127, 3], [1, 2, 3], 1000),
+            call([1, 1], [0, 2]),
+            call([1], [1, 2]),
         ],
     ),
     "EpochOrder": (EpochOrder, over(lambda n: call(length=n, seed=n, num_samples=n, use=first))),
@@ -541,6 +559,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
 """By name: the function and calls of it."""
 
 WITHOUT_NUMBERS = {
+    "Endings",
     # Results of functions.
     *(
         "AliasTable",

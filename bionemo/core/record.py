@@ -12,9 +12,10 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import shown
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.record_reading import kinds_by_name, read, reason_of
-from bionemo.core.record_writing import TYPE, given_fields, is_written_out, parts_of, type_name, write
+from bionemo.core.record_writing import ADDED, TYPE, given_fields, is_written_out, parts_of, type_name, write
 
 __all__ = [
+    "ADDED",
     "external_arrays",
     "fingerprint",
     "from_json",

@@ -17,12 +17,25 @@ from cattrs.preconf.json import make_converter
 from bionemo.core.checks import shown
 from bionemo.core.frozen_array import FrozenArray
 
-__all__ = ["MAPPING", "TYPE", "field_types", "given_fields", "is_written_out", "parts_of", "type_name", "write"]
+__all__ = [
+    "ADDED",
+    "MAPPING",
+    "TYPE",
+    "field_types",
+    "given_fields",
+    "is_written_out",
+    "parts_of",
+    "type_name",
+    "write",
+]
 
 TYPE: Final = "type"
 """Key of a record's class name, next to its fields."""
 MAPPING: Final = "mapping"
 """Type of a mapping that can't be a JSON object: a key is not a string, or is "type"."""
+ADDED: Final[Mapping[str, bool]] = {"added": True}
+"""Metadata of a field that a class got later: it is written only if it isn't its default, so that records without it
+keep their text and their fingerprint."""
 _SMALL_ARRAY: Final = 64
 """Largest number of elements of an array that is written out."""
 _CONVERTER: Final = make_converter()
@@ -102,7 +115,9 @@ def _write_record(value: Any) -> dict[str, Any]:
     if TYPE in fields:
         message = f"a record must have no field called type, got {kind.__name__}: its class is named there."
         raise TypeError(message)
-    return {TYPE: type_name(kind)} | {name: write(part, hints.get(name, Any)) for name, part in fields.items()}
+    added = {field.alias or field.name: field.default for field in attrs.fields(kind) if "added" in field.metadata}
+    written = {name: part for name, part in fields.items() if name not in added or part != added[name]}
+    return {TYPE: type_name(kind)} | {name: write(part, hints.get(name, Any)) for name, part in written.items()}
 
 
 def _write_mapping(value: Mapping[Any, Any], hint: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.model.config_yaml import config_from_yaml, config_to_yaml
-from bionemo.core.record import external_arrays, fingerprint, from_json, to_json, type_name
+from bionemo.core.record import ADDED, external_arrays, fingerprint, from_json, to_json, type_name
 from bionemo.examples.protein_mlm.model import ProteinModelConfig
 
 
@@ -90,6 +90,22 @@ def test_another_field_is_another_fingerprint() -> None:
     changes = [{"vocab_size": 31}, {"max_length": 5}, {"num_layers": 3}, {"dropout": 0.2}, {"num_heads": 2}]
     assert len({fingerprint(base), *(fingerprint(attrs.evolve(base, **change)) for change in changes)}) == 6
     assert fingerprint(base) == "c1f21d7a2dcf6f40d63029d417cc63cb56089f3f5d6252ccf5b0e319168eeef8"
+
+
+@attrs.frozen
+class Grown:
+    """A class whose second field was added later."""
+
+    width: int
+    depth: int | None = attrs.field(default=None, metadata=ADDED)
+
+
+def test_a_field_that_was_added_later_is_written_only_if_it_is_not_its_default() -> None:
+    """So what was written before keeps its text and its fingerprint."""
+    assert to_json(Grown(2)) == '{"type":"Grown","width":2}'.replace("Grown", type_name(Grown))
+    assert '"depth":3' in to_json(Grown(2, 3))
+    for record in (Grown(2), Grown(2, 3)):
+        assert from_json(to_json(record), kinds=[Grown]) == record
 
 
 def test_a_fingerprint_is_the_same_in_another_process() -> None:

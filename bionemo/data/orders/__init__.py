@@ -1,6 +1,6 @@
 """Which sample comes at which position.
 
-`order` is the protocol and the lookup; `epoch`, `block`, `resample`, `weighted` and `mixture` are the orders, and those
-in `by_length` rearrange others by the lengths of samples. The shuffle's algorithm is `bionemo.data.permute`, the
-mixture's is `interleave`.
+`order` is the protocol and the lookup; `epoch`, `block` and `resample` are orders over one data set. Those in
+`by_weight` draw by weight, those in `by_cluster` by the clusters of samples, and those in `by_length` rearrange others
+by the lengths of samples. The shuffle's algorithm is `bionemo.data.permute`, the mixture's is `by_weight.interleave`.
 """

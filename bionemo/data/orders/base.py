@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import attrs  # noqa: TC002 - beartype reads the annotations
 
-from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_index, check_int
+from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_index, check_int, shown
 from bionemo.core.fields import Documented
+from bionemo.core.record import given_fields
 from bionemo.data.orders.order import Order, SampleIndex, check_is_order
 from bionemo.data.permute import MAX_LENGTH
 
@@ -17,6 +18,8 @@ __all__ = [
     "check_num_samples",
     "check_order",
     "check_some_samples",
+    "first_repeated",
+    "leaves",
     "num_levels",
     "short_repr",
 ]
@@ -173,3 +176,45 @@ def short_repr(value: object, /) -> str:
     is_long = len(value) > _MAX_SHOWN
     parts = [*map(short_repr, value[:3] if is_long else value), *([f"... {len(value) - 3} more"] if is_long else [])]
     return f"({', '.join(parts)}{',' * (len(value) == 1)})"
+
+
+def leaves(orders: Iterable[Order], /) -> list[Order]:
+    """Return the orders that draw from the sources, also those within orders of this library that hold others.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, MixtureOrder
+        >>> inner = EpochOrder(length=3, seed=7)
+        >>> leaves([MixtureOrder(orders=[inner], weights=[1])]) == [inner]
+        True
+    """
+    found: list[Order] = []
+    for order in orders:
+        held = getattr(order, "orders", None) or [getattr(order, "order", None)] if isinstance(order, OrderBase) else []
+        found.extend(leaves(held) if any(held) else [order])
+    return found
+
+
+def first_repeated(orders: Iterable[Order], /) -> Order | None:
+    """Return the first order that draws what an earlier one draws: they differ at most in `num_samples`.
+
+    Raises:
+        TypeError: if an order is not hashable.
+
+    Example:
+        >>> from bionemo.data import EpochOrder
+        >>> first_repeated([EpochOrder(length=3, seed=7), EpochOrder(length=3, seed=7, num_samples=2)])
+        EpochOrder(length=3, seed=7, num_samples=2, shuffle=True)
+    """
+    seen = set()
+    for order in orders:
+        fields = given_fields(order) if isinstance(order, OrderBase) else {"order": order}
+        drawn = type(order), *(value for name, value in fields.items() if name != "num_samples")
+        try:
+            is_new = drawn not in seen
+        except TypeError as error:
+            message = f"orders must be hashable, got {shown(order)}. Make it a frozen attrs record without lists."
+            raise TypeError(message) from error
+        if not is_new:
+            return order
+        seen.add(drawn)
+    return None

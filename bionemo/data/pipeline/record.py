@@ -8,15 +8,15 @@ from bionemo.core import record as records
 from bionemo.core.checked import checked
 from bionemo.core.checks import shown
 from bionemo.data.orders.block import BlockShuffleOrder
+from bionemo.data.orders.by_cluster.cluster_table import ClusterTable
+from bionemo.data.orders.by_cluster.clusters import ClusterOrder
 from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder
 from bionemo.data.orders.by_length.packed import PackedOrder, TokenBudgetOrder
-from bionemo.data.orders.cluster_table import ClusterTable
-from bionemo.data.orders.clusters import ClusterOrder
+from bionemo.data.orders.by_weight.mixture import MixtureOrder
+from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.epoch import EpochOrder
-from bionemo.data.orders.mixture import MixtureOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
 from bionemo.data.orders.resample import ResampleOrder
-from bionemo.data.orders.weighted import WeightedOrder
 from bionemo.data.pipeline.dataset import Source
 from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipeline.pipeline import Pipeline

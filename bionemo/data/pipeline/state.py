@@ -9,14 +9,13 @@ import numpy as np
 from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_int
 from bionemo.core.record import to_plain
 from bionemo.data.orders.block import BlockShuffleOrder
+from bionemo.data.orders.by_cluster.clusters import ClusterOrder
 from bionemo.data.orders.by_length.windows import WindowOrder
-from bionemo.data.orders.clusters import ClusterOrder
+from bionemo.data.orders.by_weight.mixture import MixtureOrder
+from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.epoch import EpochOrder
-from bionemo.data.orders.interleave import position_of_item
-from bionemo.data.orders.mixture import MixtureOrder
 from bionemo.data.orders.order import Order
 from bionemo.data.orders.resample import ResampleOrder
-from bionemo.data.orders.weighted import WeightedOrder
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.record import (
     differences_as_text,
@@ -34,6 +33,9 @@ _FREE_FIELDS: Final = ("batch_size", "drop_last")
 
 _OPTIONAL_FIELDS: Final = ("index", "fingerprints", "seed_global_states")
 """Fields that are compared only if both records have them."""
+
+_ENDS: Final = "stopping_strategy"
+_LEFT_OUT: Final = "all_exhausted_without_replacement"
 
 _WARNED_FIELDS: Final = ("transforms", "collate", "batch_transform", "seed_global_states")
 """Fields whose change only warns: a function may be renamed, and functions may draw from no global state."""
@@ -59,7 +61,7 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     """Return the number of consumed samples of a loader's state, if the state fits the pipeline.
 
     It fits if the pipeline would have delivered the same samples up to this position. So a run may be extended: by a
-    larger `num_samples`, or by changes of a mixture's weights that lie ahead.
+    larger `num_samples`, or by changes of a mixture's weights that lie ahead, or another `stopping_strategy`.
 
     Warns:
         UserWarning: if a transform, `collate` or `batch_transform` has another name, or `seed_global_states`
@@ -141,9 +143,9 @@ def agreement(order: Order, saved: Any, /) -> int:
 def _agreement(order: Any, plain: Mapping[str, Any], saved: Any) -> int:
     if plain == saved:
         return MAX_INT
-    if not isinstance(saved, Mapping) or plain.keys() != saved.keys():
+    if not isinstance(saved, Mapping):
         return 0
-    differing = {name for name in plain if plain[name] != saved[name]}
+    differing = {name for name in {**plain, **saved} if plain.get(name) != saved.get(name)}
     ends = [record["num_samples"] for record in (plain, saved) if isinstance(record.get("num_samples"), int)]
     end = min(ends) if "num_samples" in differing else MAX_INT
     if isinstance(order, EpochOrder | BlockShuffleOrder | ClusterOrder | ResampleOrder | WeightedOrder):
@@ -151,8 +153,11 @@ def _agreement(order: Any, plain: Mapping[str, Any], saved: Any) -> int:
     if isinstance(order, WindowOrder) and differing == {"order"}:
         # A window in which the base orders differ is rearranged anew, from its start on.
         return int(order.window_start(_agreement(order.order, plain["order"], saved["order"])))
-    if isinstance(order, MixtureOrder) and differing <= {"num_samples", "changes", "orders"}:
-        return min(end, _first_change(plain, saved), _first_of_children(order, plain["orders"], saved["orders"]))
+    if isinstance(order, MixtureOrder) and differing <= {"num_samples", "changes", "orders", "stopping_strategy"}:
+        children = _first_of_children(
+            order, plain, saved, are_left_out=_LEFT_OUT in {plain.get(_ENDS), saved.get(_ENDS)}
+        )
+        return min(end, _first_change(plain, saved), children)
     return 0
 
 
@@ -163,10 +168,19 @@ def _first_change(plain: Mapping[str, Any], saved: Mapping[str, Any]) -> int:
     return min((position for position, _ in apart), default=MAX_INT)
 
 
-def _first_of_children(order: MixtureOrder, plain: list[Any], saved: list[Any]) -> int:
+def _first_of_children(
+    order: MixtureOrder, plain: Mapping[str, Any], saved: Mapping[str, Any], *, are_left_out: bool
+) -> int:
     """Return the first position at which a mixture needs a sample in which its orders and the saved ones differ."""
-    if len(plain) != len(saved):
+    if len(plain["orders"]) != len(saved["orders"]):
         return 0
-    counts = enumerate(map(_agreement, order.orders, plain, saved))
-    tables = order._interleaving  # noqa: SLF001
-    return min((position_of_item(child, count, *tables) for child, count in counts if count < MAX_INT), default=MAX_INT)
+    first = MAX_INT
+    for child, part in enumerate(order.orders):
+        count = _agreement(part, plain["orders"][child], saved["orders"][child])
+        if plain.get(_ENDS) != saved.get(_ENDS) and part.num_samples is not None:
+            count = min(count, part.num_samples)
+        if count < MAX_INT:
+            # An order that is left out when it ends changes the mixture right after its last sample.
+            at = order.position_of_draw(child, count - 1 if are_left_out and count else count)
+            first = first if at is None else min(first, at + (are_left_out and count > 0))
+    return first

@@ -5,7 +5,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bionemo.data.orders.interleave import counts_among, error_bounds, item_at, make_interleaving, position_of_item
+from bionemo.data.orders.by_weight.interleave import (
+    counts_among,
+    error_bounds,
+    item_at,
+    make_interleaving,
+    position_of_item,
+)
 
 WEIGHTS = [[1], [1, 1], [7, 3], [1, 2, 3, 4, 5], [1, 1, 1000], [1, 1, 2, 4, 8, 16], [13, 8, 5, 3, 2, 1, 1]]
 LARGE = [[1, 2**31 - 2], [2**30, 2**30 - 1], [1] * 7 + [2**31 - 9]]

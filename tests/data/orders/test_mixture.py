@@ -13,6 +13,7 @@ import torch
 from bionemo.data import (
     BlockShuffleOrder,
     EpochOrder,
+    LengthGroupedOrder,
     MixtureOrder,
     Pipeline,
     ResampleOrder,
@@ -25,6 +26,7 @@ from bionemo.data import (
     integer_weights,
     position_of,
     to_json,
+    token_weights,
 )
 
 FIRST, SECOND, THIRD = EpochOrder(length=5, seed=1), EpochOrder(length=7, seed=2), ResampleOrder(length=9, seed=3)
@@ -134,6 +136,68 @@ def test_a_mixture_ends_when_the_first_order_is_exhausted() -> None:
     assert len(MixtureOrder(orders=(empty, SECOND), weights=(1, 1))) == 1
     nested = MixtureOrder(orders=(MixtureOrder(orders=(finite, SECOND), weights=(2, 1)), THIRD), weights=(1, 1))
     assert len(nested) == 37
+
+
+def test_an_order_of_weight_zero_comes_in_later_and_leaves_again() -> None:
+    order = MixtureOrder(orders=(FIRST, SECOND), weights=(1, 0), changes=[(10, (1, 1)), (30, (0, 1))])
+    assert np.bincount(sources(order, 10), minlength=2).tolist() == [10, 0]
+    assert np.bincount(sources(order, 30, 10)).tolist() == [10, 10]
+    assert np.bincount(sources(order, 60, 30)).tolist() == [0, 30]
+    own = [index_at(order, position) for position in range(60)]
+    assert [index[1:] for index in own if index.source == 1] == [index_at(SECOND, count)[1:] for count in range(40)]
+    assert [position_of(order, index) for index in own] == list(range(60))
+    with pytest.raises(IndexError, match=r"index among the samples of order 0 must be in 0\.\.19, got .*=20"):
+        position_of(order, index_at(FIRST, 20))
+    # An order that is not drawn from any more does not end the mixture.
+    finite = EpochOrder(length=5, seed=1, num_samples=20)
+    assert MixtureOrder(orders=(finite, SECOND), weights=(1, 1), changes=[(41, (0, 1))]).num_samples is None
+    assert len(MixtureOrder(orders=(finite, SECOND), weights=(1, 1), changes=[(42, (0, 1))])) == 41
+
+
+def test_a_mixture_may_begin_the_next_epochs_of_orders_that_end() -> None:
+    orders = EpochOrder(length=5, seed=1, num_samples=5), EpochOrder(length=7, seed=2, num_samples=14)
+    order = MixtureOrder(orders=orders, weights=(1, 1), stopping_strategy="all_exhausted")
+    assert len(order) == 27  # the second order comes first, and its last sample is the last one
+    found = [index_at(order, position) for position in range(27)]
+    assert [index for index in found if index.source == 0] == [index_at(FIRST, count) for count in range(13)]
+    assert [position_of(order, index) for index in found] == list(range(27))
+    with pytest.raises(
+        ValueError, match="num_samples must be at most 27, where all orders have ended, got num_samples=28"
+    ):
+        attrs.evolve(order, num_samples=28)
+    assert (
+        MixtureOrder(orders=(FIRST, orders[1]), weights=(1, 1), stopping_strategy="all_exhausted").num_samples is None
+    )
+    draws = ResampleOrder(length=9, seed=3, num_samples=9)
+    with pytest.raises(ValueError, match="orders that begin their next epoch must have epochs .* got ResampleOrder"):
+        MixtureOrder(orders=(FIRST, draws), weights=(1, 1), stopping_strategy="all_exhausted")
+    base = BlockShuffleOrder(length=6, block_size=2, blocks_per_window=1, seed=1, num_samples=6)
+    grouped = LengthGroupedOrder(order=base, lengths=range(6), window_size=6, batch_size=2, seed=1)
+    order = MixtureOrder(orders=(grouped, orders[1]), weights=(1, 1), stopping_strategy="all_exhausted")
+    found = [index_at(order, position) for position in range(27)]
+    assert [index.epoch for index in found if index.source == 0] == [0] * 6 + [1] * 6 + [2]
+
+
+def test_a_mixture_without_any_order_left_ends_though_a_weight_would_come_in_later() -> None:
+    finite = EpochOrder(length=5, seed=1, num_samples=3)
+    order = MixtureOrder(
+        orders=(finite, SECOND),
+        weights=(1, 0),
+        changes=[(5, (1, 1))],
+        stopping_strategy="all_exhausted_without_replacement",
+    )
+    assert len(order) == 3
+
+
+def test_token_weights_name_what_is_wrong() -> None:
+    for fractions, lengths, message in (
+        ([1, 1], [5], "mean_lengths must be one per source, got 1 for 2 fractions"),
+        ([1, 1], [5, 0], r"mean_lengths must be above 0, got mean_lengths\[1\]=0"),
+        ([1, -1], [5, 5], r"fractions must be finite and at least 0, got fractions\[1\]=-1"),
+        ([0, 0], [5, 5], "weights must hold at least one above 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            token_weights(fractions, lengths)
 
 
 def test_attrs_evolve_recomputes_the_number_of_samples() -> None:
@@ -267,7 +331,10 @@ def test_equality_hash_pickle_and_repr() -> None:
     assert hash(order) == hash(same)
     assert fingerprint(order) == fingerprint(same)
     assert pickle.loads(pickle.dumps(order)) == order
-    assert repr(order) == f"MixtureOrder(orders=({FIRST}, {SECOND}), weights=(2, 1), num_samples=9, changes=())"
+    assert (
+        repr(order) == f"MixtureOrder(orders=({FIRST}, {SECOND}), weights=(2, 1), num_samples=9, "
+        "changes=(), stopping_strategy='first_exhausted')"
+    )
     assert order != MixtureOrder(orders=(SECOND, FIRST), weights=(2, 1), num_samples=9)
 
 
@@ -277,7 +344,8 @@ def test_equality_hash_pickle_and_repr() -> None:
     [
         ({"orders": ()}, ValueError, "orders must hold at least one, got none"),
         ({"weights": (1,)}, ValueError, "weights must be one per order, got 1 for 2 orders"),
-        ({"weights": (1, 0)}, ValueError, r"weights must be at least 1, got weights\[1\]=0. Leave.* give it 1"),
+        ({"weights": (1, -1)}, ValueError, r"weights must be at least 0, got weights\[1\]=-1"),
+        ({"weights": (0, 0)}, ValueError, r"weights must not all be 0, got \[0, 0\]"),
         (
             {"weights": (1, 0.5)},
             TypeError,
@@ -308,7 +376,8 @@ def test_equality_hash_pickle_and_repr() -> None:
         ({"weights": (True, 1)}, TypeError, r"weights\[0\] must be an integer"),
         ({"changes": (5, (1, 1))}, TypeError, r"changes must hold pairs \(position, weights\), got changes\[0\]=5"),
         ({"changes": {5: (1, 1)}}, TypeError, "changes must be a sequence, got changes={5"),
-        ({"changes": [(5, (1, 0))]}, ValueError, r"weights must be at least 1, got weights\[1\]=0"),
+        ({"changes": [(5, (0, 0))]}, ValueError, "weights must not all be 0"),
+        ({"stopping_strategy": "last"}, ValueError, "stopping_strategy must be .*all_exhausted.*got .*'last'"),
         ({"changes": [(5, (1, 1)), (5, (1, 2))]}, ValueError, r"changes must be at increasing positions, got \[5, 5\]"),
         ({"changes": [(0, (1, 1))]}, ValueError, "changes' position must be in 1"),
         ({"changes": [(5, (1, 1, 1))]}, ValueError, "weights must be one per order, got 3 for 2"),
@@ -335,6 +404,8 @@ def test_invalid_fields_are_named(fields: dict, error: type[Exception], message:
         ([9, 8, 7, 1e-9, 1e-9], 7, (2, 2, 1, 1, 1)),
         ([100, 100, 50, *[1e-9] * 10], 16, (2, 3, 1, *[1] * 10)),
         (torch.tensor([7.0, 3.0]), 10, (7, 3)),
+        ([0, 7, 0.0, 3], 10, (0, 7, 0, 3)),
+        ([0, 100, 1e-9, 1e-9], 3, (0, 1, 1, 1)),
     ],
 )
 def test_integer_weights_have_the_given_total_and_the_reported_error(
@@ -355,7 +426,7 @@ def test_integer_weights_have_the_given_total_and_the_reported_error(
     [
         ([10**400, float("inf")], 10, r"got weights\[1\]=inf"),
         ([], 10, "weights must hold at least one"),
-        ([1, 0], 10, r"finite and above 0, got weights\[1\]=0. Leave the source out"),
+        ([0, 0.0], 10, "weights must hold at least one above 0, got"),
         ([1, -2], 10, r"got weights\[1\]=-2"),
         ([float("nan")], 10, r"got weights\[0\]=nan"),
         ([float("inf")], 10, r"got weights\[0\]=inf"),

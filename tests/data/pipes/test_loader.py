@@ -419,9 +419,13 @@ def fail_at(sample: int, *, bad: set) -> int:
 MIXED = (EpochOrder(length=10, seed=1), EpochOrder(length=10, seed=2))
 
 
-def mixture(num_samples: int | None = None, changes: tuple = (), first: int | None = None) -> MixtureOrder:
+def mixture(
+    num_samples: int | None = None, changes: tuple = (), first: int | None = None, strategy: str = "first_exhausted"
+) -> MixtureOrder:
     orders = (attrs.evolve(MIXED[0], num_samples=first), MIXED[1])
-    return MixtureOrder(orders=orders, weights=(1, 1), num_samples=num_samples, changes=changes)
+    return MixtureOrder(
+        orders=orders, weights=(1, 1), num_samples=num_samples, changes=changes, stopping_strategy=strategy
+    )
 
 
 def grouped(num_samples: int | None) -> LengthGroupedOrder:
@@ -439,6 +443,10 @@ def grouped(num_samples: int | None) -> LengthGroupedOrder:
         (mixture(changes=((4, (2, 1)), (12, (1, 2)))), mixture(changes=((4, (2, 1)), (20, (1, 2)))), 12),
         (mixture(16), mixture(24), 16),
         (mixture(first=8), mixture(first=12), 17),
+        (mixture(first=8), mixture(first=12, strategy="all_exhausted_without_replacement"), 16),
+        (mixture(first=10, strategy="all_exhausted_without_replacement"), mixture(), 20),
+        (mixture(first=10), mixture(first=10, strategy="all_exhausted"), 21),
+        (mixture(changes=((8, (0, 1)),)), mixture(changes=((8, (0, 1)), (20, (1, 1)))), 20),
         (grouped(16), grouped(24), 10),
         (grouped(18), grouped(30), 18),
         (

@@ -49,13 +49,13 @@ class Interleaving(NamedTuple):
     """Per node: 1 if it is a left child, else 0."""
 
 
-def _tree(weights: Collection[AnyInt]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Return the left and right children of the inner nodes of a Huffman tree, and the weights of all nodes.
+def _tree(weights: Collection[AnyInt]) -> tuple[list[tuple[int, int]], list[int], int]:
+    """Return the left and right children of the inner nodes of a Huffman tree, the weights of all nodes, and its root.
 
-    The leaves come first, in the order of the weights; the root is last.
+    The leaves come first, in the order of the weights, then the inner nodes. Leaves of weight 0 are not in the tree.
     """
     totals = list(map(int, weights))
-    heap = [(weight, node) for node, weight in enumerate(totals)]
+    heap = [(weight, node) for node, weight in enumerate(totals) if weight]
     heapq.heapify(heap)
     pairs = []
     while len(heap) > 1:
@@ -63,7 +63,7 @@ def _tree(weights: Collection[AnyInt]) -> tuple[list[tuple[int, int]], list[int]
         pairs.append((heavier, lighter))
         totals.append(totals[heavier] + totals[lighter])
         heapq.heappush(heap, (totals[-1], len(totals) - 1))
-    return pairs, totals
+    return pairs, totals, heap[0][1]
 
 
 def error_bounds(weights: Collection[AnyInt]) -> tuple[Fraction, ...]:
@@ -78,10 +78,10 @@ def error_bounds(weights: Collection[AnyInt]) -> tuple[Fraction, ...]:
     so on, where it reaches half the sum of the reciprocals of the Fibonacci numbers: 1.67994.
 
     Example:
-        >>> [str(bound) for bound in error_bounds([2, 1, 1])]
-        ['1/2', '3/4', '3/4']
+        >>> [str(bound) for bound in error_bounds([2, 1, 1, 0])]
+        ['1/2', '3/4', '3/4', '0']
     """
-    pairs, totals = _tree(weights)
+    pairs, totals, _ = _tree(weights)
     bounds = [Fraction(0)] * len(totals)
     for inner in reversed(range(len(pairs))):
         parent = len(weights) + inner
@@ -99,9 +99,9 @@ def counts_among(num_items: AnyInt, weights: Collection[AnyInt]) -> tuple[int, .
         >>> counts_among(10, [2, 1, 1])
         (5, 2, 3)
     """
-    pairs, totals = _tree(weights)
+    pairs, totals, root = _tree(weights)
     counts = [0] * len(totals)
-    counts[-1] = as_int(num_items)
+    counts[root] = as_int(num_items)
     for inner in reversed(range(len(pairs))):
         parent, (left, right) = len(weights) + inner, pairs[inner]
         counts[left] = (2 * counts[parent] * totals[left] + totals[parent]) // (2 * totals[parent])
@@ -113,8 +113,8 @@ def make_interleaving(stretches: Sequence[tuple[AnyInt, Collection[AnyInt]]]) ->
     """Return the tables of an interleaving, and the number of levels of its deepest tree.
 
     Args:
-        stretches: first positions, increasing from 0, each with the weights from there on: positive ints of total below
-            2**31, one per source; not checked.
+        stretches: first positions, increasing from 0, each with the weights from there on: ints of 0 or more with a
+            total of 1 to 2**31-1, one per source; not checked.
 
     Example:
         >>> tables, depth = make_interleaving([(0, [2, 1, 1])])
@@ -135,7 +135,7 @@ def make_interleaving(stretches: Sequence[tuple[AnyInt, Collection[AnyInt]]]) ->
 
 def _stretch(start: int, weights: Collection[AnyInt], before: Sequence[int], first: int) -> tuple[Interleaving, int]:
     """Return the tables of one stretch, with nodes numbered from `first`, and the number of levels of its tree."""
-    pairs, totals = _tree(weights)
+    pairs, totals, root = _tree(weights)
     num_leaves, nodes = len(weights), list(range(first, first + len(totals)))
     children = [child for node in nodes for child in (node, node)]
     left_weight, parent, is_left, levels = list(totals), list(nodes), [1] * len(totals), [0] * len(totals)
@@ -147,20 +147,24 @@ def _stretch(start: int, weights: Collection[AnyInt], before: Sequence[int], fir
         levels[inner] = 1 + max(levels[left], levels[right])
     source = [*range(num_leaves), *[0] * len(pairs)]
     columns = (
-        *([start], nodes[-1:], before, nodes[:num_leaves], totals, left_weight, children),
+        *([start], [nodes[root]], before, nodes[:num_leaves], totals, left_weight, children),
         *(source, parent, [totals[up - first] for up in parent], is_left),
     )
-    return Interleaving(*(np.array(column, dtype=np.int64) for column in columns)), levels[-1]
+    return Interleaving(*(np.array(column, dtype=np.int64) for column in columns)), levels[root]
 
 
 def _stretch_of(index: Any, firsts: IntArray, stride: int, offset: Any) -> Any:
     """Return the stretch that an index is in, which is the last one that begins at the index or before it.
 
-    The first index of stretch s is `firsts[s * stride + offset]`.
+    The first index of stretch s is `firsts[s * stride + offset]`; these ascend with s. A binary search.
     """
-    stretch = index * 0
-    for later in range(1, len(firsts) // stride):
-        stretch = stretch + (index >= take(firsts, stretch * 0 + later * stride + offset))
+    num_stretches, stretch = len(firsts) // stride, index * 0
+    step = 1 << (num_stretches - 1).bit_length() >> 1
+    while step:
+        later = stretch + step
+        later = later - (later >= num_stretches) * (later - num_stretches + 1)
+        stretch = stretch + (index >= take(firsts, later * stride + offset)) * (later - stretch)
+        step >>= 1
     return stretch
 
 
@@ -197,9 +201,9 @@ def item_at(position: Any, tables: Interleaving, depth: AnyInt) -> tuple[Any, An
 
 
 def position_of_item(source: Any, count: Any, tables: Interleaving, depth: AnyInt) -> Any:
-    """Return the position of an item of a source; unchecked, for ints and arrays.
+    """Return the position of an item of a source that has one; unchecked, for ints and arrays.
 
-    Law: the inverse of `item_at`.
+    Law: the inverse of `item_at`. A source of weight 0 in the last stretch has the items of the earlier ones only.
 
     Example:
         >>> tables, depth = make_interleaving([(0, [2, 1])])

@@ -10,7 +10,7 @@ from bionemo.core.arrays import by_group
 from bionemo.core.checks import MAX_INT, as_int, check_index, check_seed
 from bionemo.core.random.hashing import fold_in, fold_word
 from bionemo.data.orders.base import OrderBase, check_num_samples
-from bionemo.data.orders.cluster_table import ClusterTable, cluster_table
+from bionemo.data.orders.by_cluster.cluster_table import ClusterTable, cluster_table
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.order import SampleIndex
 from bionemo.data.permute import Geometry, Plan, geometry, make_keys, num_rounds, permute_kernel, unpermute_kernel
@@ -83,7 +83,7 @@ class ClusterOrder(OrderBase):
             IndexError: if there is no such sample, or the position doesn't fit int64.
         """
         check_index(index.idx, stop=self.length, name="idx")
-        check_index(index.epoch, stop=MAX_INT // self.clusters.largest, name="epoch")
+        check_index(index.epoch, stop=(MAX_INT + 1) // self.clusters.largest, name="epoch")
         idx, again = as_int(index.idx), as_int(index.epoch)
         cluster = self.clusters.cluster_of(idx)
         first, size = self.clusters.bounds_of(cluster)
