@@ -23,6 +23,7 @@ from bionemo.data import (
     EpochOrder,
     MixtureOrder,
     Order,
+    ProportionalOrder,
     ResampleOrder,
     WeightedOrder,
     index_at,
@@ -174,6 +175,35 @@ def mix_many() -> None:
     index_at(MixtureOrder(orders=parts, weights=weights), range(32))
 
 
+def weights() -> list[Row]:
+    """Compare draws by a million weights with torch's sampler and NumPy's choice, and mixtures with grain's."""
+    given = RNG.integers(1, 1000, 10**6) / 8
+    sampler = torch.utils.data.WeightedRandomSampler(torch.from_numpy(given), 10**6)
+    theirs = seconds(lambda: list(sampler), 3) / 10**6 * 1e9
+    exact = given / given.sum()
+    in_numpy = seconds(lambda: RNG.choice(10**6, size=10**6, p=exact), 3) / 10**6 * 1e9
+    drawn, spread = (
+        bulk(partial(index_at, kind(weights=given, seed=42))) for kind in (WeightedOrder, ProportionalOrder)
+    )
+    rows = [
+        faster("WeightedOrder of 10**6, 10**6 draws", drawn, theirs, 4, "torch's WeightedRandomSampler"),
+        faster("WeightedOrder of 10**6, 10**6 draws", drawn, in_numpy, 4, "NumPy's choice"),
+        below("ProportionalOrder of 10**6 with 999 weights, 10**6 draws", spread, 1000, "ns"),
+    ]
+    grain = peers.grain_dataset()
+    if not grain.function:
+        return [*rows, missing("MixtureOrder of 2", grain)]
+    parts = [grain.function.range(1000 + number).shuffle(seed=number).repeat() for number in range(2)]
+    mixed = grain.function.mix(parts, weights=[0.7, 0.3])
+    orders = [EpochOrder(length=1000 + number, seed=number) for number in range(2)]
+    mixture = MixtureOrder(orders=orders, weights=(7, 3))
+    theirs = scalar(lambda index: mixed[index], list(range(5000)))
+    return [
+        *rows,
+        faster("MixtureOrder of 2, 10**6 at once", bulk(partial(index_at, mixture)), theirs, 15, f"{grain.name}.mix"),
+    ]
+
+
 def clusters() -> list[Row]:
     """Measure an order of UniRef50's size: 6.5 * 10**7 clusters of 1.9 * 10**8 sequences, its table in files."""
     sizes = np.minimum(RNG.geometric(1 / 2.9, 65 * 10**6), 10**4).astype(np.uint32)
@@ -199,6 +229,10 @@ def clusters() -> list[Row]:
             below("ClusterOrder, made from memory maps, every entry checked", ready, 1, "s"),
             below("ClusterOrder, resident memory with its table", (resident() - before) / 1e9, 2, "GB"),
         ]
+        by_size = ClusterOrder(clusters=order.clusters, seed=42, weights=np.sqrt(order.clusters.sizes))
+        by_weight = bulk(partial(index_at, by_size), BULK % length)
+        rows.append(below("ClusterOrder by weight, 10**6 draws at once", by_weight, 1000, "ns"))
+        del by_size
         table = order.clusters
         starts, members = table.offsets.array, table.members.array  # type: ignore[union-attr]
 
@@ -224,7 +258,7 @@ def resident() -> int:
 def main() -> None:
     """Measure everything and print the table."""
     torch.set_num_threads(1)
-    show(row for part in (permutations, resampling, mixtures, orders, clusters) for row in part())
+    show(row for part in (permutations, resampling, mixtures, orders, weights, clusters) for row in part())
 
 
 if __name__ == "__main__":

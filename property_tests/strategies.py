@@ -12,6 +12,7 @@ from bionemo.data import (
     MixtureOrder,
     Order,
     PackedOrder,
+    ProportionalOrder,
     ResampleOrder,
     TokenBudgetOrder,
     WeightedOrder,
@@ -116,13 +117,23 @@ def bin_orders(draw: st.DrawFn, base: Order, bins_per_step: int = 1) -> Order:
     )
 
 
+@st.composite
+def cluster_orders(draw: st.DrawFn) -> ClusterOrder:
+    """Draw an order of clusters, with or without weights."""
+    labels = draw(st.lists(st.integers(0, 9), min_size=1, max_size=30))
+    number = len(set(labels))
+    weights = st.lists(st.integers(0, 5).map(float) | st.floats(0, 9), min_size=number, max_size=number).filter(any)
+    chosen = draw(st.none() | weights)
+    return ClusterOrder(clusters=labels, seed=draw(SEEDS), num_samples=draw(NUM_SAMPLES), weights=chosen)
+
+
 def short_orders() -> st.SearchStrategy[Order]:
     """Generate invertible orders of short data sets."""
     lengths, sizes = st.integers(1, 30), st.integers(1, 9)
-    labels = st.lists(st.integers(0, 9), min_size=1, max_size=30)
     return st.one_of(
         st.builds(EpochOrder, length=lengths, seed=SEEDS, num_samples=NUM_SAMPLES),
-        st.builds(ClusterOrder, clusters=labels, seed=SEEDS, num_samples=NUM_SAMPLES),
+        cluster_orders(),
+        st.builds(ProportionalOrder, weights=weight_lists(), seed=SEEDS, num_samples=NUM_SAMPLES),
         st.builds(
             BlockShuffleOrder,
             length=lengths,

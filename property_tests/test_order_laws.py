@@ -17,6 +17,7 @@ from bionemo.data import (
     LengthGroupedOrder,
     MixtureOrder,
     Order,
+    ProportionalOrder,
     SampleIndex,
     external_arrays,
     fingerprint,
@@ -168,6 +169,18 @@ def test_each_source_of_a_mixture_keeps_its_own_order(mixture: MixtureOrder, dat
         # In a mixture that ends when all were exhausted, it may have begun its next epoch.
         expected = as_indices(index_at(attrs.evolve(leaf, num_samples=None), torch.arange(len(own))))
         assert own == [index._replace(source=source) for index in expected]
+
+
+@given(weights=st.lists(st.integers(0, 20), min_size=1, max_size=30).filter(any), seed=strategies.SEEDS)
+def test_proportional_counts_are_exact_and_samples_of_equal_weight_take_turns(weights: list[int], seed: int) -> None:
+    found = index_at(ProportionalOrder(weights=weights, seed=seed), range(300)).idx
+    read = np.zeros((301, len(weights)), dtype=np.int64)
+    read[1:] = np.cumsum(found[:, None] == np.arange(len(weights)), axis=0)
+    exact = np.arange(301)[:, None] * np.array(weights) / sum(weights)
+    assert np.abs(read - exact).max() < 2.68
+    for weight in {*weights}:
+        counts = read[:, np.array(weights) == weight]
+        assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
 
 
 @given(

@@ -48,6 +48,7 @@ from bionemo.data import (
     PackedOrder,
     Pipeline,
     PRNGResampleDataset,
+    ProportionalOrder,
     RaggedField,
     ResampleOrder,
     SampleIndex,
@@ -83,8 +84,10 @@ from bionemo.data.orders import base
 from bionemo.data.orders.by_length import bins, lengths
 from bionemo.data.orders.by_weight import interleave
 from bionemo.data.orders.by_weight.endings import leave_out_exhausted
+from bionemo.data.orders.by_weight.weighted import to_weights
 from bionemo.data.orders.by_weight.weights import check_integer_weights
-from bionemo.data.permute import permute, unpermute
+from bionemo.data.orders.shuffles import shuffle_in_groups
+from bionemo.data.permute import permute, permute_kernel, unpermute
 from bionemo.data.pipeline import batch, read, state, steps, transform
 from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipes import batch_sampler, loader, nodes, options
@@ -321,6 +324,15 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "ClusterOrder": (
         ClusterOrder,
         [call(clusters=[0, 1, 0], seed=100, num_samples=100, use=first), call(clusters=[5, 127, 5], seed=3, use=first)],
+    ),
+    "ProportionalOrder": (
+        ProportionalOrder,
+        [call(weights=[100, 127, 3, 0], seed=100, num_samples=100, use=first), call(weights=[0], seed=1)],
+    ),
+    "to_weights": (to_weights, [call([100, 127, 0]), call([0])]),
+    "shuffle_in_groups": (
+        shuffle_in_groups,
+        over(lambda n: call(permute_kernel, n, 1, size=n + 2, group=n, again=n)),
     ),
     "WeightedOrder": (
         WeightedOrder,

@@ -42,6 +42,7 @@ from bionemo.data.orders.by_length.lengths import padding_fraction as padding_fr
 from bionemo.data.orders.by_length.packed import PackedOrder as PackedOrder
 from bionemo.data.orders.by_length.packed import TokenBudgetOrder as TokenBudgetOrder
 from bionemo.data.orders.by_weight.mixture import MixtureOrder as MixtureOrder
+from bionemo.data.orders.by_weight.proportional import ProportionalOrder as ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder as WeightedOrder
 from bionemo.data.orders.by_weight.weights import IntegerWeights as IntegerWeights
 from bionemo.data.orders.by_weight.weights import integer_weights as integer_weights

@@ -13,6 +13,7 @@ from bionemo.data.orders.by_cluster.clusters import ClusterOrder
 from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder
 from bionemo.data.orders.by_length.packed import PackedOrder, TokenBudgetOrder
 from bionemo.data.orders.by_weight.mixture import MixtureOrder
+from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
@@ -41,6 +42,7 @@ _ORDERS: Final = (
         LengthGroupedOrder,
         MixtureOrder,
         PackedOrder,
+        ProportionalOrder,
         ResampleOrder,
         TokenBudgetOrder,
     ),

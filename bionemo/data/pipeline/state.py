@@ -12,6 +12,7 @@ from bionemo.data.orders.block import BlockShuffleOrder
 from bionemo.data.orders.by_cluster.clusters import ClusterOrder
 from bionemo.data.orders.by_length.windows import WindowOrder
 from bionemo.data.orders.by_weight.mixture import MixtureOrder
+from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.order import Order
@@ -33,6 +34,12 @@ _FREE_FIELDS: Final = ("batch_size", "drop_last")
 
 _OPTIONAL_FIELDS: Final = ("index", "fingerprints", "seed_global_states")
 """Fields that are compared only if both records have them."""
+
+_PLAIN_ORDERS: Final = (
+    *(BlockShuffleOrder, ClusterOrder, EpochOrder, ProportionalOrder, ResampleOrder),
+    WeightedOrder,
+)
+"""Orders of which an earlier end changes nothing else."""
 
 _ENDS: Final = "stopping_strategy"
 _LEFT_OUT: Final = "all_exhausted_without_replacement"
@@ -148,7 +155,7 @@ def _agreement(order: Any, plain: Mapping[str, Any], saved: Any) -> int:
     differing = {name for name in {**plain, **saved} if plain.get(name) != saved.get(name)}
     ends = [record["num_samples"] for record in (plain, saved) if isinstance(record.get("num_samples"), int)]
     end = min(ends) if "num_samples" in differing else MAX_INT
-    if isinstance(order, EpochOrder | BlockShuffleOrder | ClusterOrder | ResampleOrder | WeightedOrder):
+    if isinstance(order, _PLAIN_ORDERS):
         return end if differing == {"num_samples"} else 0
     if isinstance(order, WindowOrder) and differing == {"order"}:
         # A window in which the base orders differ is rearranged anew, from its start on.

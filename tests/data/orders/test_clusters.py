@@ -21,6 +21,7 @@ from bionemo.data import (
     SampleIndex,
     batch_at,
     cluster_table,
+    external_arrays,
     fingerprint,
     from_json,
     index_at,
@@ -186,3 +187,60 @@ def test_a_sample_that_is_never_read_has_no_position() -> None:
         position_of(order, SampleIndex(source=0, epoch=0, idx=3))
     with pytest.raises(IndexError, match="epoch must be in"):
         position_of(order, SampleIndex(source=0, epoch=2**62, idx=2))
+
+
+def test_weights_say_how_often_clusters_are_visited_and_members_still_take_turns() -> None:
+    table = cluster_table(LABELS)
+    order = ClusterOrder(clusters=table, seed=7, weights=table.sizes**0.5)
+    index = index_at(order, range(5000))
+    visits = np.bincount(LABELS[index.idx])
+    assert np.abs(visits - 5000 * np.sqrt(SIZES) / np.sqrt(SIZES).sum()).max() < 2.68
+    read = index.idx.tolist()
+    assert all(idx in allowed for idx, allowed in zip(read, naive(order.clusters, read), strict=True))
+    assert (position_of(order, index) == np.arange(5000)).all()
+    assert from_json(to_json(order), arrays=external_arrays(order)) == pickle.loads(pickle.dumps(order)) == order
+    assert order != attrs.evolve(order, weights=None)
+    assert (order.epoch_length, attrs.evolve(order, weights=None).epoch_length) == (None, len(SIZES))
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="weights must be one per cluster, got 3 for 2 clusters"):
+        ClusterOrder(clusters=[0, 1, 0], seed=7, weights=[1, 2, 3])
+    with pytest.raises(ValueError, match="weights must be finite and not negative"):
+        ClusterOrder(clusters=[0, 1, 0], seed=7, weights=[1, -2])
+    order = ClusterOrder(clusters=[0, 1, 0], seed=7, weights=[1, 0])
+    with pytest.raises(IndexError, match="idx must be a sample of weight above 0, got idx=1"):
+        position_of(order, SampleIndex(source=0, epoch=0, idx=1))
+
+
+def test_esm2_draws_a_cluster_then_a_member_of_it() -> None:
+    """ESM-2 (Lin et al., 2023): a UniRef50 cluster uniformly, then one of its UniRef90 members uniformly."""
+    order = ClusterOrder(clusters=LABELS, seed=7)
+    ours = np.bincount(index_at(order, range(200_000)).idx, minlength=len(LABELS))
+
+    rng = np.random.default_rng(3)
+    members = [np.flatnonzero(cluster == LABELS) for cluster in range(len(SIZES))]
+    theirs = np.bincount([rng.choice(members[rng.integers(len(SIZES))]) for _ in range(200_000)])
+
+    expected = 200_000 / len(SIZES) / np.array(SIZES)[LABELS]
+    assert (np.abs(ours - expected) <= 2).all()  # exact up to the last round of a cluster
+    assert chisquare(theirs, expected).pvalue > 1e-4
+
+
+def test_alphafold3_weights_clusters_by_what_they_hold() -> None:
+    """AlphaFold 3 (Abramson et al., 2024, supplement 2.5.1): a chain or interface has the weight
+    beta / cluster size * (3 * proteins + 3 * nucleic acids + ligands), with beta 0.5 for chains, 1 for interfaces.
+    """
+    rng = np.random.default_rng(5)
+    beta, proteins, nucleic, ligands = np.array([(0.5, 1, 0, 0), (0.5, 0, 1, 0), (0.5, 0, 0, 1), (1, 1, 0, 1)]).T
+    kinds = rng.integers(4, size=len(SIZES))  # all chains or interfaces of a cluster are of one kind
+    by_cluster = (beta * (3 * proteins + 3 * nucleic + ligands))[kinds]
+    order = ClusterOrder(clusters=LABELS, seed=7, weights=by_cluster)
+    ours = np.bincount(index_at(order, range(200_000)).idx, minlength=len(LABELS))
+
+    per_sample = by_cluster[LABELS] / np.array(SIZES)[LABELS]
+    theirs = np.bincount(rng.choice(len(LABELS), 200_000, p=per_sample / per_sample.sum()), minlength=len(LABELS))
+
+    expected = 200_000 * per_sample / per_sample.sum()
+    assert (np.abs(ours - expected) <= 4).all()
+    assert chisquare(theirs, expected).pvalue > 1e-4

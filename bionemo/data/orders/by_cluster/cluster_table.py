@@ -102,6 +102,11 @@ class ClusterTable(metaclass=Documented):
         """Number of samples, all clusters together."""
         return int(self.offsets.array[-1])
 
+    @property
+    def sizes(self) -> NDArray[Any]:
+        """Number of samples of each cluster."""
+        return np.diff(self.offsets.array)
+
     @cached_property
     def largest(self) -> int:
         """Number of samples of the largest cluster."""

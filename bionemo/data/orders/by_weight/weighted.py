@@ -12,10 +12,20 @@ from bionemo.core.random.hashing import fold_in
 from bionemo.data.orders.base import OrderBase, check_num_samples
 from bionemo.data.orders.order import SampleIndex
 
-__all__ = ["WeightedOrder"]
+__all__ = ["WeightedOrder", "to_weights"]
 
 
-def _freeze_weights(weights: Weights | FrozenArray) -> FrozenArray:
+def to_weights(weights: Weights | FrozenArray, /) -> FrozenArray:
+    """Return the weights of samples as a read-only float64 array; a converter of fields.
+
+    Raises:
+        ValueError: as for `check_weights`.
+        TypeError: as for `check_weights`.
+
+    Example:
+        >>> to_weights([1, 3]).array
+        array([1., 3.])
+    """
     return FrozenArray(check_weights(weights.array if isinstance(weights, FrozenArray) else weights))
 
 
@@ -45,7 +55,7 @@ class WeightedOrder(OrderBase):
         [2, 2, 2, 0, 2, 2, 2, 2]
     """
 
-    weights: FrozenArray = attrs.field(converter=_freeze_weights)
+    weights: FrozenArray = attrs.field(converter=to_weights)
     seed: int = attrs.field(converter=check_seed)
     num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
 
