@@ -12,8 +12,11 @@ from bionemo.data import (
     MixtureOrder,
     Order,
     PackedOrder,
+    PlannedOrder,
+    PlannedSkipOrder,
     ProportionalOrder,
     ResampleOrder,
+    SkipOrder,
     TokenBudgetOrder,
     WeightedOrder,
 )
@@ -74,7 +77,7 @@ def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureO
 
 def leaves(order: Order) -> list[Order]:
     """Return the order of each source."""
-    if isinstance(order, LengthGroupedOrder | PackedOrder | TokenBudgetOrder):
+    if isinstance(order, LengthGroupedOrder | PackedOrder | TokenBudgetOrder | SkipOrder):
         return leaves(order.order)
     return [leaf for part in order.orders for leaf in leaves(part)] if isinstance(order, MixtureOrder) else [order]
 
@@ -145,11 +148,25 @@ def short_orders() -> st.SearchStrategy[Order]:
     )
 
 
+@st.composite
+def skip_orders(draw: st.DrawFn, base: Order) -> SkipOrder:
+    """Draw an order without some of the first 60 positions of a base order."""
+    end = 60 if base.num_samples is None else min(base.num_samples, 60)
+    positions = draw(st.sets(st.integers(0, end - 1))) if end else []
+    return (PlannedSkipOrder if isinstance(base, PlannedOrder) else SkipOrder)(order=base, positions=sorted(positions))
+
+
+def ends(order: Order) -> bool:
+    return order.num_samples is not None
+
+
 def invertible_orders() -> st.SearchStrategy[Order]:
     short = short_orders()
     return st.one_of(
         ungrouped_invertible_orders(),
         st.one_of(short, mixture_orders(short)).flatmap(bin_orders),
+        st.one_of(short, length_orders(short), short.flatmap(bin_orders)).filter(ends).flatmap(skip_orders),
+        mixture_orders(short.filter(ends).flatmap(skip_orders)),
         length_orders(st.one_of(short, mixture_orders(short), length_orders(short))),
         mixture_orders(length_orders(short)),
     )

@@ -171,6 +171,17 @@ def test_each_source_of_a_mixture_keeps_its_own_order(mixture: MixtureOrder, dat
         assert own == [index._replace(source=source) for index in expected]
 
 
+@given(order=strategies.invertible_orders(), data=st.data())
+def test_an_order_with_skips_has_the_other_samples_in_their_order(order: Order, data: st.DataObject) -> None:
+    skipping = data.draw(strategies.skip_orders(order))
+    skipped = {position for start, stop in skipping.positions for position in range(start, stop)}
+    stop = min(100, 10**9 if order.num_samples is None else order.num_samples)
+    left = [position for position in range(stop) if position not in skipped]
+    assert as_indices(index_at(skipping, range(len(left)))) == as_indices(index_at(order, left))
+    assert skipping.position_before(np.arange(len(left))).tolist() == left
+    assert skipping.position_after(np.array(left, dtype=np.int64)).tolist() == list(range(len(left)))
+
+
 @given(weights=st.lists(st.integers(0, 20), min_size=1, max_size=30).filter(any), seed=strategies.SEEDS)
 def test_proportional_counts_are_exact_and_samples_of_equal_weight_take_turns(weights: list[int], seed: int) -> None:
     found = index_at(ProportionalOrder(weights=weights, seed=seed), range(300)).idx

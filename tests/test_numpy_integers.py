@@ -47,12 +47,14 @@ from bionemo.data import (
     MultiEpochDatasetResampler,
     PackedOrder,
     Pipeline,
+    PlannedSkipOrder,
     PRNGResampleDataset,
     ProportionalOrder,
     RaggedField,
     ResampleOrder,
     SampleIndex,
     ScalarField,
+    SkipOrder,
     Source,
     TokenBudgetOrder,
     WeightedOrder,
@@ -87,6 +89,7 @@ from bionemo.data.orders.by_weight.endings import leave_out_exhausted
 from bionemo.data.orders.by_weight.weighted import to_weights
 from bionemo.data.orders.by_weight.weights import check_integer_weights
 from bionemo.data.orders.shuffles import shuffle_in_groups
+from bionemo.data.orders.skip import count_up_to, to_ranges
 from bionemo.data.permute import permute, permute_kernel, unpermute
 from bionemo.data.pipeline import batch, read, state, steps, transform
 from bionemo.data.pipeline.functions import function_name
@@ -163,6 +166,7 @@ def run_by_run(*words) -> Any:
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz" * 12
 EPOCHS = EpochOrder(length=312, seed=7, num_samples=40_000)
+PACKED = PackedOrder(order=EPOCHS, lengths=[5] * 312, max_tokens=12, bins_per_step=2, window_size=9, seed=1)
 PIPELINE = Pipeline(order=EPOCHS, sources=LETTERS, batch_size=100, seed=42)
 TABLES, DEPTH = interleave.make_interleaving([(0, [2, 1, 4]), (100, [5, 1, 1])])
 PLAN = permutation.Plan(permutation.geometry(2**40), permutation.make_keys(8, 42))
@@ -328,6 +332,24 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "ProportionalOrder": (
         ProportionalOrder,
         [call(weights=[100, 127, 3, 0], seed=100, num_samples=100, use=first), call(weights=[0], seed=1)],
+    ),
+    "to_ranges": (to_ranges, [call([100, 127, 3, (50, 101)]), call([-1]), call([(5, 3)])]),
+    "count_up_to": (count_up_to, over(lambda n: call(np.array([3, 50, 200]), n))),
+    "SkipOrder": (
+        SkipOrder,
+        [call(order=EPOCHS, positions=[100, 127, (3, 90)], use=first), call(order=EPOCHS, positions=[-3])],
+    ),
+    "PlannedSkipOrder": (
+        PlannedSkipOrder,
+        [
+            call(
+                order=PackedOrder(
+                    order=EPOCHS, lengths=[5] * 312, max_tokens=12, bins_per_step=2, window_size=9, seed=1
+                ),
+                positions=[1, (3, 5)],
+                use=first,
+            )
+        ],
     ),
     "to_weights": (to_weights, [call([100, 127, 0]), call([0])]),
     "shuffle_in_groups": (

@@ -53,7 +53,9 @@ from bionemo.data.orders.order import PlannedOrder as PlannedOrder
 from bionemo.data.orders.order import SampleIndex as SampleIndex
 from bionemo.data.orders.order import index_at as index_at
 from bionemo.data.orders.order import position_of as position_of
+from bionemo.data.orders.planned_skip import PlannedSkipOrder as PlannedSkipOrder
 from bionemo.data.orders.resample import ResampleOrder as ResampleOrder
+from bionemo.data.orders.skip import SkipOrder as SkipOrder
 from bionemo.data.pipeline.batch import batch_at as batch_at
 from bionemo.data.pipeline.batch import batch_from as batch_from
 from bionemo.data.pipeline.batch import sample_at as sample_at

@@ -17,7 +17,9 @@ from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
+from bionemo.data.orders.planned_skip import PlannedSkipOrder
 from bionemo.data.orders.resample import ResampleOrder
+from bionemo.data.orders.skip import SkipOrder
 from bionemo.data.pipeline.dataset import Source
 from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipeline.pipeline import Pipeline
@@ -43,7 +45,9 @@ _ORDERS: Final = (
         MixtureOrder,
         PackedOrder,
         ProportionalOrder,
+        PlannedSkipOrder,
         ResampleOrder,
+        SkipOrder,
         TokenBudgetOrder,
     ),
     WeightedOrder,

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.order import Order
 from bionemo.data.orders.resample import ResampleOrder
+from bionemo.data.orders.skip import SkipOrder
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.record import (
     differences_as_text,
@@ -41,6 +43,7 @@ _PLAIN_ORDERS: Final = (
 )
 """Orders of which an earlier end changes nothing else."""
 
+_SKIPPING: Final = ("SkipOrder", "PlannedSkipOrder")
 _ENDS: Final = "stopping_strategy"
 _LEFT_OUT: Final = "all_exhausted_without_replacement"
 
@@ -68,7 +71,8 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     """Return the number of consumed samples of a loader's state, if the state fits the pipeline.
 
     It fits if the pipeline would have delivered the same samples up to this position. So a run may be extended: by a
-    larger `num_samples`, or by changes of a mixture's weights that lie ahead, or another `stopping_strategy`.
+    larger `num_samples`, by changes of a mixture's weights that lie ahead or another `stopping_strategy`, or by
+    skipping positions that lie ahead.
 
     Warns:
         UserWarning: if a transform, `collate` or `batch_transform` has another name, or `seed_global_states`
@@ -126,8 +130,8 @@ def _read(state: Any) -> tuple[dict[str, Any], int]:
 def agreement(order: Order, saved: Any, /) -> int:
     """Return a position below which an order has the samples of a saved one; nothing is looked up.
 
-    A run is extended by a larger `num_samples`, or by changes of a mixture's weights later on, at any depth. Orders of
-    users agree nowhere unless their records are equal, because nobody knows what their fields mean.
+    A run is extended by a larger `num_samples`, or by changes of a mixture's weights or skips later on, at any depth.
+    Orders of users agree nowhere unless their records are equal, because nobody knows what their fields mean.
 
     Law: at all positions below it that both orders have, `index_at` is equal.
 
@@ -148,24 +152,48 @@ def agreement(order: Order, saved: Any, /) -> int:
 
 
 def _agreement(order: Any, plain: Mapping[str, Any], saved: Any) -> int:
-    if plain == saved:
-        return MAX_INT
-    if not isinstance(saved, Mapping):
-        return 0
+    if plain == saved or not isinstance(saved, Mapping):
+        return MAX_INT if plain == saved else 0
+    if isinstance(order, SkipOrder) or saved.get("type") in _SKIPPING:
+        return _agreement_of_skips(order, plain, saved)
     differing = {name for name in {**plain, **saved} if plain.get(name) != saved.get(name)}
     ends = [record["num_samples"] for record in (plain, saved) if isinstance(record.get("num_samples"), int)]
     end = min(ends) if "num_samples" in differing else MAX_INT
-    if isinstance(order, _PLAIN_ORDERS):
-        return end if differing == {"num_samples"} else 0
+    if isinstance(order, _PLAIN_ORDERS) and differing == {"num_samples"}:
+        return end
     if isinstance(order, WindowOrder) and differing == {"order"}:
-        # A window in which the base orders differ is rearranged anew, from its start on.
-        return int(order.window_start(_agreement(order.order, plain["order"], saved["order"])))
+        return _agreement_of_windows(order, plain["order"], saved["order"])
     if isinstance(order, MixtureOrder) and differing <= {"num_samples", "changes", "orders", "stopping_strategy"}:
         children = _first_of_children(
             order, plain, saved, are_left_out=_LEFT_OUT in {plain.get(_ENDS), saved.get(_ENDS)}
         )
         return min(end, _first_change(plain, saved), children)
     return 0
+
+
+def _agreement_of_windows(order: WindowOrder, base: Mapping[str, Any], saved: Mapping[str, Any]) -> int:
+    """Return the start of the first window in which the base orders differ: it is rearranged anew."""
+    # Orders of one kind that agree somewhere have epochs of equal length, and so the same windows.
+    return int(order.window_start(_agreement(order.order, base, saved))) if base["type"] == saved["type"] else 0
+
+
+def _agreement_of_skips(order: Any, plain: Mapping[str, Any], saved: Mapping[str, Any]) -> int:
+    """Return the first position at which an order, or a saved one, skips what the other doesn't, or they differ."""
+    skips = isinstance(order, SkipOrder)
+    base, own = (plain["order"], plain["positions"]) if skips else (plain, [])
+    saved_base, other = (saved["order"], saved["positions"]) if saved["type"] in _SKIPPING else (saved, [])
+    agreed = min(_first_apart(own, other), _agreement(order.order if skips else order, base, saved_base))
+    return int(order.position_after(agreed)) if skips else agreed
+
+
+def _first_apart(one: list[list[int]], other: list[list[int]]) -> int:
+    """Return the first position that is in the ranges of one list only."""
+    for a, b in zip_longest(one, other, fillvalue=[MAX_INT, MAX_INT]):
+        if a[0] != b[0]:
+            return min(a[0], b[0])
+        if a[1] != b[1]:
+            return min(a[1], b[1])
+    return MAX_INT
 
 
 def _first_change(plain: Mapping[str, Any], saved: Mapping[str, Any]) -> int:
