@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bionemo.data import (
     BlockShuffleOrder,
     ClusterOrder,
+    EpochBatchOrder,
     EpochOrder,
     LengthGroupedOrder,
     MixtureOrder,
@@ -77,7 +78,7 @@ def mixture_orders(draw: st.DrawFn, parts: st.SearchStrategy[Order]) -> MixtureO
 
 def leaves(order: Order) -> list[Order]:
     """Return the order of each source."""
-    if isinstance(order, LengthGroupedOrder | PackedOrder | TokenBudgetOrder | SkipOrder):
+    if isinstance(order, LengthGroupedOrder | PackedOrder | TokenBudgetOrder | SkipOrder | EpochBatchOrder):
         return leaves(order.order)
     return [leaf for part in order.orders for leaf in leaves(part)] if isinstance(order, MixtureOrder) else [order]
 
@@ -156,6 +157,16 @@ def skip_orders(draw: st.DrawFn, base: Order) -> SkipOrder:
     return (PlannedSkipOrder if isinstance(base, PlannedOrder) else SkipOrder)(order=base, positions=sorted(positions))
 
 
+def has_epochs(order: Order) -> bool:
+    return order.epoch_length is not None
+
+
+def epoch_batch_orders(base: Order) -> st.SearchStrategy[EpochBatchOrder]:
+    """Generate orders over a base order whose steps don't hold samples of two epochs, all of them invertible."""
+    sizes = st.integers(1, min(base.epoch_length, 9))
+    return st.builds(EpochBatchOrder, order=st.just(base), batch_size=sizes, rest=st.sampled_from(["short", "drop"]))
+
+
 def ends(order: Order) -> bool:
     return order.num_samples is not None
 
@@ -167,6 +178,7 @@ def invertible_orders() -> st.SearchStrategy[Order]:
         st.one_of(short, mixture_orders(short)).flatmap(bin_orders),
         st.one_of(short, length_orders(short), short.flatmap(bin_orders)).filter(ends).flatmap(skip_orders),
         mixture_orders(short.filter(ends).flatmap(skip_orders)),
+        st.one_of(epoch_orders(), length_orders(short)).filter(has_epochs).flatmap(epoch_batch_orders),
         length_orders(st.one_of(short, mixture_orders(short), length_orders(short))),
         mixture_orders(length_orders(short)),
     )

@@ -40,6 +40,7 @@ from bionemo.core.utils.dtype import get_autocast_dtype
 from bionemo.data import (
     BlockShuffleOrder,
     ClusterOrder,
+    EpochBatchOrder,
     EpochOrder,
     IdentityMultiEpochDatasetWrapper,
     LengthGroupedOrder,
@@ -351,6 +352,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             )
         ],
     ),
+    "EpochBatchOrder": (EpochBatchOrder, over(lambda n: call(order=EPOCHS, batch_size=n, use=first))),
     "to_weights": (to_weights, [call([100, 127, 0]), call([0])]),
     "shuffle_in_groups": (
         shuffle_in_groups,

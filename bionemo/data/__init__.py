@@ -48,6 +48,7 @@ from bionemo.data.orders.by_weight.weights import IntegerWeights as IntegerWeigh
 from bionemo.data.orders.by_weight.weights import integer_weights as integer_weights
 from bionemo.data.orders.by_weight.weights import token_weights as token_weights
 from bionemo.data.orders.epoch import EpochOrder as EpochOrder
+from bionemo.data.orders.epoch_batches import EpochBatchOrder as EpochBatchOrder
 from bionemo.data.orders.order import Order as Order
 from bionemo.data.orders.order import PlannedOrder as PlannedOrder
 from bionemo.data.orders.order import SampleIndex as SampleIndex

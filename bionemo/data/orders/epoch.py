@@ -23,7 +23,8 @@ class EpochOrder(OrderBase):
     Law: positions `e * length` to `(e + 1) * length - 1` hold each `idx` of `range(length)` exactly once, in epoch `e`;
     `position_of` inverts `index_at`. Time and memory of both depend neither on the length nor on the position.
 
-    A batch in which two epochs meet can hold a sample twice, unless the batch size divides the length.
+    A batch in which two epochs meet can hold a sample twice, unless the batch size divides the length: for losses that
+    compare the samples of a batch, see `EpochBatchOrder`.
 
     Args:
         length: samples in the data set, 1..2**62.

@@ -16,6 +16,7 @@ from bionemo.data.orders.by_weight.mixture import MixtureOrder
 from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.epoch import EpochOrder
+from bionemo.data.orders.epoch_batches import EpochBatchOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
 from bionemo.data.orders.planned_skip import PlannedSkipOrder
 from bionemo.data.orders.resample import ResampleOrder
@@ -40,6 +41,7 @@ _ORDERS: Final = (
         BlockShuffleOrder,
         ClusterOrder,
         ClusterTable,
+        EpochBatchOrder,
         EpochOrder,
         LengthGroupedOrder,
         MixtureOrder,

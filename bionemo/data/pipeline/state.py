@@ -16,6 +16,7 @@ from bionemo.data.orders.by_weight.mixture import MixtureOrder
 from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.epoch import EpochOrder
+from bionemo.data.orders.epoch_batches import EpochBatchOrder
 from bionemo.data.orders.order import Order
 from bionemo.data.orders.resample import ResampleOrder
 from bionemo.data.orders.skip import SkipOrder
@@ -161,7 +162,8 @@ def _agreement(order: Any, plain: Mapping[str, Any], saved: Any) -> int:
     end = min(ends) if "num_samples" in differing else MAX_INT
     if isinstance(order, _PLAIN_ORDERS) and differing == {"num_samples"}:
         return end
-    if isinstance(order, WindowOrder) and differing == {"order"}:
+    may_differ = {"order", "batch_size"} if getattr(order, "rest", None) == "short" else {"order"}
+    if isinstance(order, WindowOrder | EpochBatchOrder) and differing <= may_differ:
         return _agreement_of_windows(order, plain["order"], saved["order"])
     if isinstance(order, MixtureOrder) and differing <= {"num_samples", "changes", "orders", "stopping_strategy"}:
         children = _first_of_children(
@@ -171,10 +173,13 @@ def _agreement(order: Any, plain: Mapping[str, Any], saved: Any) -> int:
     return 0
 
 
-def _agreement_of_windows(order: WindowOrder, base: Mapping[str, Any], saved: Mapping[str, Any]) -> int:
-    """Return the start of the first window in which the base orders differ: it is rearranged anew."""
+def _agreement_of_windows(
+    order: WindowOrder | EpochBatchOrder, base: Mapping[str, Any], saved: Mapping[str, Any]
+) -> int:
+    """Return the start of the first window, or of the step of an epoch, in which the base orders differ."""
     # Orders of one kind that agree somewhere have epochs of equal length, and so the same windows.
-    return int(order.window_start(_agreement(order.order, base, saved))) if base["type"] == saved["type"] else 0
+    agreed = _agreement(order.order, base, saved) if base["type"] == saved["type"] else 0
+    return int(order.window_start(agreed))
 
 
 def _agreement_of_skips(order: Any, plain: Mapping[str, Any], saved: Mapping[str, Any]) -> int:

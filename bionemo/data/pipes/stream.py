@@ -158,18 +158,21 @@ def check_every_rank_reads(pipeline: Pipeline[Any], read: Read, *, world_size: i
     """
     bounds = step_bounds(pipeline, start)
     first = bounds[-1]
-    if pipeline.batch_size is None and start < first and len(bounds) <= world_size:
+    short_steps = getattr(pipeline.order, "short_steps", None)
+    has_bins = pipeline.batch_size is None and short_steps is None
+    if has_bins and start < first and len(bounds) <= world_size:
         message = (
             f"a step must have a bin per rank, got {len(bounds) - 1} for world_size={world_size}. Raise bins_per_step."
         )
         raise ValueError(message)
-    sizes = {_num_units(pipeline, start), _num_units(pipeline, first)}
+    sizes = {_num_units(pipeline, start), _num_units(pipeline, first), *(short_steps or ())}
     if first > start and pipeline.order.num_samples is not None and pipeline.batch_size and not pipeline.drop_last:
         sizes.add(end_position(pipeline) % pipeline.batch_size)  # the last step's
     smallest = min(sizes - {0}, default=world_size)
     if smallest >= world_size:
         return
-    unit, size = ("sample", f"batch_size={pipeline.batch_size}") if pipeline.batch_size else ("bin", "a planned order")
+    unit = "bin" if has_bins else "sample"
+    size = f"batch_size={pipeline.batch_size}" if pipeline.batch_size else "a planned order"
     nothing = np.empty(0, dtype=np.int64)
     try:
         read(pipeline, range(0), SampleIndex(nothing, nothing, nothing))
