@@ -5,6 +5,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bionemo.data import (
+    BalancedOrder,
     BlockShuffleOrder,
     ClusterOrder,
     EpochBatchOrder,
@@ -19,6 +20,7 @@ from bionemo.data import (
     ResampleOrder,
     SkipOrder,
     TokenBudgetOrder,
+    WeightedEpochOrder,
     WeightedOrder,
 )
 from bionemo.data.orders.by_weight.endings import STOPPING_STRATEGIES
@@ -137,6 +139,8 @@ def short_orders() -> st.SearchStrategy[Order]:
     return st.one_of(
         st.builds(EpochOrder, length=lengths, seed=SEEDS, num_samples=NUM_SAMPLES),
         cluster_orders(),
+        st.builds(BalancedOrder, groups=st.lists(st.integers(0, 5), min_size=1), seed=SEEDS, num_samples=NUM_SAMPLES),
+        st.builds(WeightedEpochOrder, weights=weight_lists(), seed=SEEDS, num_samples=NUM_SAMPLES),
         st.builds(ProportionalOrder, weights=weight_lists(), seed=SEEDS, num_samples=NUM_SAMPLES),
         st.builds(
             BlockShuffleOrder,

@@ -163,6 +163,8 @@ def order_calls() -> Iterator[Call]:
     yield call(data.ClusterOrder, clusters=[1, 0, 1], seed=7, num_samples=40, weights=[1.0, 2.0])
     yield call(data.ProportionalOrder, weights=[1.0, 2.0, 0.0], seed=7, num_samples=40)
     yield call(data.EpochBatchOrder, order=SHORT, batch_size=5, rest="drop")
+    yield call(data.BalancedOrder, groups=[0, 1, 0], weights=[1.0, 2.0], seed=7, num_samples=9)
+    yield call(data.WeightedEpochOrder, weights=[1.0, 2.0], seed=7, samples_per_epoch=1, num_samples=9)
     yield call(data.SkipOrder, order=SHORT, positions=[1, (3, 5)])
     packed = data.PackedOrder(order=SHORT, lengths=LENGTHS, max_tokens=16, bins_per_step=2, window_size=4, seed=3)
     yield call(data.PlannedSkipOrder, order=packed, positions=[1, (3, 5)])

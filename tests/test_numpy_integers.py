@@ -38,6 +38,7 @@ from bionemo.core.random import (
 )
 from bionemo.core.utils.dtype import get_autocast_dtype
 from bionemo.data import (
+    BalancedOrder,
     BlockShuffleOrder,
     ClusterOrder,
     EpochBatchOrder,
@@ -58,6 +59,7 @@ from bionemo.data import (
     SkipOrder,
     Source,
     TokenBudgetOrder,
+    WeightedEpochOrder,
     WeightedOrder,
     collate_fields,
     collate_packed,
@@ -353,6 +355,14 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         ],
     ),
     "EpochBatchOrder": (EpochBatchOrder, over(lambda n: call(order=EPOCHS, batch_size=n, use=first))),
+    "BalancedOrder": (
+        BalancedOrder,
+        [call(groups=[0, 1, 0], weights=[100, 127], seed=100, num_samples=100, use=first)],
+    ),
+    "WeightedEpochOrder": (
+        WeightedEpochOrder,
+        [call(weights=[100, 127, 3], seed=100, samples_per_epoch=2, num_samples=100, use=first)],
+    ),
     "to_weights": (to_weights, [call([100, 127, 0]), call([0])]),
     "shuffle_in_groups": (
         shuffle_in_groups,

@@ -34,6 +34,7 @@ from bionemo.data.multi_epoch_dataset import MultiEpochDataset as MultiEpochData
 from bionemo.data.multi_epoch_dataset import MultiEpochDatasetResampler as MultiEpochDatasetResampler
 from bionemo.data.multi_epoch_dataset import MultiEpochDatasetWrapper as MultiEpochDatasetWrapper
 from bionemo.data.orders.block import BlockShuffleOrder as BlockShuffleOrder
+from bionemo.data.orders.by_cluster.balanced import BalancedOrder as BalancedOrder
 from bionemo.data.orders.by_cluster.cluster_table import ClusterTable as ClusterTable
 from bionemo.data.orders.by_cluster.cluster_table import cluster_table as cluster_table
 from bionemo.data.orders.by_cluster.clusters import ClusterOrder as ClusterOrder
@@ -44,6 +45,7 @@ from bionemo.data.orders.by_length.packed import TokenBudgetOrder as TokenBudget
 from bionemo.data.orders.by_weight.mixture import MixtureOrder as MixtureOrder
 from bionemo.data.orders.by_weight.proportional import ProportionalOrder as ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder as WeightedOrder
+from bionemo.data.orders.by_weight.weighted_epoch import WeightedEpochOrder as WeightedEpochOrder
 from bionemo.data.orders.by_weight.weights import IntegerWeights as IntegerWeights
 from bionemo.data.orders.by_weight.weights import integer_weights as integer_weights
 from bionemo.data.orders.by_weight.weights import token_weights as token_weights

@@ -8,6 +8,7 @@ from bionemo.core import record as records
 from bionemo.core.checked import checked
 from bionemo.core.checks import shown
 from bionemo.data.orders.block import BlockShuffleOrder
+from bionemo.data.orders.by_cluster.balanced import BalancedOrder
 from bionemo.data.orders.by_cluster.cluster_table import ClusterTable
 from bionemo.data.orders.by_cluster.clusters import ClusterOrder
 from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder
@@ -15,6 +16,7 @@ from bionemo.data.orders.by_length.packed import PackedOrder, TokenBudgetOrder
 from bionemo.data.orders.by_weight.mixture import MixtureOrder
 from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
+from bionemo.data.orders.by_weight.weighted_epoch import WeightedEpochOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.epoch_batches import EpochBatchOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
@@ -38,6 +40,7 @@ __all__ = [
 
 _ORDERS: Final = (
     *(
+        BalancedOrder,
         BlockShuffleOrder,
         ClusterOrder,
         ClusterTable,
@@ -52,6 +55,7 @@ _ORDERS: Final = (
         SkipOrder,
         TokenBudgetOrder,
     ),
+    WeightedEpochOrder,
     WeightedOrder,
 )
 

@@ -10,11 +10,13 @@ import numpy as np
 from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_int
 from bionemo.core.record import to_plain
 from bionemo.data.orders.block import BlockShuffleOrder
+from bionemo.data.orders.by_cluster.balanced import BalancedOrder
 from bionemo.data.orders.by_cluster.clusters import ClusterOrder
 from bionemo.data.orders.by_length.windows import WindowOrder
 from bionemo.data.orders.by_weight.mixture import MixtureOrder
 from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
+from bionemo.data.orders.by_weight.weighted_epoch import WeightedEpochOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.epoch_batches import EpochBatchOrder
 from bionemo.data.orders.order import Order
@@ -39,7 +41,8 @@ _OPTIONAL_FIELDS: Final = ("index", "fingerprints", "seed_global_states")
 """Fields that are compared only if both records have them."""
 
 _PLAIN_ORDERS: Final = (
-    *(BlockShuffleOrder, ClusterOrder, EpochOrder, ProportionalOrder, ResampleOrder),
+    *(BalancedOrder, BlockShuffleOrder, ClusterOrder, EpochOrder, ProportionalOrder, ResampleOrder),
+    WeightedEpochOrder,
     WeightedOrder,
 )
 """Orders of which an earlier end changes nothing else."""

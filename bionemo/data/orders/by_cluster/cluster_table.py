@@ -13,7 +13,7 @@ from bionemo.core.checks import IntArray, shown
 from bionemo.core.fields import Documented
 from bionemo.core.frozen_array import FrozenArray, is_read_only_map
 
-__all__ = ["ClusterTable", "cluster_table"]
+__all__ = ["ClusterTable", "cluster_table", "to_table"]
 
 _BLOCK: Final = 2**16
 """Number of entries that are checked at once: a memory map is never read whole."""
@@ -107,12 +107,6 @@ class ClusterTable(metaclass=Documented):
         """Number of samples of each cluster."""
         return np.diff(self.offsets.array)
 
-    @cached_property
-    def largest(self) -> int:
-        """Number of samples of the largest cluster."""
-        blocks = range(0, self.num_clusters, _BLOCK)
-        return max(int(np.diff(self.offsets.array[first : first + _BLOCK + 1]).max()) for first in blocks)
-
     def bounds_of(self, cluster: Any, /) -> tuple[Any, Any]:
         """Return where clusters begin in the table, and how many samples they have; for ints and int64 arrays."""
         first = _as_int64(take(self.offsets.array, cluster))
@@ -195,3 +189,17 @@ def cluster_table(labels: Any, /) -> ClusterTable:
     is_sorted = bool((order[1:] > order[:-1]).all())
     offsets = np.concatenate(([0], starts, [len(found)]))
     return ClusterTable(offsets=offsets, members=None if is_sorted else order)
+
+
+def to_table(clusters: Any, /) -> ClusterTable:
+    """Return a table, or the table of labels; a converter of fields.
+
+    Raises:
+        ValueError: as for `cluster_table`.
+        TypeError: as for `cluster_table`.
+
+    Example:
+        >>> to_table([3, 5, 3]) == cluster_table([3, 5, 3])
+        True
+    """
+    return clusters if isinstance(clusters, ClusterTable) else cluster_table(clusters)

@@ -4,13 +4,14 @@ from functools import cached_property
 from typing import Any
 
 import attrs
+import numpy as np
 
-from bionemo.core.checks import MAX_INT, as_int, check_index, check_seed
+from bionemo.core.checks import MAX_INT, as_int, check_index, check_seed, shown
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.random.hashing import fold_in
 from bionemo.core.record import ADDED
 from bionemo.data.orders.base import OrderBase, check_num_samples
-from bionemo.data.orders.by_cluster.cluster_table import ClusterTable, cluster_table
+from bionemo.data.orders.by_cluster.cluster_table import ClusterTable, to_table
 from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import to_weights
 from bionemo.data.orders.epoch import EpochOrder
@@ -19,10 +20,6 @@ from bionemo.data.orders.shuffles import shuffle_in_groups
 from bionemo.data.permute import permute_kernel, unpermute_kernel
 
 __all__ = ["ClusterOrder"]
-
-
-def _to_table(clusters: Any) -> ClusterTable:
-    return clusters if isinstance(clusters, ClusterTable) else cluster_table(clusters)
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +57,7 @@ class ClusterOrder(OrderBase):
         [0, 6, 10]
     """
 
-    clusters: ClusterTable = attrs.field(converter=_to_table)
+    clusters: ClusterTable = attrs.field(converter=to_table)
     seed: int = attrs.field(converter=check_seed)
     num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
     weights: FrozenArray | None = attrs.field(
@@ -101,12 +98,14 @@ class ClusterOrder(OrderBase):
             IndexError: if there is no such sample, or the position doesn't fit int64.
         """
         check_index(index.idx, stop=self.length, name="idx")
-        check_index(index.epoch, stop=(MAX_INT + 1) // self.clusters.largest, name="epoch")
         idx, again = as_int(index.idx), as_int(index.epoch)
         cluster = self.clusters.cluster_of(idx)
         first, size = self.clusters.bounds_of(cluster)
         number = self.clusters.slot_of(idx) - first
         turn = shuffle_in_groups(unpermute_kernel, self._member_seed, number, size=size, group=cluster, again=again)
+        if np.any(again > (MAX_INT - turn) // size):
+            message = f"epoch must be one whose positions fit int64, got epoch={shown(again)}."
+            raise IndexError(message)
         return self._visits.position_of(SampleIndex(0, again * size + turn, cluster))
 
     @cached_property
