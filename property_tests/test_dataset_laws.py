@@ -14,8 +14,12 @@ from bionemo.data import (
     PRNGResampleDataset,
     ResampleOrder,
     WeightedOrder,
+    concat,
+    filter_idx,
     first_divergence,
     index_at,
+    take,
+    window,
 )
 from bionemo.data.pipeline.read import fetch
 from property_tests.strategies import SEEDS
@@ -114,3 +118,25 @@ def test_first_divergence_returns_the_first_position_that_differs(
     differing = [position for position in both if index_at(one, position) != index_at(two, position)]
     expected = differing[0] if differing else (min(ends) if ends[0] != ends[1] else None)
     assert first_divergence(one, two) == first_divergence(two, one) == expected
+
+
+@given(rows=st.lists(st.integers(), min_size=1, max_size=20), data=st.data())
+def test_parts_of_data_sets_hold_the_samples_of_slices_and_lists(rows: list[int], data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from([list, tuple, lambda rows: np.array(rows, dtype=object)]))
+    dataset, length = kind(rows), len(rows)
+    number = data.draw(st.integers(0, length))
+    assert list(take(dataset, number)) == rows[:number]
+    indices = data.draw(st.lists(st.integers(0, length - 1)))
+    assert list(filter_idx(dataset, np.array(indices, dtype=np.int64))) == [rows[index] for index in indices]
+    mask = data.draw(st.lists(st.booleans(), min_size=length, max_size=length))
+    assert list(filter_idx(dataset, mask)) == [row for row, keep in zip(rows, mask, strict=True) if keep]
+    joined = concat(dataset, take(dataset, number), dataset)
+    assert list(joined) == rows + rows[:number] + rows
+    size, stride = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7))
+    expected = [rows[start : start + size] for start in range(0, length - size + 1, stride)]
+    assert list(map(list, window(dataset, size, stride=stride))) == expected
+    for mapped in (joined, filter_idx(dataset, mask), window(dataset, size)):
+        if len(mapped):
+            positions = data.draw(st.lists(st.integers(0, len(mapped) - 1)))
+            together = [np.asarray(sample).tolist() for sample in mapped.__getitems__(positions)]
+            assert together == [np.asarray(mapped[position]).tolist() for position in positions]

@@ -165,6 +165,13 @@ def order_calls() -> Iterator[Call]:
     yield call(data.EpochBatchOrder, order=SHORT, batch_size=5, rest="drop")
     yield call(data.BalancedOrder, groups=[0, 1, 0], weights=[1.0, 2.0], seed=7, num_samples=9)
     yield call(data.WeightedEpochOrder, weights=[1.0, 2.0], seed=7, samples_per_epoch=1, num_samples=9)
+    fractions = {"train": 0.5, "test": 0.5}
+    yield call(data.split_of, key="a", seed=7, fractions=fractions)
+    yield call(data.split_indices, keys=["a", "b"], seed=7, fractions=fractions)
+    yield call(data.take, dataset="abc", num_samples=2)
+    yield call(data.filter_idx, dataset="abc", keep=[2, 0])
+    yield call(data.concat, datasets=("abc", "de"))
+    yield call(data.window, dataset="abc", size=2, stride=1)
     yield call(data.SkipOrder, order=SHORT, positions=[1, (3, 5)])
     packed = data.PackedOrder(order=SHORT, lengths=LENGTHS, max_tokens=16, bins_per_step=2, window_size=4, seed=3)
     yield call(data.PlannedSkipOrder, order=packed, positions=[1, (3, 5)])

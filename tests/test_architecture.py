@@ -29,6 +29,8 @@ ROOMS = [
     "bionemo.data.permute",
     "bionemo.data.orders",
     "bionemo.data.pipeline",
+    "bionemo.data.maps",
+    "bionemo.data.splits",
     "bionemo.data.lookup",
     "bionemo.data.step_table",
     "bionemo.data.batches",

@@ -80,8 +80,11 @@ from bionemo.data import (
     random_reverse_complement_rows,
     reverse_complement,
     shard_for_context_parallel,
+    split_indices,
+    split_of,
     throughput,
     token_weights,
+    window,
 )
 from bionemo.data import permute as permutation
 from bionemo.data.batches import tokens
@@ -363,6 +366,15 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         WeightedEpochOrder,
         [call(weights=[100, 127, 3], seed=100, samples_per_epoch=2, num_samples=100, use=first)],
     ),
+    "split_of": (split_of, over(lambda n: call(n, seed=n, fractions={"train": 0.5, "test": 0.5}))),
+    "split_indices": (
+        split_indices,
+        [call([100, 127, 3], seed=100, fractions={"train": 0.5, "test": 0.5})],
+    ),
+    "window": (
+        lambda *arguments, stride: list(window(*arguments, stride=stride)),
+        over(lambda n: call("x" * 200, n, stride=n)),
+    ),
     "to_weights": (to_weights, [call([100, 127, 0]), call([0])]),
     "shuffle_in_groups": (
         shuffle_in_groups,
@@ -605,6 +617,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
 """By name: the function and calls of it."""
 
 WITHOUT_NUMBERS = {
+    "Windows",
     "Endings",
     # Results of functions.
     *(

@@ -29,6 +29,10 @@ from bionemo.data.batches.transforms import reverse_complement as reverse_comple
 from bionemo.data.lookup import describe_batch as describe_batch
 from bionemo.data.lookup import find_sample as find_sample
 from bionemo.data.lookup import first_divergence as first_divergence
+from bionemo.data.maps import concat as concat
+from bionemo.data.maps import filter_idx as filter_idx
+from bionemo.data.maps import take as take
+from bionemo.data.maps import window as window
 from bionemo.data.multi_epoch_dataset import IdentityMultiEpochDatasetWrapper as IdentityMultiEpochDatasetWrapper
 from bionemo.data.multi_epoch_dataset import MultiEpochDataset as MultiEpochDataset
 from bionemo.data.multi_epoch_dataset import MultiEpochDatasetResampler as MultiEpochDatasetResampler
@@ -73,6 +77,8 @@ from bionemo.data.pipeline.record import record_differences as record_difference
 from bionemo.data.pipeline.record import to_json as to_json
 from bionemo.data.pipeline.steps import num_batches as num_batches
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
+from bionemo.data.splits import split_indices as split_indices
+from bionemo.data.splits import split_of as split_of
 from bionemo.data.step_table import count_steps as count_steps
 
 __all__ = sorted(name for name, value in globals().items() if name[0] != "_" and hasattr(value, "__module__"))  # noqa: PLE0605 - each of the names above
