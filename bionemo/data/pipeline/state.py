@@ -74,9 +74,9 @@ def loader_state(pipeline: Pipeline[Any], consumed_samples: AnyInt, /) -> dict[s
 def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     """Return the number of consumed samples of a loader's state, if the state fits the pipeline.
 
-    It fits if the pipeline would have delivered the same samples up to this position. So a run may be extended: by a
-    larger `num_samples`, by changes of a mixture's weights that lie ahead or another `stopping_strategy`, or by
-    skipping positions that lie ahead.
+    It fits if the pipeline would have delivered the same samples up to this position, and doesn't end earlier. So a run
+    may be extended: by a larger `num_samples`, by changes of a mixture's weights that lie ahead or another
+    `stopping_strategy`, or by skipping positions that lie ahead.
 
     Warns:
         UserWarning: if a transform, `collate` or `batch_transform` has another name, or `seed_global_states`
@@ -94,7 +94,9 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
     """
     saved, consumed_samples = _read(state)
     agreed = agreement(pipeline.order, saved.get("order"))
-    free = (*_FREE_FIELDS, "order") if agreed and consumed_samples <= agreed else _FREE_FIELDS
+    shortened = _shortened(to_plain(pipeline.order), saved.get("order"))
+    is_extended = agreed and consumed_samples <= agreed and not shortened
+    free = (*_FREE_FIELDS, "order") if is_extended else _FREE_FIELDS
     differences = {
         name: values
         for name, values in record_differences(saved, pipeline_spec(pipeline)).items()
@@ -107,7 +109,9 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
             f"state must be of the same order, but differs in {differences_as_text(fatal) or 'its order_id'}. "
             "Restore what differs, or begin at a position with start=."
         )
-        if 0 < agreed < consumed_samples:
+        if shortened and agreed:
+            message += f" A run may be extended, but num_samples must not shrink at position {consumed_samples}."
+        elif 0 < agreed < consumed_samples:
             message += f" The orders agree below position {agreed}, and the state is at {consumed_samples}."
         if any(name.startswith("fingerprints.") for name in fatal):
             message += " If the data is the same, say so with Source(dataset, fingerprint=...)."
@@ -129,6 +133,20 @@ def _read(state: Any) -> tuple[dict[str, Any], int]:
         message = f"state must be what a loader's state_dict() returned, a dict with {', '.join(fields)}, got {found}."
         raise ValueError(message)
     return given["pipeline"], check_int(given["consumed_samples"], name="consumed_samples")
+
+
+def _shortened(plain: Any, saved: Any) -> bool:
+    """Return whether an order, or one in it, has a smaller `num_samples` than the saved one."""
+    if not isinstance(plain, Mapping) or not isinstance(saved, Mapping):
+        return False
+    if (plain.get("type") in _SKIPPING) != (saved.get("type") in _SKIPPING):
+        inner = [record["order"] if record.get("type") in _SKIPPING else record for record in (plain, saved)]
+        return _shortened(*inner)
+    now, before = plain.get("num_samples"), saved.get("num_samples")
+    pairs = [(plain.get("order"), saved.get("order"))]
+    pairs += zip(plain.get("orders") or [], saved.get("orders") or [], strict=False)
+    is_shorter = now is not None and "num_samples" in saved and (before is None or now < before)
+    return is_shorter or any(_shortened(*pair) for pair in pairs)
 
 
 def agreement(order: Order, saved: Any, /) -> int:

@@ -19,6 +19,7 @@ from bionemo.data import (
     MixtureOrder,
     Order,
     Pipeline,
+    SkipOrder,
     Source,
     batch_at,
     fingerprint,
@@ -437,7 +438,6 @@ def grouped(num_samples: int | None) -> LengthGroupedOrder:
     ("before", "after", "agreed"),
     [
         (EpochOrder(length=10, seed=1, num_samples=8), EpochOrder(length=10, seed=1, num_samples=16), 8),
-        (EpochOrder(length=10, seed=1, num_samples=16), EpochOrder(length=10, seed=1, num_samples=8), 8),
         (EpochOrder(length=10, seed=1, num_samples=8), EpochOrder(length=10, seed=1), 8),
         (mixture(), mixture(changes=((12, (2, 1)),)), 12),
         (mixture(changes=((4, (2, 1)), (12, (1, 2)))), mixture(changes=((4, (2, 1)), (20, (1, 2)))), 12),
@@ -471,6 +471,26 @@ def test_a_run_may_be_extended_up_to_where_the_orders_agree(before: Order, after
         else:
             with pytest.raises(ValueError, match=f"The orders agree below position {agreed}, and the state is at"):
                 resumed.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (EpochOrder(length=10, seed=1, num_samples=16), EpochOrder(length=10, seed=1, num_samples=8)),
+        (EpochOrder(length=10, seed=1), EpochOrder(length=10, seed=1, num_samples=8)),
+        (mixture(first=12), mixture(first=8)),
+        (grouped(24), grouped(16)),
+        (
+            EpochOrder(length=10, seed=1, num_samples=16),
+            SkipOrder(order=EpochOrder(length=10, seed=1, num_samples=12), positions=[9]),
+        ),
+    ],
+)
+def test_a_run_may_not_be_shortened(before: Order, after: Order) -> None:
+    sources = tuple(range(10) for _ in range(before.num_sources))
+    old, new = (Pipeline(order=order, sources=sources, batch_size=1, seed=7) for order in (before, after))
+    with pytest.raises(ValueError, match=r"num_samples \(was .*num_samples must not shrink at position 4"):
+        loader(new).load_state_dict(loader(old, start=4).state_dict())
 
 
 def test_reprs_are_one_short_line_whatever_the_size_of_the_data() -> None:
