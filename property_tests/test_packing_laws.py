@@ -63,6 +63,8 @@ def test_no_padded_bin_is_too_full(given_bins) -> None:
 
 @given(base=strategies.short_orders(), data=st.data())
 def test_a_plan_is_the_same_whatever_was_asked_before(base, data) -> None:
+    if base.epoch_length is None:  # its steps are counted by a thousand windows, which takes long
+        base = attrs.evolve(base, num_samples=min(base.num_samples or 60, 60))
     order = data.draw(strategies.bin_orders(base))
     stop = min(60 if base.num_samples is None else base.num_samples, 60)
     asked = data.draw(st.lists(st.integers(0, max(stop - 1, 0)), max_size=5)) if stop else []

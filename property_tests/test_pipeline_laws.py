@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bionemo.data import (
+    BalancedOrder,
+    ClusterOrder,
     EpochOrder,
     MixtureOrder,
+    Order,
     Pipeline,
+    ProportionalOrder,
     SampleIndex,
     Source,
     batch_at,
@@ -39,19 +43,44 @@ MOST_RANKS = 7
 
 
 @st.composite
+def orders_of(draw: st.DrawFn, length: int, num_samples: int, seed: int) -> Order:
+    """Draw an order of a data set of some length."""
+    given = {"seed": seed, "num_samples": num_samples}
+    labels = st.lists(st.integers(0, 3), min_size=length, max_size=length)
+    return draw(
+        st.one_of(
+            st.builds(EpochOrder, length=st.just(length), shuffle=st.booleans(), **as_constants(given)),
+            st.builds(ClusterOrder, clusters=labels, **as_constants(given)),
+            st.builds(BalancedOrder, groups=labels, **as_constants(given)),
+            st.builds(ProportionalOrder, weights=labels.filter(any), **as_constants(given)),
+        )
+    )
+
+
+def as_constants(values: dict) -> dict[str, st.SearchStrategy]:
+    return {name: st.just(value) for name, value in values.items()}
+
+
+@st.composite
 def pipelines(draw: st.DrawFn) -> Pipeline:
     """Draw a pipeline of up to several epochs over one data set or a mixture of two: in batches or in bins."""
     lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=2))
     seed = draw(st.integers(0, 2**62))
     shuffle, num_samples = draw(st.booleans()), draw(st.integers(1, 3 * sum(lengths)))
     parts = [EpochOrder(length=length, seed=seed + source, shuffle=shuffle) for source, length in enumerate(lengths)]
-    order = attrs.evolve(parts[0], num_samples=num_samples)
+    order: Order = draw(orders_of(lengths[0], num_samples, seed))
     if len(parts) > 1:
         weights = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
         order = MixtureOrder(orders=parts, weights=weights, num_samples=num_samples)
     batch_size = draw(st.one_of(st.none(), st.integers(1, 12)))
+    if batch_size is None and isinstance(order, EpochOrder) and draw(st.booleans()):
+        order = draw(strategies.epoch_batch_orders(order))
+    elif batch_size is None:
+        order = draw(strategies.bin_orders(order, bins_per_step=MOST_RANKS))
+    if draw(st.booleans()):
+        order = draw(strategies.skip_orders(order).filter(len))
     return Pipeline(
-        order=draw(strategies.bin_orders(order, bins_per_step=MOST_RANKS)) if batch_size is None else order,
+        order=order,
         sources=tuple(
             Source(range(100 * source, 100 * source + length), transform=numbered)
             for source, length in enumerate(lengths)

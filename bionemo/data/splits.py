@@ -8,11 +8,12 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bionemo.core.arrays import as_integers
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, IntArray, check_seed, check_word, shown
-from bionemo.core.random.hashing import fold_in, fold_word
+from bionemo.core.random.hashing import fold_in, fold_mixed, fold_word, mix_seed
 
 __all__ = ["split_indices", "split_of"]
 
@@ -53,7 +54,8 @@ def split_indices(keys: Any, /, *, seed: AnyInt, fractions: Mapping[str, AnyFloa
     Law: sample `k` is in the split `split_of(keys[k], seed=seed, fractions=fractions)`. Indices ascend.
 
     Args:
-        keys: the cluster or record of each sample: one axis of strings, or of integers in 0..2**63-1.
+        keys: the cluster or record of each sample: one axis of strings, or of integers in 0..2**63-1. Strings must not
+            end with the character NUL.
         seed: as for `split_of`.
         fractions: as for `split_of`.
 
@@ -67,10 +69,9 @@ def split_indices(keys: Any, /, *, seed: AnyInt, fractions: Mapping[str, AnyFloa
     """
     names, stops = list(fractions), np.array(_stops(fractions)[:-1], dtype=np.int64)
     base = fold_in(check_seed(seed), "split")
-    elements = np.asarray(keys) if not isinstance(keys, list | tuple) or {*map(type, keys)} == {str} else None
-    if elements is not None and elements.dtype.kind in "UOT":
-        distinct, which = np.unique(elements.astype(str), return_inverse=True)
-        words = np.array([fold_in(base, str(key)) for key in distinct.tolist()], dtype=np.int64)[which]
+    texts = _as_texts(keys)
+    if texts is not None:
+        words = fold_word(base, _text_words(texts))
     else:
         found = as_integers(keys, name="keys")
         if found.size and (int(found.min()) < 0 or int(found.max()) >= 2**63):
@@ -82,6 +83,32 @@ def split_indices(keys: Any, /, *, seed: AnyInt, fractions: Mapping[str, AnyFloa
         raise ValueError(message)
     number = np.searchsorted(stops, words, side="right")
     return {name: np.flatnonzero(number == split) for split, name in enumerate(names)}
+
+
+def _as_texts(keys: Any) -> NDArray[Any] | None:
+    """Return strings as an array; None if the keys are something else."""
+    elements = keys if isinstance(keys, list | tuple) else np.asarray(keys)
+    if isinstance(elements, np.ndarray) and elements.dtype.kind in "UT":
+        return elements.astype(np.str_)
+    if isinstance(elements, np.ndarray) and elements.dtype != np.object_:
+        return None
+    if {*map(type, elements)} != {str}:
+        return None
+    if any(key.endswith("\0") for key in elements):
+        message = "keys must not end with the character NUL, which arrays of strings drop."
+        raise ValueError(message)
+    return np.array(elements, dtype=np.str_)
+
+
+def _text_words(texts: NDArray[Any]) -> IntArray:
+    """Return the words of strings: `fold_in(seed, text) == fold_word(seed, word)`."""
+    letters = np.ascontiguousarray(texts).view(np.uint32).reshape(len(texts), -1).astype(np.int64)
+    sizes = np.char.str_len(texts).astype(np.int64)
+    words: IntArray = mix_seed(sizes)
+    for column in range(letters.shape[1]):
+        reach = np.flatnonzero(sizes > column)
+        words[reach] = fold_mixed(words[reach], letters[reach, column])
+    return words
 
 
 def _stops(fractions: Mapping[str, AnyFloat]) -> list[int]:

@@ -38,7 +38,7 @@ def test_no_key_leaves_the_first_split_when_it_grows() -> None:
 
 
 def test_many_keys_at_once_are_split_as_one_by_one() -> None:
-    for keys in (KEYS[:300], list(range(300)), [2**63 - 1, 0]):
+    for keys in (KEYS[:300], list(range(300)), [2**63 - 1, 0], ["", "a", "Ü\0µ", "😀" * 40]):
         found = split(keys)
         for number, key in enumerate(keys):
             assert number in found[split_of(key, seed=7, fractions=FRACTIONS)]
@@ -67,6 +67,8 @@ def test_splits_are_pinned_and_the_same_in_another_process() -> None:
         ({"keys": [0.5]}, TypeError, "keys"),
         ({"keys": [[1]]}, ValueError, "keys must have one axis"),
         ({"keys": ["a", 1]}, TypeError, "keys"),
+        ({"keys": np.array(["a", 1], dtype=object)}, TypeError, "keys"),
+        ({"keys": ["a\0"]}, ValueError, "keys must not end with the character NUL"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict, error: type[Exception], message: str) -> None:
