@@ -74,7 +74,7 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
         order = MixtureOrder(orders=parts, weights=weights, num_samples=num_samples)
     batch_size = draw(st.one_of(st.none(), st.integers(1, 12)))
     if batch_size is None and isinstance(order, EpochOrder) and draw(st.booleans()):
-        order = draw(strategies.epoch_batch_orders(order))
+        order = draw(strategies.epoch_batch_orders(order).filter(len))
     elif batch_size is None:
         order = draw(strategies.bin_orders(order, bins_per_step=MOST_RANKS))
     if draw(st.booleans()):

@@ -151,7 +151,7 @@ def _rows_of(cells: IntArray, rows: TokenRows, width: int) -> tuple[Any, Any]:
 
 
 def _replacement(draw: Any, corruption: Corruption) -> Any:
-    """Return the replacements drawn by 31 bits; the mask token if there are none."""
+    """Return the replacements drawn by 31 bits; the mask token if there is no replacement."""
     number = len(corruption.replacements)
     if not number:
         return draw * 0 + corruption.mask_id

@@ -13,6 +13,7 @@ from bionemo.data.permute import MAX_LENGTH
 
 __all__ = [
     "OrderBase",
+    "OrderOver",
     "check_in_epochs",
     "check_length",
     "check_num_samples",
@@ -55,6 +56,11 @@ class OrderBase(metaclass=Documented):
     def __bool__(self) -> bool:
         return True
 
+    def __repr__(self) -> str:
+        # Orders that may have long tuples as fields leave their repr to this one.
+        fields = ", ".join(f"{name}={short_repr(value)}" for name, value in given_fields(self).items())
+        return f"{type(self).__name__}({fields})"
+
     @property
     def num_sources(self) -> int:
         """Number of data sets that the order draws from."""
@@ -69,6 +75,29 @@ class OrderBase(metaclass=Documented):
     def source_lengths(self) -> tuple[int | None, ...]:
         """Expected length of each data set; None if unknown."""
         return (self.length,)
+
+
+class OrderOver(OrderBase):
+    """The members that orders over one other order share: their samples are those of that order."""
+
+    __slots__ = ()
+
+    order: Order
+
+    @property
+    def num_sources(self) -> int:
+        """Number of data sets that the order draws from."""
+        return self.order.num_sources
+
+    @property
+    def num_levels(self) -> int:
+        """Number of levels that orders are nested in."""
+        return num_levels([self.order])
+
+    @property
+    def source_lengths(self) -> tuple[int | None, ...]:
+        """Expected length of each data set; None if unknown."""
+        return getattr(self.order, "source_lengths", (None,) * self.num_sources)
 
 
 def check_in_epochs(index: SampleIndex, length: AnyInt) -> None:

@@ -1,6 +1,5 @@
 """Batches that never hold samples of two epochs."""
 
-from functools import cached_property
 from typing import Any, Final, Literal
 
 import attrs
@@ -8,7 +7,7 @@ import numpy as np
 
 from bionemo.core.checks import IntArray, as_int, check_index, shown
 from bionemo.core.fields import check_choice, check_size, to_int
-from bionemo.data.orders.base import OrderBase, check_order, num_levels
+from bionemo.data.orders.base import OrderOver, check_order
 from bionemo.data.orders.order import Order, PlannedOrder, SampleIndex, position_of
 
 __all__ = ["EpochBatchOrder"]
@@ -17,7 +16,7 @@ _RESTS: Final = ("short", "drop", "repeat")
 
 
 @attrs.frozen(kw_only=True)
-class EpochBatchOrder(OrderBase):
+class EpochBatchOrder(OrderOver):
     """An order that makes the steps itself, of a number of samples each, so that no step holds samples of two epochs.
 
     It is for losses that compare the samples of a batch with one another: none comes twice, if an epoch has as many
@@ -62,21 +61,6 @@ class EpochBatchOrder(OrderBase):
         if self.rest == "drop" and self.batch_size > self._length:
             message = f"batch_size must be at most the length of an epoch, {self._length}, got {self.batch_size}."
             raise ValueError(message)
-
-    @cached_property
-    def num_levels(self) -> int:
-        """Number of levels that orders are nested in."""
-        return num_levels([self.order])
-
-    @property
-    def num_sources(self) -> int:
-        """Number of data sets that the order draws from."""
-        return self.order.num_sources
-
-    @property
-    def source_lengths(self) -> tuple[int | None, ...]:
-        """Expected length of each data set; None if unknown."""
-        return getattr(self.order, "source_lengths", (None,) * self.num_sources)
 
     @property
     def epoch_length(self) -> int:

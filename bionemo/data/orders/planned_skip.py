@@ -1,6 +1,7 @@
 """A planned order without some of its positions: steps on which a run diverged."""
 
 from functools import cached_property
+from itertools import chain
 from typing import ClassVar, cast
 
 import attrs
@@ -65,6 +66,19 @@ class PlannedSkipOrder(SkipOrder):
         _, seen_at, left_out = self._steps
         number = step + int(left_out[count_up_to(seen_at, step)])
         return int(self.position_after(self._planned.step_start(number)))
+
+    @property
+    def short_steps(self) -> tuple[int, ...] | None:
+        """Numbers of samples of the steps that may have fewer than others; None if the steps consist of bins."""
+        found: tuple[int, ...] | None = getattr(self.order, "short_steps", None)
+        return None if found is None else (*found, *map(self._samples_left, {*chain(*self.positions)}))
+
+    def _samples_left(self, position: int) -> int:
+        """Return the number of samples that are left of the step that a position of the order is in."""
+        if position == self.order.num_samples:
+            return 0
+        start = self.position_after(self._planned.step_start(self._planned.step_of(position)))
+        return 0 if start == self.num_samples else len({*self.step_bounds(start).tolist()}) - 1
 
     def tokens_of(self, index: SampleIndex, /) -> IntArray:
         """Return the number of tokens that is planned for each sample, given in one-axis int64 arrays."""

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from bionemo.core.arrays import listed, take
 from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int, check_int, shown
-from bionemo.core.record import given_fields
-from bionemo.data.orders.base import OrderBase, check_order, num_levels, short_repr
+from bionemo.data.orders.base import OrderOver, check_order
 from bionemo.data.orders.order import Order, PlannedOrder, SampleIndex, position_of
 
 __all__ = ["Ranges", "SkipOrder", "count_up_to", "to_ranges"]
@@ -69,7 +68,7 @@ class _Holes(NamedTuple):
 
 
 @attrs.frozen(kw_only=True, repr=False)
-class SkipOrder(OrderBase):
+class SkipOrder(OrderOver):
     """Another order without some of its positions: what comes after them moves up.
 
     To leave out whole batches, skip the positions `step * batch_size` to `(step + 1) * batch_size - 1`: all other
@@ -116,29 +115,10 @@ class SkipOrder(OrderBase):
             message = f"positions must be below num_samples={end}, got {positions[-1][1] - 1}."
             raise ValueError(message)
 
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={short_repr(value)}" for name, value in given_fields(self).items())
-        return f"{type(self).__name__}({fields})"
-
     @property
     def num_samples(self) -> int | None:  # type: ignore[override]
         """Number of positions that are left; None if the order never ends."""
         return None if self.order.num_samples is None else self.order.num_samples - int(self._holes.before[-1])
-
-    @property
-    def num_sources(self) -> int:
-        """Number of data sets that the order draws from."""
-        return self.order.num_sources
-
-    @cached_property
-    def num_levels(self) -> int:
-        """Number of levels that orders are nested in."""
-        return num_levels([self.order])
-
-    @property
-    def source_lengths(self) -> tuple[int | None, ...]:
-        """Expected length of each data set; None if unknown."""
-        return getattr(self.order, "source_lengths", (None,) * self.num_sources)
 
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`.

@@ -64,7 +64,7 @@ def check_transform_on(transform_on: str, /, *, device: Any, compile_transform: 
     """Check where the transform of the batch runs.
 
     Raises:
-        ValueError: if it is to run on a device and none is given, or to be compiled elsewhere.
+        ValueError: if it is to run on a device that isn't given, or to be compiled elsewhere.
 
     Example:
         >>> check_transform_on("device", device="cpu", compile_transform=True)

@@ -100,6 +100,15 @@ def test_ranks_that_will_get_no_sample_of_a_short_step_are_told_so_before_the_fi
         loader(attrs.evolve(make(), collate=max), 0, 3)
 
 
+def test_ranks_are_also_told_of_steps_that_a_skip_makes_short() -> None:
+    even = make(batch_size=5).order
+    assert even.short_steps == ()
+    for positions, sizes in (([(15, 18)], {2}), ([(0, 4), 29], {1, 4}), ([(5, 10)], set())):
+        order = PlannedSkipOrder(order=even, positions=positions)
+        pipeline = Pipeline(order=order, sources=range(10), seed=7, collate=list)
+        assert {*order.short_steps} - {0, 5} == sizes == {len(batch) for batch in batches_of(pipeline)} - {5}
+
+
 def test_a_dropped_sample_has_no_position_and_a_repeated_one_its_first() -> None:
     dropped = index_at(BASE, 18)
     with pytest.raises(IndexError, match="index must be of a sample that isn't dropped, got index=SampleIndex"):

@@ -12,7 +12,7 @@ from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int
 from bionemo.core.fields import check_size, to_int
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.random.hashing import fold_word
-from bionemo.data.orders.base import OrderBase, check_order, num_levels, short_repr
+from bionemo.data.orders.base import OrderOver, check_order, short_repr
 from bionemo.data.orders.by_length.lengths import check_lengths, frozen_lengths, lengths_of
 from bionemo.data.orders.order import Order, SampleIndex, position_of
 from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute_kernel
@@ -48,7 +48,7 @@ class Window(NamedTuple):
 
 
 @attrs.frozen(kw_only=True)
-class WindowOrder(OrderBase):
+class WindowOrder(OrderOver):
     """What orders that rearrange the windows of a base order share; each defines `_arrange`.
 
     Laws: a window holds exactly the samples of the base order's window. Windows end where the base order's epochs end
@@ -83,16 +83,6 @@ class WindowOrder(OrderBase):
     def num_samples(self) -> int | None:  # type: ignore[override]
         """Number of positions: that of the base order."""
         return self.order.num_samples
-
-    @property
-    def num_sources(self) -> int:
-        """Number of data sets that the order draws from."""
-        return self.order.num_sources
-
-    @cached_property
-    def num_levels(self) -> int:
-        """Number of levels that orders are nested in."""
-        return num_levels([self.order])
 
     @property
     def epoch_length(self) -> int | None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from bionemo.core.arrays import by_group, listed, take
 from bionemo.core.checks import AnyInt, IntArray, as_int, check_index, check_int, shown
 from bionemo.core.fields import check_choice
-from bionemo.core.record import ADDED, given_fields
-from bionemo.data.orders.base import OrderBase, check_num_samples, first_repeated, leaves, num_levels, short_repr
+from bionemo.core.record import ADDED
+from bionemo.data.orders.base import OrderBase, check_num_samples, first_repeated, leaves, num_levels
 from bionemo.data.orders.by_weight.endings import (
     STOPPING_STRATEGIES,
     Endings,
@@ -130,10 +130,6 @@ class MixtureOrder(OrderBase):
             where = "the first order ends" if self.stopping_strategy == "first_exhausted" else "all orders have ended"
             message = f"num_samples must be at most {self._end}, where {where}, got num_samples={self._num_samples}."
             raise ValueError(message)
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={short_repr(value)}" for name, value in given_fields(self).items())
-        return f"{type(self).__name__}({fields})"
 
     @property
     def num_samples(self) -> int | None:  # type: ignore[override]

@@ -135,7 +135,7 @@ class ProportionalOrder(OrderBase):
         totals = [value * size for value, size in zip(values, sizes, strict=True)]
         if all(value == int(value) for value in values) and sum(totals) <= MAX_TOTAL:
             given = tuple(map(int, totals))
-        else:  # the largest weight becomes 1, so that no product is too large, and none is rounded to 0
+        else:  # the largest weight becomes 1: products stay finite, and a weight above 0 stays above it
             fractions = [max(value / values[-1], 1e-300) for value in values]
             scaled = [fraction * size for fraction, size in zip(fractions, sizes, strict=True)]
             given = integer_weights(scaled, _TOTAL).weights

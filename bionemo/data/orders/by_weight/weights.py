@@ -113,7 +113,7 @@ def integer_weights(weights: Iterable[AnyFloat] | Tensor, total: AnyInt = 2**20)
         The integers, and the largest error of a fraction.
 
     Raises:
-        ValueError: if a weight is not finite or negative, none is above 0, or `total` is out of range.
+        ValueError: if a weight is negative or not finite, all are 0, or `total` is out of range.
         TypeError: if a weight is not a number, or they are not in a sequence.
 
     Source: the method of largest remainders (Hamilton's).
