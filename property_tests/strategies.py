@@ -129,8 +129,11 @@ def cluster_orders(draw: st.DrawFn) -> ClusterOrder:
     labels = draw(st.lists(st.integers(0, 9), min_size=1, max_size=30))
     number = len(set(labels))
     weights = st.lists(st.integers(0, 5).map(float) | st.floats(0, 9), min_size=number, max_size=number).filter(any)
-    chosen = draw(st.none() | weights)
-    return ClusterOrder(clusters=labels, seed=draw(SEEDS), num_samples=draw(NUM_SAMPLES), weights=chosen)
+    given = {"clusters": labels, "seed": draw(SEEDS), "num_samples": draw(NUM_SAMPLES)}
+    if draw(st.booleans()):
+        outer = draw(st.lists(st.integers(0, 3), min_size=number, max_size=number))
+        return ClusterOrder(**given, visits=ClusterOrder(clusters=outer, seed=draw(SEEDS)))
+    return ClusterOrder(**given, weights=draw(st.none() | weights))
 
 
 def short_orders() -> st.SearchStrategy[Order]:

@@ -161,6 +161,8 @@ def order_calls() -> Iterator[Call]:
     yield call(data.ResampleOrder, **order)
     yield call(data.BlockShuffleOrder, **order, block_size=3, blocks_per_window=2)
     yield call(data.ClusterOrder, clusters=[1, 0, 1], seed=7, num_samples=40, weights=[1.0, 2.0])
+    visits = data.EpochOrder(length=2, seed=1)
+    yield call(data.ClusterOrder, clusters=[1, 0, 1], seed=7, num_samples=40, visits=visits)
     yield call(data.ProportionalOrder, weights=[1.0, 2.0, 0.0], seed=7, num_samples=40)
     yield call(data.EpochBatchOrder, order=SHORT, batch_size=5, rest="drop")
     yield call(data.BalancedOrder, groups=[0, 1, 0], weights=[1.0, 2.0], seed=7, num_samples=9)

@@ -18,6 +18,7 @@ from bionemo.data import (
     MixtureOrder,
     PackedOrder,
     Pipeline,
+    ResampleOrder,
     SampleIndex,
     batch_at,
     cluster_table,
@@ -244,3 +245,41 @@ def test_alphafold3_weights_clusters_by_what_they_hold() -> None:
     expected = 200_000 * per_sample / per_sample.sum()
     assert (np.abs(ours - expected) <= 4).all()
     assert chisquare(theirs, expected).pvalue > 1e-4
+
+
+def test_clusters_of_clusters_are_nested_orders() -> None:
+    """A UniRef50 cluster, then a UniRef90 cluster of it, then a member of that: all take turns."""
+    of_cluster = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3])  # the UniRef50 cluster of each UniRef90 cluster
+    of_sample = np.random.default_rng(0).permutation(np.repeat(np.arange(10), [1, 2, 3, 1, 5, 2, 2, 1, 1, 4]))
+    outer = ClusterOrder(clusters=of_cluster, seed=1)
+    order = ClusterOrder(clusters=of_sample, seed=2, visits=outer)
+    index = index_at(order, range(2000))
+    read = of_sample[index.idx]
+    assert (read == index_at(outer, range(2000)).idx).all()
+    assert (np.sort(of_cluster[read].reshape(-1, 4), axis=1) == np.arange(4)).all()
+    assert order.epoch_length == outer.epoch_length == 4
+    found = index.idx.tolist()
+    assert all(idx in allowed for idx, allowed in zip(found, naive(order.clusters, found), strict=True))
+    assert (position_of(order, index) == np.arange(2000)).all()
+    assert from_json(to_json(order)) == pickle.loads(pickle.dumps(order)) == order
+    assert order.num_levels == 1
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        (
+            {"visits": EpochOrder(length=3, seed=1)},
+            ValueError,
+            "must be without end, of length=2.* got length=3",
+        ),
+        ({"visits": EpochOrder(length=2, seed=1, num_samples=9)}, ValueError, "without end.* num_samples=9"),
+        ({"visits": EpochOrder(length=2, seed=1), "weights": [1, 2]}, ValueError, "without other weights"),
+        ({"visits": ResampleOrder(length=2, seed=1)}, TypeError, "whose epochs count their visits, got ResampleOrder"),
+        ({"visits": 3}, TypeError, "visits must be an order of clusters"),
+    ],
+)
+def test_visits_that_do_not_fit_are_refused(fields: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ClusterOrder(**{"clusters": [0, 1, 0], "seed": 7} | fields)
