@@ -11,6 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bionemo.core.checks import MAX_INT
+from bionemo.core.record import to_plain
 from bionemo.data import (
     BlockShuffleOrder,
     EpochOrder,
@@ -19,6 +21,7 @@ from bionemo.data import (
     Order,
     ProportionalOrder,
     SampleIndex,
+    SkipOrder,
     external_arrays,
     fingerprint,
     from_json,
@@ -28,6 +31,7 @@ from bionemo.data import (
     token_weights,
 )
 from bionemo.data.orders.by_weight.interleave import counts_among, error_bounds
+from bionemo.data.pipeline.state import agreement
 from property_tests import strategies
 
 
@@ -169,6 +173,32 @@ def test_each_source_of_a_mixture_keeps_its_own_order(mixture: MixtureOrder, dat
         # In a mixture that ends when all were exhausted, it may have begun its next epoch.
         expected = as_indices(index_at(attrs.evolve(leaf, num_samples=None), torch.arange(len(own))))
         assert own == [index._replace(source=source) for index in expected]
+
+
+@st.composite
+def extended_orders(draw: st.DrawFn) -> tuple[Order, Order]:
+    """Draw an order, and the same with skips, with another change of weights, or with more samples."""
+    order = draw(st.one_of(strategies.short_orders(), strategies.mixture_orders(strategies.short_orders())))
+    number = draw(st.integers(1, 50))
+    if isinstance(order, MixtureOrder) and draw(st.booleans()):
+        weights = draw(st.lists(st.integers(0, 9), min_size=len(order.orders), max_size=len(order.orders)).filter(any))
+        changes = [*(change for change in order.changes if change[0] < number), (number, weights)]
+        return order, attrs.evolve(order, num_samples=None, changes=changes)
+    if isinstance(order, EpochOrder) and order.num_samples is not None and draw(st.booleans()):
+        return order, attrs.evolve(order, num_samples=min(order.num_samples + number, 2**62))
+    return order, draw(strategies.skip_orders(order))
+
+
+@given(orders=extended_orders())
+def test_an_extended_order_has_the_same_samples_up_to_where_they_agree(orders: tuple[Order, Order]) -> None:
+    order, extended = orders
+    agreed = agreement(extended, to_plain(order))
+    stop = min([agreed, 60, *(part.num_samples for part in orders if part.num_samples is not None)])
+    assert as_indices(index_at(extended, range(stop))) == as_indices(index_at(order, range(stop)))
+    if isinstance(extended, SkipOrder):
+        assert agreed == (extended.positions[0][0] if extended.positions else MAX_INT)
+    elif isinstance(extended, EpochOrder) and extended != order:
+        assert agreed == order.num_samples
 
 
 @given(order=strategies.invertible_orders(), data=st.data())
