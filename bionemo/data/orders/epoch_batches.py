@@ -12,7 +12,7 @@ from bionemo.data.orders.order import Order, PlannedOrder, SampleIndex, position
 
 __all__ = ["EpochBatchOrder"]
 
-_RESTS: Final = ("short", "drop", "repeat")
+_RESTS: Final = ("short", "drop", "repeat", "next")
 
 
 @attrs.frozen(kw_only=True)
@@ -22,15 +22,16 @@ class EpochBatchOrder(OrderOver):
     It is for losses that compare the samples of a batch with one another: none comes twice, if an epoch has as many
     samples as a batch. A pipeline of this order has no `batch_size`.
 
-    Laws: a step holds `batch_size` consecutive samples of one epoch, or the rest of it; with "repeat" also the first
-    samples of the epoch after the rest. With "short", positions are those of the order, and `batch_size` may change
-    within a run. `position_of` inverts `index_at`; with "repeat", it returns the first of several positions.
+    Laws: a step holds `batch_size` consecutive samples of one epoch, or the rest of it, and, with "repeat" or "next",
+    what fills it. With "short", positions are those of the order, and `batch_size` may change within a run.
+    `position_of` inverts `index_at`; of a sample that also fills another step, it returns where it is read in its turn.
 
     Args:
         order: any order with epochs of equal length (`epoch_length`), which doesn't make the steps itself.
         batch_size: samples per step, over all ranks together.
         rest: what becomes of the samples after the last full step of an epoch: "short" is a step of fewer samples,
-            "drop" leaves them out, in each epoch others, and "repeat" fills the step with the epoch's first samples.
+            "drop" leaves them out, in each epoch others, "repeat" fills the step with the epoch's first samples, and
+            "next" with the first ones of the next epoch, which are read there again: it can hold a sample twice then.
 
     Raises:
         ValueError: if `batch_size` is below 1, or larger than an epoch from which the rest is dropped, or `rest` is
@@ -51,7 +52,7 @@ class EpochBatchOrder(OrderOver):
 
     order: Order = attrs.field(validator=check_order)
     batch_size: int = attrs.field(converter=to_int, validator=check_size)
-    rest: Literal["short", "drop", "repeat"] = attrs.field(default="short", validator=check_choice(*_RESTS))
+    rest: Literal["short", "drop", "repeat", "next"] = attrs.field(default="short", validator=check_choice(*_RESTS))
 
     def __attrs_post_init__(self) -> None:
         self.num_levels  # noqa: B018 - raises if they are nested too deeply
@@ -78,7 +79,8 @@ class EpochBatchOrder(OrderOver):
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
         epoch, offset = divmod(as_int(position), self.epoch_length)
-        return self.order.index_at(epoch * self._length + offset % self._samples_in(epoch))
+        inside = offset if self.rest == "next" else offset % self._samples_in(epoch)
+        return self.order.index_at(epoch * self._length + inside)
 
     def position_of(self, index: SampleIndex, /) -> Any:
         """Return the position of a sample: call `bionemo.data.position_of`.
@@ -148,7 +150,7 @@ class EpochBatchOrder(OrderOver):
         """Return the number of positions that some samples of an epoch have."""
         if self.rest == "short":
             return num_samples
-        added = self.batch_size - 1 if self.rest == "repeat" else 0
+        added = 0 if self.rest == "drop" else self.batch_size - 1
         return (num_samples + added) // self.batch_size * self.batch_size
 
     def _samples_in(self, epoch: Any) -> Any:

@@ -93,6 +93,14 @@ def test_position_of_inverts_index_at(rest: str, order) -> None:
         assert batch_at(pipeline, found.step)[found.slot] == index_at(pipeline.order, position).idx
 
 
+def test_the_rest_may_be_filled_from_the_next_epoch_which_begins_anew_after_it() -> None:
+    batches = batches_of(make("next"))
+    assert [len(batch) for batch in batches] == [4] * 9
+    own = [index_at(attrs.evolve(BASE, num_samples=None), range(10 * epoch, 10 * epoch + 12)).idx for epoch in range(3)]
+    assert sum(batches, []) == [idx for epoch in own for idx in epoch.tolist()]
+    assert position_of(make("next").order, index_at(BASE, 10)) == 12
+
+
 def test_ranks_that_will_get_no_sample_of_a_short_step_are_told_so_before_the_first_step() -> None:
     with pytest.warns(UserWarning, match="a step of 2 samples leaves ranks of 3 without any"):
         loader(make(), 0, 3)
