@@ -21,7 +21,7 @@ from bionemo.data import (
     take,
     window,
 )
-from bionemo.data.pipeline.read import fetch
+from bionemo.data.reading.read import fetch
 from property_tests.strategies import SEEDS
 
 

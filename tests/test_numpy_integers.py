@@ -98,8 +98,8 @@ from bionemo.data.orders.shuffles import shuffle_in_groups
 from bionemo.data.orders.skip import count_up_to, to_ranges
 from bionemo.data.permute import permute, permute_kernel, unpermute
 from bionemo.data.pipeline import batch, read, state, steps, transform
-from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipes import batch_sampler, loader, nodes, options
+from bionemo.data.reading.functions import function_name
 from bionemo.data.testing.content import content_digests
 
 ENDS = [np.int8, np.int64, np.uint8, np.uint64]

@@ -29,10 +29,6 @@ from bionemo.data.batches.transforms import reverse_complement as reverse_comple
 from bionemo.data.lookup import describe_batch as describe_batch
 from bionemo.data.lookup import find_sample as find_sample
 from bionemo.data.lookup import first_divergence as first_divergence
-from bionemo.data.maps import concat as concat
-from bionemo.data.maps import filter_idx as filter_idx
-from bionemo.data.maps import take as take
-from bionemo.data.maps import window as window
 from bionemo.data.multi_epoch_dataset import IdentityMultiEpochDatasetWrapper as IdentityMultiEpochDatasetWrapper
 from bionemo.data.multi_epoch_dataset import MultiEpochDataset as MultiEpochDataset
 from bionemo.data.multi_epoch_dataset import MultiEpochDatasetResampler as MultiEpochDatasetResampler
@@ -66,9 +62,6 @@ from bionemo.data.orders.skip import SkipOrder as SkipOrder
 from bionemo.data.pipeline.batch import batch_at as batch_at
 from bionemo.data.pipeline.batch import batch_from as batch_from
 from bionemo.data.pipeline.batch import sample_at as sample_at
-from bionemo.data.pipeline.dataset import EpochIndex as EpochIndex
-from bionemo.data.pipeline.dataset import SizedDataset as SizedDataset
-from bionemo.data.pipeline.dataset import Source as Source
 from bionemo.data.pipeline.pipeline import Pipeline as Pipeline
 from bionemo.data.pipeline.record import fingerprint as fingerprint
 from bionemo.data.pipeline.record import from_json as from_json
@@ -76,6 +69,13 @@ from bionemo.data.pipeline.record import pipeline_spec as pipeline_spec
 from bionemo.data.pipeline.record import record_differences as record_differences
 from bionemo.data.pipeline.record import to_json as to_json
 from bionemo.data.pipeline.steps import num_batches as num_batches
+from bionemo.data.reading.dataset import EpochIndex as EpochIndex
+from bionemo.data.reading.dataset import SizedDataset as SizedDataset
+from bionemo.data.reading.dataset import Source as Source
+from bionemo.data.reading.maps import concat as concat
+from bionemo.data.reading.maps import filter_idx as filter_idx
+from bionemo.data.reading.maps import take as take
+from bionemo.data.reading.maps import window as window
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
 from bionemo.data.splits import split_indices as split_indices
 from bionemo.data.splits import split_of as split_of

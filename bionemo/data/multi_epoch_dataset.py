@@ -13,9 +13,9 @@ from bionemo.core.fields import check_bool, to_bool
 from bionemo.data.orders.base import check_some_samples
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.order import index_at
-from bionemo.data.pipeline.dataset import EpochIndex, SizedDataset, check_not_empty, shown_dataset
-from bionemo.data.pipeline.indexing import by_position, check_by_epoch, check_by_position, speaks_for
-from bionemo.data.pipeline.read import fetch
+from bionemo.data.reading.dataset import EpochIndex, SizedDataset, check_not_empty, shown_dataset
+from bionemo.data.reading.indexing import by_position, check_by_epoch, check_by_position, speaks_for
+from bionemo.data.reading.read import fetch
 
 __all__ = [
     "EpochIndex",

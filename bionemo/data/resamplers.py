@@ -12,9 +12,9 @@ from bionemo.data.orders.base import check_some_samples
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.order import index_at
 from bionemo.data.orders.resample import ResampleOrder
-from bionemo.data.pipeline.dataset import SizedDataset, check_not_empty, shown_dataset
-from bionemo.data.pipeline.indexing import by_position, check_by_position, speaks_for
-from bionemo.data.pipeline.read import fetch
+from bionemo.data.reading.dataset import SizedDataset, check_not_empty, shown_dataset
+from bionemo.data.reading.indexing import by_position, check_by_position, speaks_for
+from bionemo.data.reading.read import fetch
 
 __all__ = ["PRNGResampleDataset", "ResampleOrder", "WeightedOrder"]
 

@@ -24,7 +24,7 @@ from bionemo.data import (
     index_at,
     to_json,
 )
-from bionemo.data.pipeline.read import fetch
+from bionemo.data.reading.read import fetch
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch warns on machines with one core
 

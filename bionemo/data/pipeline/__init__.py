@@ -1,5 +1,5 @@
 """From positions to batches.
 
-`dataset` and `pipeline` are the records. `batch` says where a step starts and ends, `read` reads its samples, and
-`assemble` makes the batch of them. `state` is the state of a loader, `record` its JSON; `lookup` is for debugging.
+`pipeline` is the record. `steps` says where a step starts and ends, `assemble` reads its samples and makes the batch,
+and `batch` is the batch at a step. `state` is the state of a loader, `record` a pipeline's JSON.
 """

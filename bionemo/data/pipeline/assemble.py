@@ -11,9 +11,9 @@ import numpy as np
 from bionemo.core.random import fold_in, random_global_context
 from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.pipeline import Pipeline
-from bionemo.data.pipeline.read import read, read_sample
 from bionemo.data.pipeline.steps import planned_bins
 from bionemo.data.pipeline.transform import check_number, position_seeds, transform_sample, transform_samples
+from bionemo.data.reading.read import read, read_sample
 
 __all__ = ["STAGES", "StageSeconds", "assemble", "assemble_sample", "assemble_timed", "no_stop_iteration", "note"]
 

@@ -10,8 +10,8 @@ from bionemo.core.checks import check_seed, shown
 from bionemo.core.fields import Documented, check_bool, check_size, to_bool, to_int
 from bionemo.data.orders.base import check_order
 from bionemo.data.orders.order import Order, PlannedOrder
-from bionemo.data.pipeline.dataset import Source, to_sources
-from bionemo.data.pipeline.functions import PURE_TYPES, accept_keyword, is_pure, shown_name
+from bionemo.data.reading.dataset import Source, to_sources
+from bionemo.data.reading.functions import PURE_TYPES, accept_keyword, is_pure, shown_name
 
 __all__ = ["Pipeline"]
 

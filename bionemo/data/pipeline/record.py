@@ -23,9 +23,9 @@ from bionemo.data.orders.order import ALGORITHM_VERSION, Order
 from bionemo.data.orders.planned_skip import PlannedSkipOrder
 from bionemo.data.orders.resample import ResampleOrder
 from bionemo.data.orders.skip import SkipOrder
-from bionemo.data.pipeline.dataset import Source
-from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipeline.pipeline import Pipeline
+from bionemo.data.reading.dataset import Source
+from bionemo.data.reading.functions import function_name
 
 __all__ = [
     "differences_as_text",

@@ -12,8 +12,8 @@ from bionemo.core.arrays import groups
 from bionemo.core.checks import AnyInt, IntArray
 from bionemo.core.random import fold_in, make_generator
 from bionemo.core.random.hashing import fold_word
-from bionemo.data.pipeline.dataset import Source
-from bionemo.data.pipeline.read import describe_members
+from bionemo.data.reading.dataset import Source
+from bionemo.data.reading.read import describe_members
 
 __all__ = ["check_number", "position_seeds", "transform_sample", "transform_samples"]
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bionemo.core.random import fold_in, random_global_context
-from bionemo.data.pipeline.functions import is_pure
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.transform import position_seeds
 from bionemo.data.pipes.delivery import Delivery
+from bionemo.data.reading.functions import is_pure
 
 __all__ = ["check_device", "on_device", "to_device", "transform_on"]
 

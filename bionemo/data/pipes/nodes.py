@@ -17,10 +17,10 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, check_seed
 from bionemo.data.orders.order import Order, SampleIndex, index_at
 from bionemo.data.pipeline.assemble import no_stop_iteration, note
-from bionemo.data.pipeline.dataset import Source, to_sources
-from bionemo.data.pipeline.functions import accept_keyword, check_function
-from bionemo.data.pipeline.read import read_sample
 from bionemo.data.pipeline.transform import position_seeds, transform_sample
+from bionemo.data.reading.dataset import Source, to_sources
+from bionemo.data.reading.functions import accept_keyword, check_function
+from bionemo.data.reading.read import read_sample
 
 __all__ = ["PositionedSample", "batch", "collate", "pin_memory", "prefetch", "read", "sample_indices", "transform"]
 

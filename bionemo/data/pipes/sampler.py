@@ -8,10 +8,10 @@ from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.assemble import StageSeconds
 from bionemo.data.pipeline.pipeline import Pipeline
-from bionemo.data.pipeline.read import keys_of
 from bionemo.data.pipeline.state import loader_state
 from bionemo.data.pipeline.steps import batch_stop
 from bionemo.data.pipes.loader import PipelineLoader
+from bionemo.data.reading.read import keys_of
 
 __all__ = ["BatchSampler", "batch_sampler"]
 

@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 
-from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipeline.record import record_differences
+from bionemo.data.reading.functions import function_name
 
 
 class Callable:

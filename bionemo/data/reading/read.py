@@ -14,8 +14,8 @@ from torch.utils.data import StackDataset, Subset
 from bionemo.core.arrays import groups
 from bionemo.core.checks import IntArray, as_int
 from bionemo.data.orders.order import SampleIndex
-from bionemo.data.pipeline.dataset import EpochIndex, Source
-from bionemo.data.pipeline.indexing import gives_many, is_labelled
+from bionemo.data.reading.dataset import EpochIndex, Source
+from bionemo.data.reading.indexing import gives_many, is_labelled
 
 __all__ = ["describe_members", "fetch", "keys_of", "read", "read_sample"]
 

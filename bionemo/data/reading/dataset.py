@@ -10,8 +10,8 @@ from torch import Tensor
 
 from bionemo.core.checks import shown
 from bionemo.core.fields import Documented, check_bool, check_choice, to_bool
-from bionemo.data.pipeline.functions import accept_keyword, shown_name
-from bionemo.data.pipeline.indexing import check_by_position, is_labelled
+from bionemo.data.reading.functions import accept_keyword, shown_name
+from bionemo.data.reading.indexing import check_by_position, is_labelled
 
 __all__ = ["EpochIndex", "SizedDataset", "Source", "check_not_empty", "shown_dataset", "to_sources"]
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from bionemo.data import EpochOrder, Pipeline, Source, batch_at
-from bionemo.data.pipeline.functions import function_name
 from bionemo.data.pipes import nodes
+from bionemo.data.reading.functions import function_name
 
 
 def make(**fields) -> Pipeline:
@@ -133,7 +133,7 @@ def test_another_argument_gives_another_name_however_large_it_is(one: Any, other
 PROGRAM = """
 from functools import partial
 import torch
-from bionemo.data.pipeline.functions import function_name
+from bionemo.data.reading.functions import function_name
 def hook(x): return x
 class Plain: pass
 value = [hook, {hook, print}, set("bacde"), Plain(), lambda: 0, {"k": Plain()}, torch.nn.Linear(2, 2), [{1: hook}]]

@@ -15,9 +15,9 @@ from bionemo.core.arrays import as_integers, groups
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, IntArray, check_index, check_int
 from bionemo.core.frozen_array import FrozenArray
-from bionemo.data.pipeline.dataset import SizedDataset, shown_dataset
-from bionemo.data.pipeline.indexing import check_by_position
-from bionemo.data.pipeline.read import fetch
+from bionemo.data.reading.dataset import SizedDataset, shown_dataset
+from bionemo.data.reading.indexing import check_by_position
+from bionemo.data.reading.read import fetch
 
 __all__ = ["Concatenation", "Selection", "Windows", "concat", "filter_idx", "take", "window"]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bionemo.data import EpochIndex, EpochOrder, MixtureOrder, Pipeline, Source, batch_at, index_at, sample_at
-from bionemo.data.pipeline.read import fetch
+from bionemo.data.reading.read import fetch
 
 INDICES = [7, 0, 7, 19, 3]
 

@@ -31,10 +31,10 @@ from bionemo.data import (
     padding_fraction,
     sample_at,
 )
-from bionemo.data.pipeline.indexing import by_position, check_by_position, gives_many, is_labelled
-from bionemo.data.pipeline.read import fetch, read_sample
 from bionemo.data.pipeline.transform import position_seeds
 from bionemo.data.pipes.nodes import read, sample_indices
+from bionemo.data.reading.indexing import by_position, check_by_position, gives_many, is_labelled
+from bionemo.data.reading.read import fetch, read_sample
 
 LETTERS = list("abcdefghij")
 INDICES = [7, 0, 7, 9, 3]
