@@ -1,6 +1,7 @@
 """Laws of pipelines and loaders: after any history of stops and resumes, no sample is lost and none is read twice."""
 
 import attrs
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -113,7 +114,15 @@ def test_a_step_holds_the_same_samples_for_every_world_size(pipeline: Pipeline, 
         assert pipeline.batch_size is None or max(sizes) - min(sizes) <= 1
 
 
-READING = [{}, {"num_threads": 2}, {"device": "cpu"}, {"num_threads": 1, "device": "cpu", "transform_on": "device"}]
+READING = [
+    {},
+    {"num_threads": 2},
+    {"device": "cpu"},
+    {"num_threads": 1, "device": "cpu", "transform_on": "device"},
+    {"read_ahead": 2},
+    {"read_ahead": 3, "num_threads": 2},
+    {"read_ahead": 7, "num_threads": 1},
+]
 """Ways to read the same batches."""
 
 
@@ -130,8 +139,10 @@ def test_a_loader_yields_the_batches_of_batch_at(
     expected = [batch_at(pipeline, step, rank, world_size) for step in range(num_batches(pipeline))]
     batches = loader(pipeline, rank, world_size, batches_per_epoch=pause, **reading)
     found: list = []
+    jaxtyping.config.update("jaxtyping_disable", True)  # it draws from the global states
     while not batches.is_exhausted:
         found += batches
+    jaxtyping.config.update("jaxtyping_disable", False)
     assert found == expected
     assert pause is not None or batches.stats().num_steps == len(expected)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bionemo.core.random import random_global_context
-from bionemo.data.pipes.transfer import pack, unpack
+from bionemo.data.pipes.processes.transfer import pack, unpack
 
 DTYPES = [torch.int64, torch.int16, torch.bool, torch.float32, torch.bfloat16, torch.complex64]
 TENSORS = st.builds(

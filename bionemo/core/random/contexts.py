@@ -18,7 +18,13 @@ from bionemo.core.checks import AnyInt, check_seed
 from bionemo.core.random.generators import seed_from_generator
 from bionemo.core.random.hashing import fold_in
 
-__all__ = ["random_global_context", "random_numpy_context", "random_python_context", "random_torch_context"]
+__all__ = [
+    "global_states",
+    "random_global_context",
+    "random_numpy_context",
+    "random_python_context",
+    "random_torch_context",
+]
 
 _GLOBAL_STATES = threading.Lock()
 """Held while a block owns the global states, because a second thread would draw from them and restore them wrongly."""
@@ -194,6 +200,20 @@ def random_global_context(seed: AnyInt) -> Iterator[None]:
             torch.default_generator.set_state(torch_cpu)
             for device, state in enumerate(devices):
                 torch.cuda.set_rng_state(state, device)
+
+
+def global_states() -> tuple[Any, ...]:
+    """Return the global random states of torch, NumPy and Python, to compare them: equal if nothing was drawn.
+
+    Example:
+        >>> before = global_states()
+        >>> global_states() == before
+        True
+    """
+    numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - this function is about global states
+    bits = numpy["state"]["key"].tobytes(), numpy["state"]["pos"], numpy["has_gauss"]
+    states = [torch.default_generator.get_state(), *_cuda_states()]
+    return b"".join(state.numpy().tobytes() for state in states), bits, random.getstate()
 
 
 def _cuda_states() -> list[Tensor]:

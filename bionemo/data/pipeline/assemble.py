@@ -1,5 +1,6 @@
 """From positions to a batch: read, transform, collate."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -9,13 +10,24 @@ from typing import Any, Final, TypeAlias, TypeVar
 import numpy as np
 
 from bionemo.core.random import fold_in, random_global_context
+from bionemo.core.random.contexts import global_states
 from bionemo.data.orders.order import SampleIndex
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.steps import planned_bins
 from bionemo.data.pipeline.transform import check_number, position_seeds, transform_sample, transform_samples
 from bionemo.data.reading.read import read, read_sample
+from bionemo.data.reading.together import read_together
 
-__all__ = ["STAGES", "StageSeconds", "assemble", "assemble_sample", "assemble_timed", "no_stop_iteration", "note"]
+__all__ = [
+    "STAGES",
+    "StageSeconds",
+    "assemble",
+    "assemble_sample",
+    "assemble_timed",
+    "no_stop_iteration",
+    "note",
+    "read_ahead",
+]
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
@@ -105,9 +117,15 @@ def assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleI
 
 
 def assemble_timed(
-    pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, /
+    pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, samples: Any = None, /
 ) -> tuple[Batch, StageSeconds]:
     """Return what `assemble` returns, and how long each stage took.
+
+    Args:
+        pipeline: what is read.
+        positions: positions in the training order.
+        index: the samples there, in one-axis int64 arrays.
+        samples: what `read` returns for them, if they were read ahead; None reads them.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline, index_at
@@ -118,14 +136,17 @@ def assemble_timed(
         ('ab', True)
     """
     if not pipeline.draws_globally:
-        return _assemble(pipeline, positions, index)
+        return _assemble(pipeline, positions, index, samples)
     with _global_context(pipeline, *positions[:1]):
-        return _assemble(pipeline, positions, index)
+        return _assemble(pipeline, positions, index, samples)
 
 
-def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex) -> tuple[Batch, StageSeconds]:
+def _assemble(
+    pipeline: Pipeline[Batch], positions: Sequence[int], index: SampleIndex, samples: Any
+) -> tuple[Batch, StageSeconds]:
     began = perf_counter()
-    samples = read(pipeline.sources, index, describe=partial(note, "reading", positions, index))
+    if samples is None:
+        samples = read(pipeline.sources, index, describe=partial(note, "reading", positions, index))
     was_read = was_transformed = perf_counter()
     if pipeline.has_transforms:
         seeds = position_seeds(pipeline.seed, "sample", positions)
@@ -148,6 +169,43 @@ def _assemble(pipeline: Pipeline[Batch], positions: Sequence[int], index: Sample
     making = was_made - was_collated
     seconds = (was_read - began, was_transformed - was_read, was_collated - was_transformed, making, 0.0)
     return batch, seconds
+
+
+def read_ahead(pipeline: Pipeline[Any], first: int, batches: Sequence[SampleIndex], /) -> list[Any] | None:
+    """Return the samples of several batches, read by one call per source; None if each batch must be read alone.
+
+    That is so if a data set raises an error, which belongs to one of the batches, or if it draws from a global random
+    state, which is seeded for each batch.
+
+    Args:
+        pipeline: what is read.
+        first: position of the first sample.
+        batches: which samples, in one-axis int64 arrays.
+
+    Warns:
+        UserWarning: if a data set draws from a global random state.
+
+    Example:
+        >>> from bionemo.data import EpochOrder, Pipeline, index_at
+        >>> order = EpochOrder(length=5, seed=7)
+        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, seed_global_states=False)
+        >>> read_ahead(pipeline, 0, [index_at(order, range(2)), index_at(order, range(2, 4))])
+        [['a', 'b'], ['e', 'd']]
+    """
+    with _global_context(pipeline, first):
+        before = global_states() if pipeline.draws_globally else ()
+        try:
+            samples = read_together(pipeline.sources, batches)
+        except Exception:  # noqa: BLE001 - raised again, with its position, when its batch is read alone
+            return None
+        if not pipeline.draws_globally or global_states() == before:
+            return samples
+    message = (
+        "read_ahead has no effect: a data set draws from a global random state while it is read, which is seeded for "
+        "each batch. Draw in a transform, from the sample's own generator."
+    )
+    warnings.warn(message, UserWarning, stacklevel=2)
+    return None
 
 
 def assemble_sample(pipeline: Pipeline[Any], position: int, index: SampleIndex, /) -> Any:

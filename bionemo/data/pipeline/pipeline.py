@@ -12,6 +12,7 @@ from bionemo.data.orders.base import check_order
 from bionemo.data.orders.order import Order, PlannedOrder
 from bionemo.data.reading.dataset import Source, to_sources
 from bionemo.data.reading.functions import PURE_TYPES, accept_keyword, is_pure, shown_name
+from bionemo.data.reading.together import can_prefetch
 
 __all__ = ["Pipeline"]
 
@@ -128,6 +129,11 @@ class Pipeline(Generic[Batch], metaclass=Documented):
     def has_transforms(self) -> bool:
         """Whether a source has a transform."""
         return any(source.transform is not None for source in self.sources)
+
+    @cached_property
+    def can_prefetch(self) -> bool:
+        """Whether a data set has a `prefetch`, which is told what will be read next."""
+        return any(can_prefetch(source.dataset) for source in self.sources)
 
     @cached_property
     def draws_globally(self) -> bool:

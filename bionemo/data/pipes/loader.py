@@ -11,20 +11,23 @@ import torch
 from bionemo.core.checks import AnyFloat, check_int
 from bionemo.core.fields import Documented, check_bool, check_choice, check_instance, check_size, to_bool, to_int
 from bionemo.data.pipeline.assemble import assemble_timed
+from bionemo.data.pipeline.empty_ranks import Read, check_every_rank_reads
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.state import check_state, loader_state
 from bionemo.data.pipeline.steps import batch_stop, end_position, next_pause, num_batches, rank_positions
 from bionemo.data.pipes.delivery import Delivery
 from bionemo.data.pipes.device import check_device, on_device, transform_on
 from bionemo.data.pipes.guards import TrainerGuards
-from bionemo.data.pipes.options import check_batches_per_epoch, check_threads, check_timeout, check_transform_on
+from bionemo.data.pipes.options import check_batches_per_epoch, check_options
+from bionemo.data.pipes.processes.workers import BatchWorkers
 from bionemo.data.pipes.stats import LoaderStats, Recorder
-from bionemo.data.pipes.stream import Read, check_every_rank_reads, raise_again, read_batches
-from bionemo.data.pipes.workers import BatchWorkers
+from bionemo.data.pipes.stream import raise_again, read_batches
 
 __all__ = ["PipelineLoader", "loader"]
 
 Batch = TypeVar("Batch")
+
+_READING: Final = ("rank", "world_size", "read_ahead", "num_threads", "prefetch_factor")
 
 
 @attrs.define(eq=False, repr=False, slots=False, on_setattr=attrs.setters.NO_OP)
@@ -52,7 +55,10 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
             on the index alone: they keep the data set as it was when they started.
         multiprocessing_context: how they are started; with "spawn" the pipeline must pickle. None for the platform's
             default.
-        prefetch_factor: batches that each process or thread reads ahead.
+        prefetch_factor: batches, or stretches of `read_ahead` batches, that each process or thread makes ahead.
+        read_ahead: batches whose samples are read by one call of a data set's `__getitems__`, in ascending order and
+            without duplicates, and kept until they are used. The batches are the same. If they hold a window of a
+            `BlockShuffleOrder`, each of its blocks is read once.
         pin_memory: deliver batches in page-locked memory, for faster copies to a GPU.
         num_threads: threads of this process that read batches ahead, instead of processes: for data sets that release
             the GIL. The batches are the same. Those of a pipeline that seeds the global states are read one by one.
@@ -95,6 +101,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
         default=None, kw_only=True, validator=attrs.validators.optional(check_choice("fork", "spawn", "forkserver"))
     )
     prefetch_factor: int = attrs.field(default=2, converter=to_int, validator=check_size, kw_only=True)
+    read_ahead: int = attrs.field(default=1, converter=to_int, validator=check_size, kw_only=True)
     pin_memory: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
     timeout: AnyFloat = attrs.field(default=0, kw_only=True)
     num_threads: int = attrs.field(default=0, converter=to_int, kw_only=True)
@@ -108,9 +115,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
 
     def __attrs_post_init__(self) -> None:
         rank_positions((0,), rank=self.rank, world_size=self.world_size)
-        check_timeout(self.timeout, check_int(self.num_workers, name="num_workers"))
-        check_threads(self.num_threads, num_workers=self.num_workers, pin_memory=self.pin_memory)
-        check_transform_on(self.transform_on, device=self.device, compile_transform=self.compile_transform)
+        check_options(self)
         self.start = self.consumed_samples = check_int(self.start, name="start", high=end_position(self.pipeline))
         check_every_rank_reads(self.pipeline, self.read, world_size=self.world_size, start=self.start)
         self._begin = self._last_start = self.start
@@ -140,9 +145,8 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
         return True
 
     def __repr__(self) -> str:
-        options = {"rank": self.rank, "world_size": self.world_size, "consumed_samples": self.consumed_samples}
-        shown = ", ".join(f"{name}={value}" for name, value in options.items())
-        return f"{type(self).__name__}({self.pipeline!r}, {shown})"
+        at = f"rank={self.rank}, world_size={self.world_size}, consumed_samples={self.consumed_samples}"
+        return f"{type(self).__name__}({self.pipeline!r}, {at})"
 
     def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over the batches up to the next pause; it is empty if the order has ended.
@@ -168,7 +172,8 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
         if self._current is None:  # a state was loaded before the first batch
             self._current, self._begin = current, self.consumed_samples
         self._check_current(current)
-        pause, self._recorder = self._next_pause(), Recorder()
+        num_steps, self._recorder = self.batches_per_epoch, Recorder()
+        pause = None if num_steps is None else next_pause(self.pipeline, self.consumed_samples, num_steps)
         deliveries = self._deliveries(pause)
         while True:
             asked = perf_counter()
@@ -192,9 +197,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
         if self._workers is not None:
             deliveries = self._workers.batches(self.consumed_samples, pause)
         else:
-            options: Any = {
-                name: getattr(self, name) for name in ("rank", "world_size", "num_threads", "prefetch_factor")
-            }
+            options: Any = {name: getattr(self, name) for name in _READING}
             deliveries = read_batches(self._made, self.read, start=self.consumed_samples, pause=pause, **options)
         if self.device is None:
             return deliveries
@@ -219,12 +222,6 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
     def last_positions(self) -> range:
         """Positions of the batch delivered last, all ranks together; empty before the first one of an iteration."""
         return range(max(self._begin, self._last_start), self.consumed_samples)
-
-    def _next_pause(self) -> int | None:
-        """Return the position at which iteration pauses: the end of every `batches_per_epoch`-th step."""
-        if self.batches_per_epoch is None:
-            return None
-        return next_pause(self.pipeline, self.consumed_samples, self.batches_per_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state in plain values, equal on every rank: it counts the batches delivered."""

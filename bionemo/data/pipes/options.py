@@ -6,7 +6,27 @@ import numpy as np
 
 from bionemo.core.checks import AnyFloat, AnyInt, check_int, shown
 
-__all__ = ["check_batches_per_epoch", "check_threads", "check_timeout", "check_transform_on"]
+__all__ = ["check_batches_per_epoch", "check_options", "check_threads", "check_timeout", "check_transform_on"]
+
+
+def check_options(options: Any, /) -> None:
+    """Check those options of a loader that depend on one another.
+
+    Args:
+        options: the loader, or another object with its attributes.
+
+    Raises:
+        ValueError: if two of them contradict each other, or a number is out of range.
+        TypeError: if one has the wrong type.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> options = {"num_workers": 2, "timeout": 9, "num_threads": 0, "pin_memory": False}
+        >>> check_options(SimpleNamespace(**options, transform_on="worker", device=None, compile_transform=False))
+    """
+    check_timeout(options.timeout, check_int(options.num_workers, name="num_workers"))
+    check_threads(options.num_threads, num_workers=options.num_workers, pin_memory=options.pin_memory)
+    check_transform_on(options.transform_on, device=options.device, compile_transform=options.compile_transform)
 
 
 def check_batches_per_epoch(batches_per_epoch: AnyInt | None, /) -> int | None:

@@ -1,48 +1,20 @@
 """The batches of a pipeline from a position on, read in this process."""
 
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, pairwise, starmap
 from threading import current_thread
-from typing import Any, Final, TypeAlias
+from typing import Any
 
-import numpy as np
-
-from bionemo.core.arrays import BLOCK
 from bionemo.core.checks import shown
-from bionemo.data.orders.order import SampleIndex, index_at
-from bionemo.data.pipeline.assemble import StageSeconds, no_stop_iteration
+from bionemo.data.pipeline.empty_ranks import Read
 from bionemo.data.pipeline.pipeline import Pipeline
-from bionemo.data.pipeline.steps import end_position, num_alike, rank_positions, step_bounds
-from bionemo.data.pipes.delivery import Delivery, Planned, size_of
+from bionemo.data.pipes.delivery import Delivery, Planned
+from bionemo.data.pipes.stretches import deliver, deliver_stretch, plan_batches, plan_stretches
 
-__all__ = ["Read", "check_every_rank_reads", "deliver", "plan_batches", "raise_again", "read_batches"]
-
-Read: TypeAlias = Callable[[Pipeline[Any], Sequence[int], SampleIndex], tuple[Any, StageSeconds]]
-"""Makes a batch from positions and the samples there: `assemble_timed`, or for a sampler the keys of a data set."""
-
-
-def deliver(pipeline: Pipeline[Any], read: Read, planned: Planned, /) -> Delivery:
-    """Return a batch that was planned.
-
-    Example:
-        >>> from bionemo.data import EpochOrder
-        >>> from bionemo.data.pipeline.assemble import assemble_timed
-        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
-        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42, collate="".join)
-        >>> deliver(pipeline, assemble_timed, next(plan_batches(pipeline, rank=0, world_size=1, start=0))).batch
-        'ab'
-    """
-    stop, positions, samples = planned
-    batch, seconds = no_stop_iteration(read, pipeline, positions, samples)
-    return _delivery((stop, positions.start, len(positions), batch, seconds, size_of(batch), 0, 0))
-
-
-_delivery: Final = partial(tuple.__new__, Delivery)  # its own constructor takes three times as long
-_sample_index: Final = partial(tuple.__new__, SampleIndex)
+__all__ = ["raise_again", "read_batches"]
 
 
 def read_batches(
@@ -53,13 +25,14 @@ def read_batches(
     world_size: int,
     start: int,
     pause: int | None = None,
+    read_ahead: int = 1,
     num_threads: int = 0,
     prefetch_factor: int = 2,
 ) -> Iterator[Delivery]:
     """Yield a rank's parts of the batches from a position to a pause, one by one or read ahead by threads.
 
-    Law: the batches and their order are the same for any number of threads; an error is raised where its batch would
-    come.
+    Law: the batches and their order are the same for any number of threads and any `read_ahead`; an error is raised
+    where its batch would come.
 
     Args:
         pipeline: what is read. Threads share its data sets, transforms and collator.
@@ -68,8 +41,10 @@ def read_batches(
         world_size: number of ranks.
         start: position of the first batch.
         pause: position at which to end; None for the end of the order.
-        num_threads: number of batches that are made at the same time; 0 makes them in the consumer's thread.
-        prefetch_factor: batches per thread that are made ahead.
+        read_ahead: batches whose samples are read by one call per source.
+        num_threads: number of stretches of batches that are made at the same time; 0 makes each batch in the consumer's
+            thread.
+        prefetch_factor: stretches per thread that are made ahead.
 
     Example:
         >>> from bionemo.data import EpochOrder
@@ -81,119 +56,45 @@ def read_batches(
         [(4, 'ed'), (5, 'c')]
     """
     plan = plan_batches(pipeline, rank=rank, world_size=world_size, start=start, pause=pause)
-    make = partial(deliver, pipeline, read)
-    return _read_in_threads(make, plan, num_threads, num_threads * prefetch_factor) if num_threads else map(make, plan)
+    if num_threads == 0 and read_ahead == 1 and not pipeline.can_prefetch:
+        return map(partial(deliver, pipeline, read), plan)
+    stretches = pairwise(chain(plan_stretches(pipeline, plan, read_ahead), [[]]))
+    make = partial(deliver_stretch, pipeline, read)
+    if num_threads == 0:
+        return chain.from_iterable(starmap(make, stretches))
+    return _read_in_threads(make, stretches, num_threads, num_threads * prefetch_factor)
 
 
 def _read_in_threads(
-    make: Callable[[Planned], Delivery], plan: Iterator[Planned], num_threads: int, num_ahead: int
+    make: Callable[..., Iterator[Delivery]], stretches: Iterator[Any], num_threads: int, num_ahead: int
 ) -> Iterator[Delivery]:
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="loader")
     try:
-        made = deque(pool.submit(_with_number, make, planned) for planned in islice(plan, num_ahead))
+        made = deque(pool.submit(_make_all, make, *both) for both in islice(stretches, num_ahead))
         while made:
             num_ready, next_one = sum(map(Future.done, made)), made.popleft()
-            made.extend(pool.submit(_with_number, make, planned) for planned in islice(plan, 1))
-            yield next_one.result()._replace(num_ready=num_ready)
+            made.extend(pool.submit(_make_all, make, *both) for both in islice(stretches, 1))
+            deliveries, error = next_one.result()
+            for delivery in deliveries:
+                yield delivery._replace(num_ready=num_ready)
+            if error is not None:
+                raise error
     finally:  # also if the consumer stops, or Ctrl-C interrupts it: what has begun is finished, and nothing else begins
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _with_number(make: Callable[[Planned], Delivery], planned: Planned) -> Delivery:
-    """Return a batch with the number of the thread that made it, which the pool puts at the end of its name."""
-    return make(planned)._replace(worker=int(current_thread().name.rpartition("_")[2]))
+def _make_all(make: Callable[..., Iterator[Delivery]], *both: list[Planned]) -> tuple[list[Delivery], Exception | None]:
+    """Return the batches of a stretch, up to one in which an error was raised, and the error.
 
-
-def plan_batches(
-    pipeline: Pipeline[Any], *, rank: int, world_size: int, start: int, pause: int | None = None
-) -> Iterator[Planned]:
-    """Yield a rank's parts of the batches from a position to a pause, before anything is read.
-
-    Example:
-        >>> from bionemo.data import EpochOrder
-        >>> order = EpochOrder(length=5, seed=7, num_samples=5)
-        >>> pipeline = Pipeline(order=order, sources="abcde", batch_size=2, seed=42)
-        >>> [samples.idx.tolist() for _, _, samples in plan_batches(pipeline, rank=0, world_size=1, start=2)]
-        [[4, 3], [2]]
+    Each has the number of the thread that made it, which the pool puts at the end of its name.
     """
-    most = 1
-    while (stop := (bounds := step_bounds(pipeline, start))[-1]) > start:
-        # Look up the indices of many batches at once, as many as fit a block. Begin with one batch and double, so that
-        # the first one doesn't wait for all.
-        size = stop - start
-        part = rank_positions(bounds, rank=rank, world_size=world_size)
-        count = min(most, max(BLOCK // max(len(part), 1), 1), num_alike(pipeline, bounds))
-        most *= 2
-        index = index_at(pipeline.order, np.add.outer(size * np.arange(count), np.array(part, dtype=np.int64)))
-        for number, one in enumerate(map(_sample_index, zip(*index, strict=True))):
-            start += size
-            positions = range(part.start + number * size, part.stop + number * size)
-            yield start, positions, one
-            if start == pause:
-                return
-
-
-def check_every_rank_reads(pipeline: Pipeline[Any], read: Read, *, world_size: int, start: int) -> None:
-    """Check that no rank fails for want of samples: each step has as many as ranks, or an empty batch can be made.
-
-    An empty batch is made only if a step will need one, and on all ranks alike, before the first step.
-
-    Warns:
-        UserWarning: if some ranks will get an empty batch.
-
-    Raises:
-        ValueError: if a step from `start` on has fewer samples than ranks, and no empty batch can be made, or a planned
-            step has fewer bins than ranks.
-
-    Example:
-        >>> from bionemo.data import EpochOrder
-        >>> from bionemo.data.pipeline.assemble import assemble_timed
-        >>> order = EpochOrder(length=9, seed=7, num_samples=9)
-        >>> pipeline = Pipeline(order=order, sources="abcdefghi", batch_size=4, seed=42, collate=max)
-        >>> check_every_rank_reads(pipeline, assemble_timed, world_size=2, start=0)
-        Traceback (most recent call last):
-        ValueError: each step must have a sample per rank, or collate must take an empty list, got a step of 1 sample
-        for 2 ranks (batch_size=4, num_samples=9), and ValueError: max() arg is an empty sequence. Use drop_last=True,
-        another batch_size, or a collate that returns an empty batch.
-    """
-    bounds = step_bounds(pipeline, start)
-    first = bounds[-1]
-    short_steps = getattr(pipeline.order, "short_steps", None)
-    has_bins = pipeline.batch_size is None and short_steps is None
-    if has_bins and start < first and len(bounds) <= world_size:
-        message = (
-            f"a step must have a bin per rank, got {len(bounds) - 1} for world_size={world_size}. Raise bins_per_step."
-        )
-        raise ValueError(message)
-    sizes = {_num_units(pipeline, start), _num_units(pipeline, first), *(short_steps or ())}
-    if first > start and pipeline.order.num_samples is not None and pipeline.batch_size and not pipeline.drop_last:
-        sizes.add(end_position(pipeline) % pipeline.batch_size)  # the last step's
-    smallest = min(sizes - {0}, default=world_size)
-    if smallest >= world_size:
-        return
-    unit = "bin" if has_bins else "sample"
-    size = f"batch_size={pipeline.batch_size}" if pipeline.batch_size else "a planned order"
-    nothing = np.empty(0, dtype=np.int64)
+    worker, deliveries = int(current_thread().name.rpartition("_")[2]), []
     try:
-        read(pipeline, range(0), SampleIndex(nothing, nothing, nothing))
-    except Exception as error:
-        message = (
-            f"each step must have a sample per rank, or collate must take an empty list, got a step of {smallest} "
-            f"{unit}{'s' * (smallest > 1)} for {world_size} ranks ({size}, "
-            f"num_samples={pipeline.order.num_samples}), and {type(error).__name__}: {error}. "
-            "Use drop_last=True, another batch_size, or a collate that returns an empty batch."
-        )
-        raise ValueError(message) from error
-    message = (
-        f"a step of {smallest} {unit}{'s' * (smallest > 1)} leaves ranks of {world_size} without any. They get an "
-        "empty batch, which collate, model and loss must take. Use drop_last=True or another batch_size to avoid it."
-    )
-    warnings.warn(message, UserWarning, stacklevel=4)
-
-
-def _num_units(pipeline: Pipeline[Any], start: int) -> int:
-    bounds = step_bounds(pipeline, start)
-    return len(bounds if isinstance(bounds, range) else {*bounds}) - 1
+        for delivery in make(*both):
+            deliveries.append(delivery._replace(worker=worker))  # noqa: PERF401 - those before an error are kept
+    except Exception as error:  # noqa: BLE001 - raised where its batch would come
+        return deliveries, error
+    return deliveries, None
 
 
 def raise_again(batches: Iterator[Any], /) -> Iterator[Any]:

@@ -1,16 +1,15 @@
 """The laws of reading: a sample or batch depends on its index, and on nothing else."""
 
-import pickle
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed
 
 from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.random import random_global_context
+from bionemo.core.random.contexts import global_states
 from bionemo.data.testing.content import content_digests, different_parts
 
 __all__ = ["check_pure_reads", "check_same_on_ranks"]
@@ -18,9 +17,9 @@ __all__ = ["check_pure_reads", "check_same_on_ranks"]
 Index = TypeVar("Index")
 
 
-def _global_states() -> dict[str, bytes]:
+def _global_states() -> dict[str, Any]:
     """Return the global random states, except Python's, from which type checkers draw."""
-    return {"torch": torch.get_rng_state().numpy().tobytes(), "NumPy": pickle.dumps(np.random.get_state())}  # noqa: NPY002
+    return dict(zip(("torch", "NumPy"), global_states(), strict=False))
 
 
 def _read(read: Callable[[Index], Any], index: Index) -> Any:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.data.pipes.transfer import pack, unpack
+from bionemo.data.pipes.processes.transfer import pack, unpack
 
 
 @attrs.frozen

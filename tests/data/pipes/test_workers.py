@@ -382,9 +382,9 @@ print(sum(len(batch) for batch in kept))
 
 def test_a_batch_that_can_not_be_sent_ends_its_worker(monkeypatch) -> None:
     """By default the queue's thread would drop the batch, and the main process would wait for it."""
-    from bionemo.data.pipes import workers
+    from bionemo.data.pipes.processes import reader
 
-    monkeypatch.setattr(workers, "pack", lambda batch: threading.Lock())
+    monkeypatch.setattr(reader, "pack", lambda batch: threading.Lock())
     with pytest.raises(RuntimeError, match="exited unexpectedly"):
         list(loader(make(collate=without_pid), num_workers=1, multiprocessing_context="fork"))
     assert no_children()

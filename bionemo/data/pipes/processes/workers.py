@@ -2,25 +2,27 @@
 
 import multiprocessing.queues
 import os
-import pickle
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain, repeat
 from time import perf_counter
 from typing import Any, Final
 
 import attrs
 import torch
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch._utils import ExceptionWrapper
+from torch.utils.data import DataLoader
 
-from bionemo.data.orders.order import index_at
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.steps import batch_stop, rank_positions, step_bounds
 from bionemo.data.pipes.delivery import Delivery
-from bionemo.data.pipes.stream import Read, deliver
-from bionemo.data.pipes.transfer import pack, unpack
+from bionemo.data.pipes.processes.reader import Stretch, StretchReader
+from bionemo.data.pipes.processes.transfer import unpack
+from bionemo.data.pipes.stretches import ends_stretch
 
 __all__ = ["BatchWorkers"]
 
@@ -30,61 +32,35 @@ _GRACE: Final = 5.0
 
 @attrs.define
 class _Starts:
-    """The positions at which batches start, up to a pause or the end of the order.
+    """Where stretches of batches start, up to a pause or the end of the order, and the next stretch of their worker.
 
     Changed before each iteration, because a DataLoader keeps its sampler.
     """
 
     pipeline: Pipeline[Any]
+    read_ahead: int
+    num_workers: int
     start: int = 0
     pause: int | None = None
 
-    def __iter__(self) -> Iterator[int]:
-        start = self.start
+    def __iter__(self) -> Iterator[tuple[Stretch, Stretch]]:
+        # A DataLoader deals the stretches to its workers in turn.
+        ahead: deque[Stretch] = deque()
+        for stretch in chain(self._stretches(), repeat((0, 0), max(self.num_workers, 1))):
+            if len(ahead) == max(self.num_workers, 1):
+                yield ahead.popleft(), stretch
+            ahead.append(stretch)
+
+    def _stretches(self) -> Iterator[Stretch]:
+        first, num_batches = self.start, 0
+        start = first
         while start != self.pause and (stop := batch_stop(self.pipeline, start)) > start:
-            yield start
-            start = stop
-
-
-@attrs.define
-class _BatchReader(Dataset[tuple[Delivery, Any]]):
-    """A rank's part of the batch that starts at a position, apart from how it was made, which is not to be pinned."""
-
-    pipeline: Pipeline[Any]
-    read: Read
-    rank: int
-    world_size: int
-
-    def __getitem__(self, start: int) -> tuple[Delivery, Any]:
-        bounds, worker = step_bounds(self.pipeline, start), get_worker_info()
-        if worker is None:
-            delivery = self._read(bounds)
-            return delivery._replace(batch=None), delivery.batch
-        try:
-            delivery = self._read(bounds)
-            began = perf_counter()
-            message = pack(delivery.batch)
-            seconds = (*delivery.seconds[:4], perf_counter() - began)
-            return delivery._replace(batch=None, seconds=seconds, worker=worker.id), message
-        except Exception as error:
-            if _is_picklable(type(error)):
-                raise
-            # Torch sends the error's class through a queue, which would drop one that doesn't pickle.
-            text = f"{type(error).__qualname__}: {error}"
-            raise RuntimeError(text) from error
-
-    def _read(self, bounds: Sequence[int]) -> Delivery:
-        positions = rank_positions(bounds, rank=self.rank, world_size=self.world_size)
-        planned = bounds[-1], positions, index_at(self.pipeline.order, positions)
-        return deliver(self.pipeline, self.read, planned)
-
-
-def _is_picklable(kind: type) -> bool:
-    """Return whether a class pickles, which it does by name: not if it was made inside a function."""
-    try:
-        return pickle.loads(pickle.dumps(kind)) is kind  # noqa: S301 - of this process
-    except Exception:  # noqa: BLE001 - whatever was raised, it doesn't pickle
-        return False
+            start, num_batches = stop, num_batches + 1
+            if ends_stretch(self.pipeline, stop, num_batches, self.read_ahead):
+                yield first, num_batches
+                first, num_batches = start, 0
+        if num_batches:
+            yield first, num_batches
 
 
 def _end_worker(error: BaseException, _: object) -> None:
@@ -142,9 +118,9 @@ class BatchWorkers:
 
     def __init__(self, options: Any, pipeline: Pipeline[Any], *, pin_memory: bool) -> None:
         has_workers = options.num_workers > 0
-        self._starts = _Starts(pipeline)
-        self._reader = _BatchReader(pipeline, options.read, options.rank, options.world_size)
-        self._loader: DataLoader[tuple[Delivery, Any]] = DataLoader(
+        self._starts = _Starts(pipeline, options.read_ahead, options.num_workers)
+        self._reader = StretchReader(pipeline, options.read, options.rank, options.world_size)
+        self._loader: DataLoader[list[Any]] = DataLoader(
             self._reader,
             batch_size=None,
             sampler=self._starts,
@@ -170,8 +146,7 @@ class BatchWorkers:
         """
         self._starts.start, self._starts.pause = start, pause
         try:
-            iterator = iter(self._loader)
-            while (received := self._next(iterator)) is not None:
+            for received in self._received(iter(self._loader)):
                 yield received
                 start = received.stop
         except Exception as error:
@@ -179,19 +154,26 @@ class BatchWorkers:
             self.close(grace=0 if _is_timeout(error) else _GRACE)
             raise
 
-    def _next(self, iterator: Iterator[tuple[Delivery, Any]]) -> Delivery | None:
-        """Return the next batch, or None at the end."""
-        num_ready = _num_ready(iterator) if self._loader.num_workers else 0
-        try:
-            delivery, batch = next(iterator)
-        except StopIteration:
-            return None
-        began = perf_counter()
-        if self._loader.num_workers:
-            batch = unpack(batch)
-        read, transforming, collating, making, transfer = delivery.seconds
-        seconds = (read, transforming, collating, making, transfer + perf_counter() - began)
-        return delivery._replace(batch=batch, seconds=seconds, num_ready=num_ready)
+    def _received(self, iterator: Iterator[list[Any]]) -> Iterator[Delivery]:
+        """Yield the batches of the stretches that workers have made."""
+        while True:
+            num_ready = _num_ready(iterator) * self._starts.read_ahead if self._loader.num_workers else 0
+            made = next(iterator, None)
+            if made is None:
+                return
+            for number, one in enumerate(made):
+                if isinstance(one, ExceptionWrapper):
+                    one.reraise()  # type: ignore[no-untyped-call]
+                if isinstance(one, Exception):
+                    raise one
+                delivery, batch = one
+                began = perf_counter()
+                if self._loader.num_workers:
+                    batch = unpack(batch)
+                read, transforming, collating, making, transfer = delivery.seconds
+                seconds = (read, transforming, collating, making, transfer + perf_counter() - began)
+                is_ready = number and len(made) - number  # with the rest of its stretch
+                yield delivery._replace(batch=batch, seconds=seconds, num_ready=num_ready + is_ready)
 
     def _awaited(self, start: int, error: Exception) -> str:
         """Return a note for an error: which batch was awaited, and what may help."""
