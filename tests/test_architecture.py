@@ -29,6 +29,7 @@ ROOMS = [
     "bionemo.data.permute",
     "bionemo.data.orders",
     "bionemo.data.reading",
+    "bionemo.data.sources",
     "bionemo.data.pipeline",
     "bionemo.data.splits",
     "bionemo.data.lookup",

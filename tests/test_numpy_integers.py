@@ -620,7 +620,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
 """By name: the function and calls of it."""
 
 WITHOUT_NUMBERS = {
-    "Windows",
+    "Runs",
     "Endings",
     # Results of functions.
     *(
@@ -638,14 +638,14 @@ WITHOUT_NUMBERS = {
     ),
     *("PositionedSample", "Rows", "Throughput"),
     # Records that store their arguments, and functions without arithmetic.
-    *("EpochIndex", "read", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
+    *("EpochIndex", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),
     *("as_corruption", "corrupt_tokens", "lay_out_flat", "num_alike", "shared_lengths"),
     *("Arrangement", "Window", "WindowOrder", "BinOrder"),
     *("Delivery", "LoaderStats", "check_number"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble_timed", "deliver", "describe_members", "on_device", "plan_batches", "transform_samples"),
-    *("StretchReader", "announce", "chunks_of", "deliver_stretch", "ends_stretch", "plan_stretches", "read_ahead"),
+    *("StretchReader", "chunks_of", "deliver_stretch", "ends_stretch", "plan_stretches", "read_ahead"),
     *(
         "assemble",
         "assemble_sample",

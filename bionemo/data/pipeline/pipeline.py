@@ -11,7 +11,7 @@ from bionemo.core.fields import Documented, check_bool, check_size, to_bool, to_
 from bionemo.data.orders.base import check_order
 from bionemo.data.orders.order import Order, PlannedOrder
 from bionemo.data.reading.dataset import Source, to_sources
-from bionemo.data.reading.functions import PURE_TYPES, accept_keyword, is_pure, shown_name
+from bionemo.data.reading.functions import accept_keyword, draws_nothing, is_pure, shown_name
 from bionemo.data.reading.together import can_prefetch
 
 __all__ = ["Pipeline"]
@@ -139,7 +139,7 @@ class Pipeline(Generic[Batch], metaclass=Documented):
     def draws_globally(self) -> bool:
         """Whether something that the pipeline calls may draw from a global random state, which is seeded then."""
         calls = (self.collate, self.batch_transform, *(source.transform for source in self.sources))
-        are_pure = all(map(is_pure, calls)) and all(type(source.dataset) in PURE_TYPES for source in self.sources)
+        are_pure = all(map(is_pure, calls)) and all(draws_nothing(source.dataset) for source in self.sources)
         return self.seed_global_states and not are_pure
 
     @cached_property

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bionemo.core.checks import shown
 
-__all__ = ["PURE_TYPES", "accept_keyword", "check_function", "function_name", "is_pure", "shown_name"]
+__all__ = ["accept_keyword", "check_function", "draws_nothing", "function_name", "is_pure", "shown_name"]
 
 _LONGEST: Final = 200
 """Number of characters of an argument in a function's name, above which a digest represents it."""
@@ -119,8 +119,18 @@ def function_name(function: Callable[..., Any] | None, /) -> str | None:
     return f"{getattr(kind, '__module__', None) or 'builtins'}.{kind.__qualname__}"
 
 
-PURE_TYPES: Final = frozenset({Tensor, np.ndarray, np.memmap, list, tuple, str, bytes, range})
+_PURE_TYPES: Final = frozenset({Tensor, np.ndarray, np.memmap, list, tuple, str, bytes, range})
 """Types of data sets that draw nothing from a global random state."""
+
+
+def draws_nothing(dataset: object, /) -> bool:
+    """Return whether a data set is known to draw nothing from a global random state when it is read.
+
+    Example:
+        >>> draws_nothing("abc"), draws_nothing(object())
+        (True, False)
+    """
+    return type(dataset) in _PURE_TYPES or type(dataset).__module__.startswith("bionemo.data.sources.")
 
 
 def is_pure(function: Any, /) -> bool:
@@ -132,7 +142,7 @@ def is_pure(function: Any, /) -> bool:
         >>> is_pure(list), is_pure(print)
         (True, False)
     """
-    if function is None or (isinstance(function, type) and function in PURE_TYPES):
+    if function is None or (isinstance(function, type) and function in _PURE_TYPES):
         return True
     if isinstance(function, functools.partial):
         return is_pure(function.func) and not any(map(callable, (*function.args, *function.keywords.values())))

@@ -16,31 +16,11 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, IntArray, check_index, check_int
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.data.reading.dataset import SizedDataset, shown_dataset
+from bionemo.data.reading.indexed import Indexed
 from bionemo.data.reading.indexing import check_by_position
 from bionemo.data.reading.read import fetch
 
-__all__ = ["Concatenation", "Selection", "Windows", "concat", "filter_idx", "take", "window"]
-
-
-class _Mapped:
-    """What data sets over others share; each defines `_read`, which reads many samples at once."""
-
-    __slots__ = ()
-
-    def __getitem__(self, index: Any, /) -> Any:
-        check_index(index, stop=len(self), name="index")
-        return self._read(np.array([index], dtype=np.int64))[0]
-
-    def __getitems__(self, indices: Any, /) -> Any:
-        found = as_integers(indices, name="indices").astype(np.int64, copy=False)
-        check_index(found, stop=len(self), name="index")
-        return self._read(found)
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def _read(self, indices: IntArray) -> Any:
-        raise NotImplementedError
+__all__ = ["Concatenation", "Runs", "Selection", "concat", "filter_idx", "take", "window"]
 
 
 def _fingerprint(dataset: Any) -> str | None:
@@ -50,7 +30,7 @@ def _fingerprint(dataset: Any) -> str | None:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Selection(_Mapped):
+class Selection(Indexed):
     """Some samples of a data set: what `take` and `filter_idx` return."""
 
     dataset: SizedDataset[Any]
@@ -60,7 +40,8 @@ class Selection(_Mapped):
     def __len__(self) -> int:
         return len(self.idx)
 
-    def _read(self, indices: IntArray) -> Any:
+    def read_many(self, indices: IntArray, /) -> Any:
+        """Return the samples at indices in one axis, which are not checked."""
         return fetch(self.dataset, indices if isinstance(self.idx, range) else self.idx.array[indices])
 
     @property
@@ -74,7 +55,7 @@ class Selection(_Mapped):
 
 
 @attrs.frozen(eq=False, repr=False)
-class Concatenation(_Mapped):
+class Concatenation(Indexed):
     """Several data sets, one after the other: what `concat` returns."""
 
     datasets: tuple[SizedDataset[Any], ...]
@@ -82,7 +63,8 @@ class Concatenation(_Mapped):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def _read(self, indices: IntArray) -> Any:
+    def read_many(self, indices: IntArray, /) -> Any:
+        """Return the samples at indices in one axis, which are not checked."""
         samples: list[Any] = [None] * len(indices)
         for part, members in groups(np.searchsorted(self._ends, indices, side="right")):
             found = fetch(self.datasets[part], indices[members] - (self._ends[part - 1] if part else 0))
@@ -104,8 +86,8 @@ class Concatenation(_Mapped):
 
 
 @attrs.frozen(eq=False, repr=False)
-class Windows(_Mapped):
-    """Runs of neighbouring samples of a data set: what `window` returns."""
+class Runs(Indexed):
+    """Runs of neighbouring samples of a data set, all equally long: what `window` returns."""
 
     dataset: SizedDataset[Any]
     size: int
@@ -114,7 +96,8 @@ class Windows(_Mapped):
     def __len__(self) -> int:
         return max(len(self.dataset) - self.size + self.stride, 0) // self.stride
 
-    def _read(self, indices: IntArray) -> Any:
+    def read_many(self, indices: IntArray, /) -> Any:
+        """Return the samples at indices in one axis, which are not checked."""
         found = fetch(self.dataset, np.add.outer(indices * self.stride, np.arange(self.size)).ravel())
         return [found[first : first + self.size] for first in range(0, len(found), self.size)]
 
@@ -211,7 +194,7 @@ def concat(*datasets: SizedDataset[Any]) -> Concatenation:
 
 
 @checked
-def window(dataset: SizedDataset[Any], size: AnyInt, /, *, stride: AnyInt | None = None) -> Windows:
+def window(dataset: SizedDataset[Any], size: AnyInt, /, *, stride: AnyInt | None = None) -> Runs:
     """Return the runs of neighbouring samples of a data set, e.g. of the tokens of a genome, or of frames.
 
     Laws: sample `k` holds the samples `k * stride` to `k * stride + size - 1`, as `fetch` returns them: a tensor of a
@@ -232,4 +215,4 @@ def window(dataset: SizedDataset[Any], size: AnyInt, /, *, stride: AnyInt | None
     """
     check_by_position(dataset)
     size = check_int(size, name="size", low=1)
-    return Windows(dataset, size, size if stride is None else check_int(stride, name="stride", low=1))
+    return Runs(dataset, size, size if stride is None else check_int(stride, name="stride", low=1))

@@ -1,0 +1,39 @@
+"""A data set whose samples are read many at once."""
+
+from typing import Any
+
+import numpy as np
+
+from bionemo.core.arrays import as_integers
+from bionemo.core.checks import IntArray, check_index
+
+__all__ = ["Indexed"]
+
+
+class Indexed:
+    """A data set that defines `__len__`, and `read_many`, which reads all samples that it is asked for at once.
+
+    Law: `dataset.__getitems__(indices)[k]` equals `dataset[indices[k]]`.
+
+    Raises:
+        IndexError: if there is no such sample.
+        TypeError: if an index is not an integer.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any, /) -> Any:
+        check_index(index, stop=len(self), name="index")
+        return self.read_many(np.array([index], dtype=np.int64))[0]
+
+    def __getitems__(self, indices: Any, /) -> Any:
+        found = as_integers(indices, name="indices").astype(np.int64, copy=False)
+        check_index(found, stop=len(self), name="index")
+        return self.read_many(found)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def read_many(self, indices: IntArray, /) -> Any:
+        """Return the samples at indices in one axis, which are not checked."""
+        raise NotImplementedError
