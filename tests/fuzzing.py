@@ -40,7 +40,7 @@ from bionemo.core.model import config as model_config
 from bionemo.core.model import config_yaml, cross_entropy, functional, loss
 from bionemo.core.utils import dtype as dtypes
 from bionemo.data import permute as permutation
-from bionemo.data import pipes, testing
+from bionemo.data import pipes, sources, testing
 from bionemo.data.pipes import nodes
 
 MAX_SHOWN = 300
@@ -275,6 +275,15 @@ def batch_calls() -> Iterator[Call]:
     yield call(padding.unpad_token_ids, ids=IDS, mask=IDS > 0)
 
 
+def source_calls() -> Iterator[Call]:
+    rows = sources.ragged_rows([[5, 6, 7], [8]], dtype=np.int64)
+    yield call(sources.ragged_rows, rows=[[5, 6], [7]], dtype=np.int64)
+    yield call(sources.RaggedRows, flat=[5, 6, 7], offsets=[0, 2, 3])
+    yield call(sources.letter_table, letters="ACGT", first=4, unknown=3, ignore_case=True)
+    yield call(sources.Windows, lengths=[9, 3], size=4, stride=2, rest="short")
+    yield call(sources.windows, rows=rows, size=2, stride=1, rest="drop")
+
+
 def core_calls() -> Iterator[Call]:
     yield call(randomness.fold_in, seed=3, data=("x", 4))
     yield call(randomness.bits_at, seed=3, counter=4)
@@ -343,9 +352,9 @@ def model_calls() -> Iterator[Call]:
     yield call(megatron.forward_step, lambda: {"batches": iter([micro_batch])}, **batches)
 
 
-CALLS = (*order_calls(), *pipeline_calls(), *batch_calls(), *core_calls(), *model_calls())
+CALLS = (*order_calls(), *source_calls(), *pipeline_calls(), *batch_calls(), *core_calls(), *model_calls())
 
-MODULES = (data, pipes, nodes, testing, randomness, permutation, padding, record, dtypes)
+MODULES = (data, pipes, nodes, sources, testing, randomness, permutation, padding, record, dtypes)
 MODULES += (model_config, config_yaml, functional, loss, lightning_adapter, megatron)
 """Modules whose functions and records users call."""
 
@@ -368,6 +377,8 @@ NOT_CALLED = {
         "rank_and_world_size",
     ),
     *("count_steps", "transformer_config"),  # the first writes files
+    # They read and write files.
+    *("CellRows", "FastaFile", "TokenFile", "tokenize_fasta", "write_tokens"),
 }
 """Public names that aren't fuzzed."""
 

@@ -19,6 +19,7 @@ ROOMS = [
     "bionemo.core.checked",
     "bionemo.core.fields",
     "bionemo.core.arrays",
+    "bionemo.core.int64",
     "bionemo.core.files",
     "bionemo.core.frozen_array",
     "bionemo.core.record",

@@ -101,6 +101,7 @@ from bionemo.data.pipeline import batch, state, steps, transform
 from bionemo.data.pipes import batch_sampler, loader, nodes, options
 from bionemo.data.reading import read
 from bionemo.data.reading.functions import function_name
+from bionemo.data.sources import Windows, letter_table, ragged_rows, windows
 from bionemo.data.testing.content import content_digests
 
 ENDS = [np.int8, np.int64, np.uint8, np.uint64]
@@ -163,6 +164,11 @@ def keep_seeds(batch, *, seeds):
 
 def position_after(order, position: int) -> Any:
     return order.position_of(order.index_at(position))
+
+
+def cut(lengths, size, stride) -> Any:
+    found = Windows(lengths=lengths, size=size, stride=stride)
+    return found, list(map(found.window_at, range(len(found)))), found.windows_at(0, 2)
 
 
 def run_in_blocks(*words) -> Any:
@@ -613,6 +619,12 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             call(np.array([0, 1]), complement=[1, 0], prob=0.8051101888168268),
         ],
     ),
+    "letter_table": (letter_table, [call("ACGT", first=100, unknown=127), *over(lambda n: call("AC", first=n))]),
+    "Windows": (cut, [call([100, 127, 3], 20, 7), call([100, 0], 127, 100), call([9], 0, 1), call([9], 1, 0)]),
+    "windows": (
+        lambda size, *, stride: samples(windows(ragged_rows([[5] * 300], dtype=np.int64), size, stride=stride)),
+        [call(100, stride=50), call(127, stride=127), call(0, stride=1)],
+    ),
     "throughput": (throughput, [call(TOKENS < 110, 2), call(TOKENS < 110, 0.3), call(TOKENS < 110, 0)]),
     "function_name": (function_name, [call(partial(jitter, 100)), call(partial(jitter, width=127))]),
     "write": (record_writing.write, [call((100, 127, 0.5, {"a": 3}))]),
@@ -621,6 +633,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
 
 WITHOUT_NUMBERS = {
     "Runs",
+    *("copy_spans", "fasta_blocks", "read_ranges", "tokenize_fasta"),
     "Endings",
     # Results of functions.
     *(

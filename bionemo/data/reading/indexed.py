@@ -1,6 +1,7 @@
 """A data set whose samples are read many at once."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from bionemo.core.arrays import as_integers
 from bionemo.core.checks import IntArray, check_index
 
 __all__ = ["Indexed"]
+
+_AT_ONCE: Final = 256
+"""Samples that an iteration reads at once."""
 
 
 class Indexed:
@@ -27,9 +31,13 @@ class Indexed:
         return self.read_many(np.array([index], dtype=np.int64))[0]
 
     def __getitems__(self, indices: Any, /) -> Any:
-        found = as_integers(indices, name="indices").astype(np.int64, copy=False)
+        found = as_integers(indices, name="indices")
         check_index(found, stop=len(self), name="index")
-        return self.read_many(found)
+        return self.read_many(found.astype(np.int64, copy=False))
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self.read_many(np.arange(start, min(start + _AT_ONCE, len(self))))
 
     def __len__(self) -> int:
         raise NotImplementedError

@@ -3,18 +3,22 @@
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from bionemo.core.checks import IntArray
+from bionemo.core.checks import IntArray, check_index, shown
 from bionemo.core.frozen_array import FrozenArray
+from bionemo.core.int64 import as_int64
 from bionemo.core.padding.rows import lay_out_flat, read_rows
 from bionemo.data.reading.indexed import Indexed
 
-__all__ = ["RaggedRows", "flat_parts", "ragged_rows"]
+__all__ = ["IntDType", "RaggedRows", "check_int_dtype", "check_spans", "copy_spans", "flat_parts", "ragged_rows"]
+
+IntDType: TypeAlias = np.dtype[Any] | type[np.generic] | str
+"""An integer dtype of NumPy, or its name."""
 
 _PART: Final = 1024
 """Rows that are laid out at once."""
@@ -83,15 +87,80 @@ class RaggedRows(Indexed):
 
     def read_many(self, indices: IntArray, /) -> list[NDArray[Any]]:
         """Return copies of the rows at indices in one axis, which are not checked."""
-        flat, offsets = self.flat.array, self.offsets.array
-        bounds = zip(offsets[indices].tolist(), offsets[indices + 1].tolist(), strict=True)
-        return [flat[start:stop].copy() for start, stop in bounds]
+        offsets = self.offsets.array
+        return copy_spans(self.flat.array, offsets[indices], offsets[indices + 1])
+
+    def read_spans(self, numbers: Any, starts: Any, stops: Any, /) -> list[NDArray[Any]]:
+        """Return copies of the elements `starts[k]` to `stops[k] - 1` of each row `numbers[k]`.
+
+        Raises:
+            IndexError: if there is no such row or element.
+        """
+        rows, starts, stops = check_spans(self.lengths, numbers, starts, stops)
+        begins = self.offsets.array[rows]
+        return copy_spans(self.flat.array, begins + starts, begins + stops)
 
     def __repr__(self) -> str:
         return f"{len(self):,} rows of {self.flat.array.dtype}, {len(self.flat):,} elements"
 
 
-def ragged_rows(rows: Iterable[Any], /, *, dtype: DTypeLike) -> RaggedRows:
+def check_int_dtype(dtype: IntDType, /) -> np.dtype[Any]:
+    """Return an integer dtype of NumPy.
+
+    Raises:
+        TypeError: if it is something else.
+
+    Example:
+        >>> check_int_dtype("uint8")
+        dtype('uint8')
+    """
+    try:
+        kind = np.dtype(dtype if isinstance(dtype, str | type | np.dtype) else object)
+    except (TypeError, ValueError):
+        kind = np.dtype(object)
+    if kind.kind not in "iu":
+        message = f"dtype must be an integer dtype of NumPy, got dtype={shown(dtype)}."
+        raise TypeError(message)
+    return kind
+
+
+def check_spans(lengths: Any, numbers: Any, starts: Any, stops: Any, /) -> tuple[IntArray, IntArray, IntArray]:
+    """Return rows and parts of them as int64 arrays.
+
+    Raises:
+        IndexError: if a part isn't within its row, or there is no such row.
+        TypeError: if one isn't an integer.
+
+    Example:
+        >>> check_spans(np.array([5, 3]), [1], [0], [2])
+        (array([1]), array([0]), array([2]))
+    """
+    rows, firsts, lasts = (
+        as_int64(part, name=name) for name, part in (("numbers", numbers), ("starts", starts), ("stops", stops))
+    )
+    check_index(rows, stop=len(lengths), name="numbers")
+    is_wrong = (firsts < 0) | (firsts > lasts) | (lasts > lengths[rows])
+    if is_wrong.any():
+        at = int(np.argmax(is_wrong))
+        message = (
+            f"starts and stops must be within a row, got {firsts[at]}..{lasts[at]} of row {rows[at]}, which has "
+            f"{lengths[rows[at]]} elements."
+        )
+        raise IndexError(message)
+    return rows, firsts, lasts
+
+
+def copy_spans(flat: NDArray[Any], starts: IntArray, stops: IntArray, /) -> list[NDArray[Any]]:
+    """Return copies of parts of an array.
+
+    Example:
+        >>> copy_spans(np.arange(9), np.array([2, 5]), np.array([4, 5]))
+        [array([2, 3]), array([], dtype=int64)]
+    """
+    return [flat[start:stop].copy() for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+
+
+def ragged_rows(rows: Iterable[Any], /, *, dtype: IntDType) -> RaggedRows:
     """Return rows in memory as one data set.
 
     Law: row `k` equals the k-th one that was given.
@@ -108,24 +177,26 @@ def ragged_rows(rows: Iterable[Any], /, *, dtype: DTypeLike) -> RaggedRows:
         >>> ragged_rows([[5, 6, 7], [], [8]], dtype=np.uint8)[0]
         array([5, 6, 7], dtype=uint8)
     """
-    flats, lengths = [np.empty(0, dtype=dtype)], [0]
+    flats, lengths = [np.empty(0, dtype=check_int_dtype(dtype))], [0]
     for flat, part in flat_parts(rows, dtype):
         flats.append(flat)
         lengths += part
     return RaggedRows(np.concatenate(flats), np.cumsum(lengths))
 
 
-def flat_parts(rows: Iterable[Any], dtype: DTypeLike, /) -> Iterable[tuple[NDArray[Any], list[int]]]:
+def flat_parts(rows: Iterable[Any], dtype: IntDType, /) -> Iterable[tuple[NDArray[Any], list[int]]]:
     """Yield the elements of some rows at a time in one axis, and the rows' lengths.
 
     Example:
         >>> list(flat_parts([[5, 6], [7]], np.int8))
         [(array([5, 6, 7], dtype=int8), [2, 1])]
     """
-    kind, iterator, first = np.dtype(dtype), iter(rows), 0
-    if kind.kind not in "iu":
-        message = f"dtype must be an integer dtype, got dtype={kind}."
-        raise TypeError(message)
+    kind, first = check_int_dtype(dtype), 0
+    try:
+        iterator = iter(rows)
+    except TypeError as error:
+        message = f"rows must be an iterable of rows, got {shown(rows)} of type {type(rows).__name__}."
+        raise TypeError(message) from error
     while part := list(islice(iterator, _PART)):
         try:
             found = read_rows(part, name="rows")

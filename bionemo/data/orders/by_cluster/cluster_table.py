@@ -12,6 +12,7 @@ from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray, shown
 from bionemo.core.fields import Documented
 from bionemo.core.frozen_array import FrozenArray, is_read_only_map
+from bionemo.core.int64 import as_int64
 
 __all__ = ["ClusterTable", "cluster_table", "to_table"]
 
@@ -23,7 +24,7 @@ def _freeze(values: Any) -> FrozenArray:
     if isinstance(values, FrozenArray):
         return values
     found = as_integers(values, name="a table's entries")
-    return FrozenArray(found if is_read_only_map(found) else found.astype(_dtype_for(found)))
+    return FrozenArray(found if is_read_only_map(found) else as_int64(found, name="entries").astype(_dtype_for(found)))
 
 
 def _dtype_for(values: NDArray[Any]) -> Any:

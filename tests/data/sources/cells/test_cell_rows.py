@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bionemo.data import BlockShuffleOrder, EpochOrder, Pipeline, batch_at
 from bionemo.data.pipes import loader
 from bionemo.data.sources import CellRows
-from bionemo.data.sources.ranges import read_ranges
+from bionemo.data.sources.cells.ranges import read_ranges
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # anndata and zarr warn about their own formats
 

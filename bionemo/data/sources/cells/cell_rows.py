@@ -14,7 +14,7 @@ from bionemo.core.arrays import groups
 from bionemo.core.checks import IntArray, shown
 from bionemo.core.fields import check_bool, to_bool
 from bionemo.data.reading.indexed import Indexed
-from bionemo.data.sources.cell_file import CellFile
+from bionemo.data.sources.cells.cell_file import CellFile
 from bionemo.data.sources.opened import require
 
 __all__ = ["CellRows"]

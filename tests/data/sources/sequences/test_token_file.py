@@ -137,9 +137,17 @@ def test_a_row_that_can_not_be_written_leaves_the_old_files_as_they_were(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.bin", "rows.idx"]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "uint32", "bool"])
-def test_other_dtypes_are_refused(tmp_path: Path, dtype: str) -> None:
-    with pytest.raises(ValueError, match=f"dtype must be one of uint8, .*got dtype={dtype}"):
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        ("float32", "dtype must be an integer dtype of NumPy, got dtype='float32'"),
+        ("uint32", "dtype must be one of uint8, .*got dtype=uint32"),
+        ("bool", "dtype must be an integer dtype of NumPy, got dtype='bool'"),
+        ("tokens", "dtype must be an integer dtype of NumPy, got dtype='tokens'"),
+    ],
+)
+def test_other_dtypes_are_refused(tmp_path: Path, dtype: str, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
         write_tokens(tmp_path / "rows", ROWS, dtype=dtype)
     assert list(tmp_path.iterdir()) == []
 

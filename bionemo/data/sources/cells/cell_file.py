@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.checks import IntArray
+from bionemo.data.sources.cells.ranges import read_ranges
 from bionemo.data.sources.opened import Opened, WatchedFile, require
-from bionemo.data.sources.ranges import read_ranges
 
 __all__ = ["CellFile"]
 

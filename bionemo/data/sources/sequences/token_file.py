@@ -9,14 +9,14 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 import attrs
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from bionemo.core.checks import IntArray
 from bionemo.core.files import write_atomically
 from bionemo.data.reading.indexed import Indexed
 from bionemo.data.sources.opened import Opened, WatchedFile
-from bionemo.data.sources.ragged_rows import flat_parts
+from bionemo.data.sources.ragged_rows import IntDType, check_int_dtype, check_spans, copy_spans, flat_parts
 
 __all__ = ["TokenFile", "write_tokens"]
 
@@ -111,9 +111,20 @@ class TokenFile(Indexed):
         """Return copies of the rows at indices in one axis, which are not checked."""
         self.tokens.check()  # reading a map of a file that was cut off would kill the process
         lengths, starts, flat = self._arrays.get()
-        first = starts[indices] // flat.itemsize
-        bounds = zip(first.tolist(), (first + lengths[indices]).tolist(), strict=True)
-        return [flat[start:stop].copy() for start, stop in bounds]
+        begins = starts[indices] // flat.itemsize
+        return copy_spans(flat, begins, begins + lengths[indices])
+
+    def read_spans(self, numbers: Any, starts: Any, stops: Any, /) -> list[NDArray[Any]]:
+        """Return copies of the tokens `starts[k]` to `stops[k] - 1` of each row `numbers[k]`.
+
+        Raises:
+            IndexError: if there is no such row or token.
+        """
+        self.tokens.check()
+        lengths, of_rows, flat = self._arrays.get()
+        rows, firsts, lasts = check_spans(lengths, numbers, starts, stops)
+        begins = of_rows[rows] // flat.itemsize
+        return copy_spans(flat, begins + firsts, begins + lasts)
 
     def _map(self) -> _Arrays:
         self.index.check()
@@ -165,7 +176,7 @@ def _check_size(file: WatchedFile, *expected: int) -> None:
         raise ValueError(message)
 
 
-def write_tokens(path: Any, rows: Iterable[Any], /, *, dtype: DTypeLike) -> TokenFile:
+def write_tokens(path: Any, rows: Iterable[Any], /, *, dtype: IntDType) -> TokenFile:
     """Write rows of tokens to a `.bin` and an `.idx` file, and return them as a data set.
 
     The rows are streamed: memory doesn't grow with their number. On a terminal, a bar shows the progress. A process
@@ -190,9 +201,9 @@ def write_tokens(path: Any, rows: Iterable[Any], /, *, dtype: DTypeLike) -> Toke
         ...     list(write_tokens(f"{folder}/proteins", [[5, 6, 7], [8]], dtype=np.uint16))
         [array([5, 6, 7], dtype=uint16), array([8], dtype=uint16)]
     """
-    kind = np.dtype(dtype).newbyteorder("<")
+    kind = check_int_dtype(dtype).newbyteorder("<")
     if kind not in _CODES:
-        message = f"dtype must be one of {', '.join(str(known) for known in _CODES)}, got dtype={np.dtype(dtype)}."
+        message = f"dtype must be one of {', '.join(map(str, _CODES))}, got dtype={kind}."
         raise ValueError(message)
     tokens_path, index_path = _paths(path)
     with TemporaryFile(dir=tokens_path.parent) as lengths:  # unlinked at once: no kill leaves it
