@@ -127,3 +127,23 @@ def trl_packing() -> Peer:
         return importlib.import_module("trl.data_utils").pack_dataset
 
     return _peer("TRL 1.16.0 pack_dataset(strategy='bfd')", make)
+
+
+def scdataset() -> Peer:
+    """Return scDataset's module, for `scDataset`, `BlockShuffling` and `transforms.adata_to_mindex`."""
+
+    def make() -> Any:
+        sys.path.append(str(_install("scdataset==0.3.0", "scdataset==0.3.0")))
+        importlib.import_module("scdataset.transforms")
+        return importlib.import_module("scdataset")
+
+    return _peer("scDataset 0.3.0", make)
+
+
+def huggingface_dataset() -> Peer:
+    """Return Hugging Face's module `datasets`, for `Dataset.from_dict` and `load_from_disk`: tests need it anyway."""
+
+    def make() -> Any:
+        return importlib.import_module("datasets")
+
+    return _peer("Hugging Face datasets", make)

@@ -278,6 +278,9 @@ def batch_calls() -> Iterator[Call]:
 def source_calls() -> Iterator[Call]:
     rows = sources.ragged_rows([[5, 6, 7], [8]], dtype=np.int64)
     yield call(sources.ragged_rows, rows=[[5, 6], [7]], dtype=np.int64)
+    yield call(
+        data.shuffle_report, order=SHORT, chunks=5, batch_size=4, read_ahead=2, labels=None, start=0, num_batches=3
+    )
     yield call(sources.RaggedRows, flat=[5, 6, 7], offsets=[0, 2, 3])
     yield call(sources.letter_table, letters="ACGT", first=4, unknown=3, ignore_case=True)
     yield call(sources.Windows, lengths=[9, 3], size=4, stride=2, rest="short")
@@ -364,7 +367,7 @@ NOT_CALLED = {
     *("Order", "PlannedOrder", "SizedDataset"),
     # Tuples that functions return: like all tuples, they hold what they are given.
     *("CorruptedSpans", "EpochIndex", "IntegerWeights", "LossSum", "MaskedTokens", "MicroBatch", "PositionedSample"),
-    *("SampleIndex", "Throughput"),
+    *("SampleIndex", "ShuffleReport", "Throughput"),
     # Kernels, which check nothing.
     *("Geometry", "Plan", "divisor_of", "geometry", "make_keys", "num_rounds", "permute_kernel", "unpermute_kernel"),
     # Without arguments, of megatron-core's classes, or within its process groups.

@@ -33,6 +33,7 @@ ROOMS = [
     "bionemo.data.sources",
     "bionemo.data.pipeline",
     "bionemo.data.splits",
+    "bionemo.data.shuffle_report",
     "bionemo.data.lookup",
     "bionemo.data.step_table",
     "bionemo.data.batches",

@@ -80,6 +80,7 @@ from bionemo.data import (
     random_reverse_complement_rows,
     reverse_complement,
     shard_for_context_parallel,
+    shuffle_report,
     split_indices,
     split_of,
     throughput,
@@ -619,6 +620,14 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             call(np.array([0, 1]), complement=[1, 0], prob=0.8051101888168268),
         ],
     ),
+    "shuffle_report": (
+        shuffle_report,
+        [
+            call(EPOCHS, 10, batch_size=100, read_ahead=2, labels=[1, 2] * 156, start=100, num_batches=100),
+            *over(lambda n: call(EPOCHS, n, batch_size=n, num_batches=3)),
+            call(EPOCHS, 0, batch_size=3),
+        ],
+    ),
     "letter_table": (letter_table, [call("ACGT", first=100, unknown=127), *over(lambda n: call("AC", first=n))]),
     "Windows": (cut, [call([100, 127, 3], 20, 7), call([100, 0], 127, 100), call([9], 0, 1), call([9], 1, 0)]),
     "windows": (
@@ -649,7 +658,7 @@ WITHOUT_NUMBERS = {
         "SampleLocation",
         "PositionedIndex",
     ),
-    *("PositionedSample", "Rows", "Throughput"),
+    *("PositionedSample", "Rows", "ShuffleReport", "Throughput"),
     # Records that store their arguments, and functions without arithmetic.
     *("EpochIndex", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),
@@ -658,7 +667,7 @@ WITHOUT_NUMBERS = {
     *("Delivery", "LoaderStats", "check_number"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.
     *("assemble_timed", "deliver", "describe_members", "on_device", "plan_batches", "transform_samples"),
-    *("StretchReader", "chunks_of", "deliver_stretch", "ends_stretch", "plan_stretches", "read_ahead"),
+    *("StretchReader", "chunks_of", "deliver_stretch", "stretch_stop", "plan_stretches", "read_ahead"),
     *(
         "assemble",
         "assemble_sample",

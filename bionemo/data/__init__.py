@@ -77,6 +77,8 @@ from bionemo.data.reading.maps import filter_idx as filter_idx
 from bionemo.data.reading.maps import take as take
 from bionemo.data.reading.maps import window as window
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
+from bionemo.data.shuffle_report import ShuffleReport as ShuffleReport
+from bionemo.data.shuffle_report import shuffle_report as shuffle_report
 from bionemo.data.splits import split_indices as split_indices
 from bionemo.data.splits import split_of as split_of
 from bionemo.data.step_table import count_steps as count_steps

@@ -86,9 +86,7 @@ class BlockShuffleOrder(OrderBase):
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
         number, offset = divmod(as_int(position), self.length)
         epoch = self._epoch(number)
-        # Count cells as if every block were whole: skip those that the short block lacks.
-        gap = (epoch.short_slot + 1) * self.block_size - self._missing
-        window = self._window((offset + (offset >= gap) * self._missing) // self.block_size, epoch)
+        window = self._window(self._slot(offset, epoch), epoch)
         cell = permute_kernel(offset - window.start, window.plan)
         cell = cell + (cell >= window.gap) * self._missing
         slot = window.first + cell // self.block_size
@@ -115,6 +113,20 @@ class BlockShuffleOrder(OrderBase):
         cell = (slot - window.first) * self.block_size + offset
         cell = cell - (cell >= window.gap) * self._missing
         return number * self.length + window.start + unpermute_kernel(cell, window.plan)
+
+    def window_stop(self, position: int, /) -> int:
+        """Return the position after the window that a position is in: there, what is read together should end."""
+        number, offset = divmod(as_int(position), self.length)
+        epoch, (window_blocks, large_windows) = self._epoch(number), self._windows
+        first = self._window(self._slot(offset, epoch), epoch).first
+        following = first + window_blocks + (first < large_windows * (window_blocks + 1))
+        return int(number * self.length + following * self.block_size - (epoch.short_slot < following) * self._missing)
+
+    def _slot(self, offset: Any, epoch: _Epoch) -> Any:
+        """Return the slot of a position in an epoch."""
+        # Count cells as if every block were whole: skip those that the short block lacks.
+        gap = (epoch.short_slot + 1) * self.block_size - self._missing
+        return (offset + (offset >= gap) * self._missing) // self.block_size
 
     @cached_property
     def _num_blocks(self) -> int:

@@ -34,7 +34,8 @@ class Order(Protocol):
 
     Any attrs record with these members is an order; nothing has to be registered. Optional members:
     `position_of(index)`, the inverse; `source_lengths`, the expected length of each data set (None if unknown);
-    `epoch_length`, if all epochs are equally long.
+    `epoch_length`, if all epochs are equally long; `window_stop(position)`, the position after those samples that are
+    read from the same few blocks.
     """
 
     @property

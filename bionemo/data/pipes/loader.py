@@ -57,8 +57,8 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
             default.
         prefetch_factor: batches, or stretches of `read_ahead` batches, that each process or thread makes ahead.
         read_ahead: batches whose samples are read by one call of a data set's `__getitems__`, in ascending order and
-            without duplicates, and kept until they are used. The batches are the same. If they hold a window of a
-            `BlockShuffleOrder`, each of its blocks is read once.
+            without duplicates, and kept until they are used. The batches are the same. Of a `BlockShuffleOrder`, no
+            more than a window is read together: give as many batches as a window holds.
         pin_memory: deliver batches in page-locked memory, for faster copies to a GPU.
         num_threads: threads of this process that read batches ahead, instead of processes: for data sets that release
             the GIL. The batches are the same. Those of a pipeline that seeds the global states are read one by one.

@@ -58,7 +58,7 @@ def read_batches(
     plan = plan_batches(pipeline, rank=rank, world_size=world_size, start=start, pause=pause)
     if num_threads == 0 and read_ahead == 1 and not pipeline.can_prefetch:
         return map(partial(deliver, pipeline, read), plan)
-    stretches = pairwise(chain(plan_stretches(pipeline, plan, read_ahead), [[]]))
+    stretches = pairwise(chain(plan_stretches(pipeline, plan, start, read_ahead), [[]]))
     make = partial(deliver_stretch, pipeline, read)
     if num_threads == 0:
         return chain.from_iterable(starmap(make, stretches))

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from bionemo.core.arrays import BLOCK
+from bionemo.core.checks import MAX_INT
 from bionemo.data.orders.order import SampleIndex, index_at
 from bionemo.data.pipeline.assemble import StageSeconds, no_stop_iteration, read_ahead
 from bionemo.data.pipeline.empty_ranks import Read
@@ -16,7 +17,7 @@ from bionemo.data.pipeline.steps import num_alike, rank_positions, step_bounds
 from bionemo.data.pipes.delivery import Delivery, Planned, size_of
 from bionemo.data.reading.together import announce
 
-__all__ = ["deliver", "deliver_stretch", "ends_stretch", "plan_batches", "plan_stretches"]
+__all__ = ["deliver", "deliver_stretch", "plan_batches", "plan_stretches", "stretch_stop"]
 
 
 def plan_batches(
@@ -56,43 +57,50 @@ def plan_batches(
                 return
 
 
-def ends_stretch(pipeline: Pipeline[Any], stop: int, num_batches: int, read_ahead: int) -> bool:
-    """Return whether a stretch ends with a batch: after `read_ahead` batches, or at a multiple of so many steps.
+def stretch_stop(pipeline: Pipeline[Any], start: int, read_ahead: int) -> int:
+    """Return the position that ends a stretch: with the batch that reaches it, or after `read_ahead` batches.
 
-    With a batch size, stretches are the same wherever a run resumes. If `read_ahead` batches hold a window of a
-    `BlockShuffleOrder`, each of its blocks is read once.
+    It is where the order's window ends, if the order has windows, so that each block of a `BlockShuffleOrder` is read
+    once, but for the last batch of a window. Otherwise it is a multiple of `read_ahead` steps, so that stretches are
+    the same wherever a run resumes.
 
     Args:
         pipeline: what is read.
-        stop: position after the batch.
-        num_batches: number of batches of the stretch so far.
+        start: position of the stretch's first batch.
         read_ahead: largest number of batches in a stretch.
 
     Example:
         >>> from bionemo.data import EpochOrder
         >>> pipeline = Pipeline(order=EpochOrder(length=99, seed=7), sources=range(99), batch_size=2, seed=42)
-        >>> [ends_stretch(pipeline, stop, 1, 4) for stop in (8, 10)]
-        [True, False]
+        >>> [stretch_stop(pipeline, start, 4) for start in (0, 6, 8)]
+        [8, 8, 16]
     """
+    if hasattr(pipeline.order, "window_stop"):
+        return int(pipeline.order.window_stop(start))
     size = read_ahead * (pipeline.batch_size or 0)
-    return num_batches == read_ahead or (size > 0 and stop % size == 0)
+    return (start // size + 1) * size if size else MAX_INT
 
 
-def plan_stretches(pipeline: Pipeline[Any], plan: Iterator[Planned], read_ahead: int) -> Iterator[list[Planned]]:
-    """Yield stretches of planned batches: at most `read_ahead` each, and ending where `ends_stretch` says.
+def plan_stretches(
+    pipeline: Pipeline[Any], plan: Iterator[Planned], start: int, read_ahead: int
+) -> Iterator[list[Planned]]:
+    """Yield stretches of planned batches: at most `read_ahead` each, and ending where `stretch_stop` says.
 
     Example:
         >>> from bionemo.data import EpochOrder
         >>> order = EpochOrder(length=9, seed=7, num_samples=9)
         >>> pipeline = Pipeline(order=order, sources="abcdefghi", batch_size=2, seed=42)
         >>> plan = plan_batches(pipeline, rank=0, world_size=1, start=2)
-        >>> [len(stretch) for stretch in plan_stretches(pipeline, plan, 2)]
+        >>> [len(stretch) for stretch in plan_stretches(pipeline, plan, 2, 2)]
         [1, 2, 1]
     """
     stretch: list[Planned] = []
     for planned in plan:
+        if not stretch:
+            end = stretch_stop(pipeline, start, read_ahead)
         stretch.append(planned)
-        if ends_stretch(pipeline, planned[0], len(stretch), read_ahead):
+        start = planned[0]
+        if len(stretch) == read_ahead or start >= end:
             yield stretch
             stretch = []
     if stretch:

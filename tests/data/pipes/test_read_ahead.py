@@ -103,12 +103,37 @@ def test_stretches_are_the_same_wherever_a_run_resumes() -> None:
     assert calls[3][1:] == calls[2][1:] == calls[4][1:]
 
 
-def test_each_block_is_read_once_if_the_samples_read_ahead_hold_a_window() -> None:
-    order = BlockShuffleOrder(length=960, block_size=10, blocks_per_window=8, seed=1, num_samples=960)
-    dataset = Recorded(960)
-    list(loader(make(dataset, order=order), read_ahead=10))
-    assert len(dataset.calls) == 12
-    assert set(Counter(block for call in dataset.calls for block in {idx // 10 for idx in call}).values()) == {1}
+@pytest.mark.parametrize(("length", "batch_size"), [(960, 8), (1000, 5), (960, 80)])
+def test_each_block_is_read_once_if_windows_end_with_batches(length: int, batch_size: int) -> None:
+    order = BlockShuffleOrder(length=length, block_size=10, blocks_per_window=8, seed=1, num_samples=2 * length)
+    dataset = Recorded(length)
+    list(loader(make(dataset, order=order, batch_size=batch_size), read_ahead=100))
+    assert len(dataset.calls) == 2 * -(-length // 80)
+    reads = Counter(block for call in dataset.calls for block in {idx // 10 for idx in call})
+    assert set(reads.values()) == {2}  # once per epoch
+
+
+def test_only_the_last_batch_of_a_window_reads_blocks_again() -> None:
+    order = BlockShuffleOrder(length=9_973, block_size=10, blocks_per_window=64, seed=1, num_samples=9_973)
+    dataset = Recorded(9_973)
+    list(loader(make(dataset, order=order, batch_size=7), read_ahead=1000))
+    reads = sum(len({idx // 10 for idx in call}) for call in dataset.calls)
+    assert len(dataset.calls) == 16
+    assert 998 <= reads <= 998 + 15 * 6
+
+
+def test_window_stop_is_where_the_blocks_change() -> None:
+    for length, block_size, blocks in ((97, 4, 3), (100, 7, 5), (30, 40, 1), (64, 8, 8)):
+        order = BlockShuffleOrder(length=length, block_size=block_size, blocks_per_window=blocks, seed=3)
+        position = 2 * length
+        windows = []
+        while position < 3 * length:
+            stop = order.window_stop(position)
+            assert {order.window_stop(within) for within in range(position, stop)} == {stop}
+            windows.append({idx // block_size for idx in order.index_at(np.arange(position, stop)).idx})
+            position = stop
+        assert position == 3 * length
+        assert sum(map(len, windows)) == len(set().union(*windows)) == -(-length // block_size)
 
 
 def test_samples_are_read_chunk_by_chunk_if_a_data_set_says_how_it_is_chunked() -> None:

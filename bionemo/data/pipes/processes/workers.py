@@ -22,7 +22,7 @@ from bionemo.data.pipeline.steps import batch_stop, rank_positions, step_bounds
 from bionemo.data.pipes.delivery import Delivery
 from bionemo.data.pipes.processes.reader import Stretch, StretchReader
 from bionemo.data.pipes.processes.transfer import unpack
-from bionemo.data.pipes.stretches import ends_stretch
+from bionemo.data.pipes.stretches import stretch_stop
 
 __all__ = ["BatchWorkers"]
 
@@ -55,8 +55,10 @@ class _Starts:
         first, num_batches = self.start, 0
         start = first
         while start != self.pause and (stop := batch_stop(self.pipeline, start)) > start:
+            if not num_batches:
+                end = stretch_stop(self.pipeline, first, self.read_ahead)
             start, num_batches = stop, num_batches + 1
-            if ends_stretch(self.pipeline, stop, num_batches, self.read_ahead):
+            if num_batches == self.read_ahead or stop >= end:
                 yield first, num_batches
                 first, num_batches = start, 0
         if num_batches:
