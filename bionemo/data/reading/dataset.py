@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from mmap import mmap
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import attrs
@@ -68,9 +69,9 @@ class Source(metaclass=Documented):
 
     Args:
         dataset: random access by `dataset[idx]`, and `len`. Tensors and arrays are gathered from, and a data set with
-            `__getitems__` is asked for a whole batch at once. A pandas Series or DataFrame is read by position. (A
-            memory-mapped array is copied whole to a spawned process: open it there, in a data set of your own.) Two
-            sources are equal only if they hold the same data set object.
+            `__getitems__` is asked for a whole batch at once. A pandas Series or DataFrame is read by position. A
+            memory-mapped array is opened again in a spawned process, unless it is a view of another one or copied on
+            write (`mode="c"`). Two sources are equal only if they hold the same data set object.
         transform: called as `transform(sample, generator=generator)` with the sample's own generator, or as
             `transform(sample)` if it takes no generator; None leaves samples unchanged. (A CPU generator of torch keeps
             32 bits of its seed: among a million samples some 116 pairs draw the same.)
@@ -138,6 +139,13 @@ class Source(metaclass=Documented):
         """The transform as a function of a sample and its generator, or, if batched, of samples and their seeds."""
         return accept_keyword(self.transform or _unchanged, self._keyword, name="transform")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        if _is_whole_map(self.dataset):
+            found: Any = fields.pop("dataset")
+            return _reopen, ((found.filename, found.dtype, "r", found.offset, found.shape), fields)
+        return _remake, (fields,)
+
     @property
     def _keyword(self) -> str:
         return "seeds" if self.batched else "generator"
@@ -149,6 +157,25 @@ class Source(metaclass=Documented):
         parts += [] if self.index == "idx" else [f"index={self.index!r}"]
         parts += [] if self.fingerprint is None else [f"fingerprint={shown(self.fingerprint)}"]
         return f"Source({', '.join(parts)})"
+
+
+def _is_whole_map(dataset: Any) -> bool:
+    """Return whether a data set is all that `np.memmap` or `np.load` maps of a file, and as the file holds it."""
+    return (
+        isinstance(dataset, np.memmap)
+        and isinstance(getattr(dataset, "base", None), mmap)  # a view has the map as its base
+        and dataset.mode in {"r", "r+"}
+        and dataset.filename is not None
+        and dataset.flags.c_contiguous
+    )
+
+
+def _reopen(where: tuple[Any, ...], fields: dict[str, Any]) -> Source:
+    return _remake({"dataset": np.memmap(*where), **fields})
+
+
+def _remake(fields: dict[str, Any]) -> Source:
+    return Source(**fields)
 
 
 def _unchanged(sample: Any) -> Any:

@@ -13,11 +13,13 @@ from bionemo.data.sources.sequences.token_file import write_tokens as write_toke
 from bionemo.data.sources.sequences.tokenize import tokenize_fasta as tokenize_fasta
 from bionemo.data.sources.sequences.windows import Windows as Windows
 from bionemo.data.sources.sequences.windows import windows as windows
+from bionemo.data.sources.tables.table_rows import TableRows as TableRows
 
 __all__ = [
     "CellRows",
     "FastaFile",
     "RaggedRows",
+    "TableRows",
     "TokenFile",
     "Windows",
     "letter_table",

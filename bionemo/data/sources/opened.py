@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ import attrs
 
 from bionemo.core.checks import shown
 
-__all__ = ["Opened", "WatchedFile", "require"]
+__all__ = ["Opened", "WatchedFile", "require", "to_names", "to_paths"]
 
 Handle = TypeVar("Handle")
 
@@ -39,6 +39,39 @@ def require(name: str, /, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         message = f"{error.name} must be installed: pip install 'bionemo-core[{extra}]'."
         raise ModuleNotFoundError(message, name=error.name) from error
+
+
+def to_paths(paths: Any, /) -> tuple[Any, ...]:
+    """Return one path, or a list of them, as a tuple.
+
+    Raises:
+        ValueError: if there is none.
+
+    Example:
+        >>> to_paths("a.h5ad"), to_paths(["a.h5ad", "b.h5ad"])
+        (('a.h5ad',), ('a.h5ad', 'b.h5ad'))
+    """
+    many = tuple(paths) if isinstance(paths, list | tuple) else (paths,)
+    if not many:
+        message = "paths must hold at least one path, got none."
+        raise ValueError(message)
+    return many
+
+
+def to_names(names: Any, /, *, name: str) -> tuple[str, ...]:
+    """Return the names of columns as a tuple.
+
+    Raises:
+        TypeError: if they are one string, or not strings.
+
+    Example:
+        >>> to_names(["cell_type", "donor"], name="obs")
+        ('cell_type', 'donor')
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(one, str) for one in names):
+        message = f'{name} must be a sequence of names of columns, e.g. ["cell_type"], got {name}={shown(names)}.'
+        raise TypeError(message)
+    return tuple(names)
 
 
 def _absolute(path: Any) -> Path:

@@ -1,5 +1,6 @@
 """Samples of data sets of every kind."""
 
+import pickle
 from pathlib import Path
 
 import datasets
@@ -273,3 +274,29 @@ def test_a_data_set_that_returns_too_few_or_too_many_samples_is_refused(kind, nu
 def test_an_array_can_not_be_indexed_by_epoch(dataset) -> None:
     with pytest.raises(ValueError, match='index must be "idx" for an array or tensor, got index="epoch"'):
         Source(dataset, index="epoch")
+
+
+def mapped(path, mode: str = "r") -> np.ndarray:
+    np.save(path, np.arange(600_000).reshape(-1, 2))
+    return np.load(path, mmap_mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_a_memory_map_is_opened_again_where_its_source_is_unpickled(tmp_path, mode: str) -> None:
+    source = Source(mapped(tmp_path / "rows.npy", mode), fingerprint="a", transform=abs)
+    pickled = pickle.dumps(source)
+    assert len(pickled) < 1000
+    copy = pickle.loads(pickled)
+    assert isinstance(copy.dataset, np.memmap)
+    assert not copy.dataset.flags.writeable
+    assert np.array_equal(copy.dataset, source.dataset)
+    assert (copy.fingerprint, copy.transform, copy.index) == ("a", abs, "idx")
+
+
+def test_a_view_of_a_memory_map_is_copied(tmp_path) -> None:
+    source = Source(mapped(tmp_path / "rows.npy")[5:9])
+    copy = pickle.loads(pickle.dumps(source))
+    assert np.array_equal(copy.dataset, [[10, 11], [12, 13], [14, 15], [16, 17]])
+    changed = mapped(tmp_path / "rows.npy", "c")
+    changed[0] = -1
+    assert pickle.loads(pickle.dumps(Source(changed))).dataset[0].tolist() == [-1, -1]

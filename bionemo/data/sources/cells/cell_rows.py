@@ -11,28 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.arrays import groups
-from bionemo.core.checks import IntArray, shown
+from bionemo.core.checks import IntArray
 from bionemo.core.fields import check_bool, to_bool
 from bionemo.data.reading.indexed import Indexed
 from bionemo.data.sources.cells.cell_file import CellFile
-from bionemo.data.sources.opened import require
+from bionemo.data.sources.opened import require, to_names, to_paths
 
 __all__ = ["CellRows"]
 
 
-def _to_paths(paths: Any) -> tuple[Any, ...]:
-    many = tuple(paths) if isinstance(paths, list | tuple) else (paths,)
-    if not many:
-        message = "paths must hold at least one path, got none."
-        raise ValueError(message)
-    return many
-
-
-def _to_names(names: Any) -> tuple[str, ...]:
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        message = f'obs must be a sequence of names of columns, e.g. ["cell_type"], got obs={shown(names)}.'
-        raise TypeError(message)
-    return tuple(names)
+def _to_obs(obs: Any) -> tuple[str, ...]:
+    return to_names(obs, name="obs")
 
 
 @attrs.frozen(repr=False)
@@ -67,8 +56,8 @@ class CellRows(Indexed):
         {'genes': array([0, 2], dtype=int32), 'counts': array([1., 2.], dtype=float32)}
     """
 
-    paths: tuple[Any, ...] = attrs.field(converter=_to_paths)
-    obs: tuple[str, ...] = attrs.field(default=(), converter=_to_names, kw_only=True)
+    paths: tuple[Any, ...] = attrs.field(converter=to_paths)
+    obs: tuple[str, ...] = attrs.field(default=(), converter=_to_obs, kw_only=True)
     layer: str | None = attrs.field(default=None, kw_only=True)
     dense: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
     files: tuple[CellFile, ...] = attrs.field(
