@@ -8,6 +8,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -130,20 +131,28 @@ def trl_packing() -> Peer:
 
 
 def scdataset() -> Peer:
-    """Return scDataset's module, for `scDataset`, `BlockShuffling` and `transforms.adata_to_mindex`."""
+    """Return scDataset's loader of the cells in an h5ad file, as a function of the path and options.
+
+    It delivers dense rows and labels by scDataset's own adapter for AnnData, or the rows of a CSR matrix.
+    """
 
     def make() -> Any:
         sys.path.append(str(_install("scdataset==0.3.0", "scdataset==0.3.0")))
-        importlib.import_module("scdataset.transforms")
-        return importlib.import_module("scdataset")
+        module, transforms = map(importlib.import_module, ("scdataset", "scdataset.transforms"))
+
+        def load(path: Path, *, block_size: int, batch_size: int, fetch_factor: int, dense: bool) -> Any:
+            cells = importlib.import_module("anndata").read_h5ad(path, backed="r")
+            options: dict[str, Any] = {"fetch_callback": lambda data, indices: data.X[indices]}
+            if dense:
+                options = {"fetch_transform": partial(transforms.adata_to_mindex, columns=["label"])}
+            strategy = module.BlockShuffling(block_size=block_size)
+            return module.scDataset(cells, strategy, batch_size, fetch_factor, seed=1, **options)
+
+        return load
 
     return _peer("scDataset 0.3.0", make)
 
 
 def huggingface_dataset() -> Peer:
-    """Return Hugging Face's module `datasets`, for `Dataset.from_dict` and `load_from_disk`: tests need it anyway."""
-
-    def make() -> Any:
-        return importlib.import_module("datasets")
-
-    return _peer("Hugging Face datasets", make)
+    """Return Hugging Face's module `datasets`, for `Dataset.from_dict` and `load_from_disk`; tests need it anyway."""
+    return _peer("Hugging Face datasets", lambda: importlib.import_module("datasets"))

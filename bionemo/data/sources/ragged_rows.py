@@ -17,7 +17,7 @@ from bionemo.data.reading.indexed import Indexed
 
 __all__ = ["IntDType", "RaggedRows", "check_int_dtype", "check_spans", "copy_spans", "flat_parts", "ragged_rows"]
 
-IntDType: TypeAlias = np.dtype[Any] | type[Any] | str
+IntDType: TypeAlias = np.dtype[Any] | type | str
 """An integer dtype of NumPy, or its name."""
 
 _PART: Final = 1024
