@@ -381,7 +381,16 @@ NOT_CALLED = {
     ),
     *("count_steps", "transformer_config"),  # the first writes files
     # They read and write files.
-    *("CellRows", "FastaFile", "TableRows", "TokenFile", "tokenize_fasta", "write_tokens"),
+    *(
+        "CellRows",
+        "FastaFile",
+        "RemoteRows",
+        "TableRows",
+        "TokenFile",
+        "tokenize_fasta",
+        "write_manifest",
+        "write_tokens",
+    ),
 }
 """Public names that aren't fuzzed."""
 

@@ -6,6 +6,8 @@ They pickle by path, so that a worker process opens its own files and nothing is
 from bionemo.data.sources.cells.cell_rows import CellRows as CellRows
 from bionemo.data.sources.ragged_rows import RaggedRows as RaggedRows
 from bionemo.data.sources.ragged_rows import ragged_rows as ragged_rows
+from bionemo.data.sources.remote.remote_rows import RemoteRows as RemoteRows
+from bionemo.data.sources.remote.shards import write_manifest as write_manifest
 from bionemo.data.sources.sequences.fasta_file import FastaFile as FastaFile
 from bionemo.data.sources.sequences.letters import letter_table as letter_table
 from bionemo.data.sources.sequences.token_file import TokenFile as TokenFile
@@ -19,6 +21,7 @@ __all__ = [
     "CellRows",
     "FastaFile",
     "RaggedRows",
+    "RemoteRows",
     "TableRows",
     "TokenFile",
     "Windows",
@@ -26,5 +29,6 @@ __all__ = [
     "ragged_rows",
     "tokenize_fasta",
     "windows",
+    "write_manifest",
     "write_tokens",
 ]
