@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.checks import IntArray
-from bionemo.data.sources.cells.ranges import read_ranges
+from bionemo.data.sources.cells.ranges import map_array, read_ranges
 from bionemo.data.sources.opened import Opened, WatchedFile, require
 
 __all__ = ["CellFile"]
@@ -90,7 +90,10 @@ class CellFile:
             raise ValueError(message)
         num_rows, num_genes = map(int, sparse.shape)
         bounds = np.asarray(found["indptr"][:], dtype=np.int64)
-        return _Matrix(num_rows, num_genes, found["data"], found["indices"], bounds)
+        values, genes = found["data"], found["indices"]
+        if not self._is_zarr:
+            values, genes = map_array(values, self.file.path), map_array(genes, self.file.path)
+        return _Matrix(num_rows, num_genes, values, genes, bounds)
 
     def _open_store(self) -> Any:
         if self._is_zarr:
@@ -127,20 +130,22 @@ class CellFile:
             raise KeyError(message)
         return require("anndata.io", extra="cells").read_elem(obs[name])
 
-    def read_rows(self, rows: IntArray, /, *, dense: bool) -> dict[str, Any]:
-        """Return rows of the matrix, given in ascending order: by name, an array or a list of arrays."""
+    def read_rows(self, rows: IntArray, /, *, dense: bool) -> list[dict[str, Any]]:
+        """Return rows of the matrix, given in ascending order."""
         self.file.check()
         matrix = self._opened.get()
         if matrix.bounds is None:
-            return {"counts": read_ranges(matrix.values, rows, rows + 1)}
+            return [{"counts": row[0]} for row in read_ranges(matrix.values, rows, rows + 1)]
         starts, stops = matrix.bounds[rows], matrix.bounds[rows + 1]
         genes, counts = read_ranges(matrix.genes, starts, stops), read_ranges(matrix.values, starts, stops)
-        if dense:
-            block = np.zeros((len(rows), matrix.num_genes), dtype=counts.dtype)
-            block[np.repeat(np.arange(len(rows)), stops - starts), genes] = counts
-            return {"counts": block}
-        ends = np.cumsum(stops - starts)[:-1]
-        return {"genes": np.split(genes, ends), "counts": np.split(counts, ends)}
+        if not dense:
+            return [{"genes": some, "counts": values} for some, values in zip(genes, counts, strict=True)]
+        found = []
+        for some, values in zip(genes, counts, strict=True):
+            row = np.zeros(matrix.num_genes, dtype=values.dtype)
+            row[some] = values
+            found.append({"counts": row})
+        return found
 
     def chunk_of(self, rows: IntArray, /) -> tuple[IntArray, int]:
         """Return the number of the chunk on disk that each row begins in, and the number of chunks."""

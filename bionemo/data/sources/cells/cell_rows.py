@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -129,9 +130,11 @@ class CellRows(Indexed):
         numbers, rows = self._locate(indices)
         for number, members in groups(numbers):
             different, back = np.unique(rows[members], return_inverse=True)
-            parts = self.files[number].read_rows(different, dense=self.dense)
+            cells = self.files[number].read_rows(different, dense=self.dense)
+            was_used = [False] * len(cells)
             for member, at in zip(members.tolist(), back.tolist(), strict=True):
-                samples[member] = {name: part[at].copy() for name, part in parts.items()}
+                samples[member] = deepcopy(cells[at]) if was_used[at] else cells[at]
+                was_used[at] = True
         for name, column in self.labels.items():
             for sample, value in zip(samples, column[indices].tolist(), strict=True):
                 sample[name] = value

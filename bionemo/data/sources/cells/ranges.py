@@ -1,75 +1,130 @@
-"""Ranges of an array on disk, each chunk of it read once."""
+"""Ranges of an array on disk: each chunk of it is read once, and not even copied if the file can be mapped."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.checks import IntArray
 
-__all__ = ["read_ranges"]
+__all__ = ["MappedArray", "map_array", "read_ranges"]
 
 _AT_ONCE: Final = 2**26
 """Bytes of neighbouring chunks that are read at once."""
 
 
-def read_ranges(array: Any, starts: IntArray, stops: IntArray, /) -> NDArray[Any]:
-    """Return ranges of the first axis of an array on disk, one after the other.
+@attrs.frozen(eq=False)
+class MappedArray:
+    """An uncompressed one-axis array of an HDF5 file, as a map of the file."""
+
+    flat: NDArray[Any]
+    """The file, as elements."""
+    begins: list[int]
+    """Where each chunk begins in it."""
+    shape: tuple[int]
+    dtype: np.dtype[Any]
+    chunks: tuple[int]
+
+
+def map_array(array: Any, path: Path, /) -> Any:
+    """Return an array of an HDF5 file as a map of the file; the array itself if it can't be mapped.
+
+    That is so if it is compressed or filtered, has several axes, or isn't stored in this machine's byte order.
+
+    Example:
+        >>> import tempfile, h5py
+        >>> with tempfile.TemporaryDirectory() as folder, h5py.File(f"{folder}/a.h5", "w") as file:
+        ...     array = file.create_dataset("a", data=np.arange(100), chunks=(30,))
+        ...     file.flush()
+        ...     read_ranges(map_array(array, Path(f"{folder}/a.h5")), np.array([3, 28]), np.array([5, 32]))
+        [array([3, 4]), array([28, 29, 30, 31])]
+    """
+    size = array.dtype.itemsize
+    is_plain = array.ndim == 1 and array.size and array.dtype.isnative and array.dtype.kind in "iuf"
+    if not is_plain or array.id.get_create_plist().get_nfilters() or array.file.userblock_size or array.external:
+        return array
+    length = int((array.chunks or array.shape)[0])
+    offsets: dict[int, int] = {}
+    if array.chunks:
+        array.id.chunk_iter(lambda chunk: offsets.update({chunk.chunk_offset[0] // length: chunk.byte_offset}))
+    elif array.id.get_offset() is not None:
+        offsets[0] = array.id.get_offset()
+    num_chunks = -(-array.shape[0] // length)
+    rests = {offset % size for offset in offsets.values()}
+    if len(offsets) < num_chunks or len(rests) > 1:
+        return array  # a chunk that was never written isn't in the file
+    (rest,) = rests
+    begins = [offsets[number] // size for number in range(num_chunks)]
+    shape = ((path.stat().st_size - rest) // size,)
+    flat = np.asarray(np.memmap(path, array.dtype, "r", offset=rest, shape=shape))
+    return MappedArray(flat, begins, (int(array.shape[0]),), array.dtype, (length,))
+
+
+def read_ranges(array: Any, starts: IntArray, stops: IntArray, /) -> list[NDArray[Any]]:
+    """Return ranges of the first axis of an array on disk, each an array of its own.
 
     Each chunk is read and decompressed once: by HDF5's own cache, which must hold a chunk, or, for other arrays, by
     reading runs of chunks whole.
 
     Args:
-        array: an h5py data set, or an array with `[...]`, `shape`, `dtype` and `chunks`, e.g. of zarr.
+        array: what `map_array` returns, or another array with `[...]`, `shape`, `dtype` and `chunks`, e.g. of zarr.
         starts: where the ranges begin, ascending.
         stops: where they end; none begins before the one before it has ended.
 
     Example:
-        >>> array = np.arange(100)
-        >>> read_ranges(array, np.array([3, 5, 50]), np.array([5, 6, 52]))
-        array([ 3,  4,  5, 50, 51])
+        >>> read_ranges(np.arange(100), np.array([3, 5, 50]), np.array([5, 6, 52]))
+        [array([3, 4]), array([5]), array([50, 51])]
     """
-    found = np.empty((int((stops - starts).sum()), *array.shape[1:]), dtype=array.dtype)
+    if isinstance(array, MappedArray):
+        return _read_map(array, starts, stops)
     # Neighbours become one range.
     is_first = np.concatenate([[True], starts[1:] != stops[:-1]])[: len(starts)]
     firsts, lasts = starts[is_first], stops[np.concatenate([is_first[1:], [True]])[: len(stops)]]
     if type(array).__module__.startswith("h5py."):
-        _read_hdf5(array, firsts, lasts, found)
+        parts = [array[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
     else:
-        _read_chunks(array, firsts, lasts, found)
+        parts = list(_read_chunks(array, firsts, lasts))
+    flat = np.concatenate(parts) if parts else np.empty((0, *array.shape[1:]), dtype=array.dtype)
+    ends = np.cumsum(stops - starts)
+    return [
+        flat[first:last].copy() for first, last in zip((ends - (stops - starts)).tolist(), ends.tolist(), strict=True)
+    ]
+
+
+def _read_map(array: MappedArray, starts: IntArray, stops: IntArray) -> list[NDArray[Any]]:
+    flat, begins, (length,) = array.flat, array.begins, array.chunks
+    found = []
+    chunks, offsets = np.divmod(starts, length)
+    for chunk, offset, size in zip(chunks.tolist(), offsets.tolist(), (stops - starts).tolist(), strict=True):
+        if offset + size <= length:
+            begin = begins[chunk] + offset if size else 0
+            found.append(flat[begin : begin + size].copy())
+        else:
+            found.append(np.concatenate(list(_pieces_of(array, chunk, offset, size))))
     return found
 
 
-def _read_hdf5(array: Any, starts: IntArray, stops: IntArray, found: NDArray[Any]) -> None:
-    # h5py's own slicing takes 100 us, these calls 20.
-    from h5py import h5s  # noqa: PLC0415 - an optional dependency
-
-    in_file, in_memory = array.id.get_space(), h5s.create_simple(found.shape)
-    rest, at = found.shape[1:], 0
-    zeros = (0,) * len(rest)
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        if start < stop:
-            size = (stop - start, *rest)
-            in_file.select_hyperslab((start, *zeros), size)
-            in_memory.select_hyperslab((at, *zeros), size)
-            array.id.read(in_memory, in_file, found)
-            at += stop - start
+def _pieces_of(array: MappedArray, chunk: int, offset: int, size: int) -> Iterator[NDArray[Any]]:
+    """Yield the parts of a range in each of its chunks."""
+    while size > 0:
+        begin, part = array.begins[chunk] + offset, min(size, array.chunks[0] - offset)
+        yield array.flat[begin : begin + part]
+        chunk, offset, size = chunk + 1, 0, size - part
 
 
-def _read_chunks(array: Any, starts: IntArray, stops: IntArray, found: NDArray[Any]) -> None:
-    """Read runs of neighbouring chunks, and copy the ranges out of them."""
+def _read_chunks(array: Any, starts: IntArray, stops: IntArray) -> Iterator[NDArray[Any]]:
+    """Read runs of neighbouring chunks, and yield the ranges in them."""
     length = getattr(array, "chunks", (1024,))[0]
     bytes_per_chunk = length * array.dtype.itemsize * int(np.prod(array.shape[1:]))
     most = max(_AT_ONCE // max(bytes_per_chunk, 1), 1)
-    at = 0
-    parts = iter(_pieces(starts, stops, length * most))
-    for first, last, ranges in _runs(parts, length, most):
+    for first, last, ranges in _runs(_pieces(starts, stops, length * most), length, most):
         low, high = first * length, min((last + 1) * length, array.shape[0])
         run = np.asarray(array[low:high])
         for start, stop in ranges:
-            found[at : at + stop - start] = run[start - low : stop - low]
-            at += stop - start
+            yield run[start - low : stop - low]
 
 
 def _pieces(starts: IntArray, stops: IntArray, size: int) -> Iterator[tuple[int, int]]:

@@ -83,6 +83,7 @@ class TokenFile(Indexed):
 
     @cached_property
     def _head(self) -> tuple[str, int]:
+        self._check()
         return _read_head(self.tokens, self.index)
 
     @cached_property
@@ -109,7 +110,7 @@ class TokenFile(Indexed):
 
     def read_many(self, indices: IntArray, /) -> list[NDArray[Any]]:
         """Return copies of the rows at indices in one axis, which are not checked."""
-        self.tokens.check()  # reading a map of a file that was cut off would kill the process
+        self._check()
         lengths, starts, flat = self._arrays.get()
         begins = starts[indices] // flat.itemsize
         return copy_spans(flat, begins, begins + lengths[indices])
@@ -120,14 +121,19 @@ class TokenFile(Indexed):
         Raises:
             IndexError: if there is no such row or token.
         """
-        self.tokens.check()
+        self._check()
         lengths, of_rows, flat = self._arrays.get()
         rows, firsts, lasts = check_spans(lengths, numbers, starts, stops)
         begins = of_rows[rows] // flat.itemsize
         return copy_spans(flat, begins + firsts, begins + lasts)
 
-    def _map(self) -> _Arrays:
+    def _check(self) -> None:
+        """Check that both files are what they were: reading a map of one that was cut off would kill the process."""
+        self.tokens.check()
         self.index.check()
+
+    def _map(self) -> _Arrays:
+        self._check()
         bytes_of = np.asarray(np.memmap(self.index.path, np.uint8, "r"))
         lengths_end = _HEADER.size + 4 * len(self)
         starts = bytes_of[lengths_end : lengths_end + 8 * len(self)].view("<i8")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bionemo.data import BlockShuffleOrder, EpochOrder, Pipeline, batch_at
 from bionemo.data.pipes import loader
 from bionemo.data.sources import CellRows
-from bionemo.data.sources.cells.ranges import read_ranges
+from bionemo.data.sources.cells.ranges import MappedArray, map_array, read_ranges
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # anndata and zarr warn about their own formats
 
@@ -163,11 +163,48 @@ def test_ranges_are_read_in_order_and_each_chunk_once(bounds: set[int], length: 
     edges = np.array(sorted(bounds))
     starts, stops = edges[:-1][::2], edges[1:][::2]
     array = Counted(np.arange(200 * width).reshape(200, width), length)
-    expected = np.concatenate([array.array[start:stop] for start, stop in zip(starts, stops, strict=True)])
-    assert np.array_equal(read_ranges(array, starts, stops), expected)
+    found = read_ranges(array, starts, stops)
+    for part, start, stop in zip(found, starts, stops, strict=True):
+        assert np.array_equal(part, array.array[start:stop])
     assert len(array.read) == len(set(array.read))
     needed = {row // length for start, stop in zip(starts, stops, strict=True) for row in range(start, stop)}
     assert set(array.read) == needed
+
+
+@given(bounds=st.sets(st.integers(0, 200), min_size=2), length=st.integers(1, 60) | st.none(), gap=st.booleans())
+def test_a_map_of_an_hdf5_file_holds_the_array(
+    tmp_path_factory, bounds: set[int], length: int | None, gap: bool
+) -> None:
+    edges = np.array(sorted(bounds))
+    starts, stops = (edges[:-1][::2], edges[1:][::2]) if gap else (edges[:-1], edges[1:])
+    path = tmp_path_factory.mktemp("maps") / "a.h5"
+    numbers = np.arange(200, dtype=np.float32)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("first", data=np.arange(3, dtype=np.int8))  # so that offsets aren't all round
+        file.create_dataset("a", data=numbers, chunks=None if length is None else (length,))
+    with h5py.File(path, "r") as file:
+        array = map_array(file["a"], path)
+        assert isinstance(array, MappedArray)
+        for part, start, stop in zip(read_ranges(array, starts, stops), starts, stops, strict=True):
+            assert np.array_equal(part, numbers[start:stop])
+            assert part.flags.writeable
+    shutil.rmtree(path.parent)
+
+
+def test_what_can_not_be_mapped_is_read_by_hdf5(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        numbers = np.arange(100)
+        arrays = [
+            file.create_dataset("packed", data=numbers, chunks=(10,), compression="gzip"),
+            file.create_dataset("swapped", data=numbers, dtype=">i8"),
+            file.create_dataset("rows", data=numbers.reshape(50, 2)),
+            file.create_dataset("sparse", shape=(100,), dtype="i8", chunks=(10,)),
+            file.create_dataset("empty", shape=(0,), dtype="i8", chunks=(10,), maxshape=(None,)),
+        ]
+        arrays[3][:10] = numbers[:10]  # the other chunks are never written
+        file.flush()
+        assert [map_array(array, tmp_path / "a.h5") is array for array in arrays] == [True] * 5
+        assert [part.tolist() for part in read_ranges(arrays[0], np.array([5]), np.array([25]))] == [list(range(5, 25))]
 
 
 def test_by_column_is_refused(tmp_path: Path) -> None:

@@ -99,12 +99,13 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         TokenFile(tmp_path / "rows")
 
 
+@pytest.mark.parametrize("end", [".bin", ".idx"])
 @pytest.mark.parametrize("change", ["cut", "other", "gone"])
-def test_a_file_that_changes_after_it_was_opened_is_refused(tmp_path: Path, change: str) -> None:
+def test_a_file_that_changes_after_it_was_opened_is_refused(tmp_path: Path, change: str, end: str) -> None:
     rows = write_tokens(tmp_path / "rows", ROWS, dtype="uint8")
     assert rows[0].tolist() == [5, 6, 7]
     copy = pickle.loads(pickle.dumps(rows))
-    path = tmp_path / "rows.bin"
+    path = tmp_path / f"rows{end}"
     content = path.read_bytes()
     if change == "gone":
         path.unlink()
