@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-earlier gpu env lint types unit format clean
+.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -72,6 +72,10 @@ bench-e2e: env
 gpu: env
 	$(BIN)/python -m pytest -m gpu tests --no-header -q
 	$(BIN)/python -m benchmarks.gpu
+
+# Data on disk, in the page cache; with --long, memory over a million batches.
+bench-disk: env
+	$(BIN)/python -m benchmarks.disk $(ARGS)
 
 # This version against an earlier commit, both in one run: make bench-earlier COMMIT=ceec26a
 bench-earlier: env

@@ -32,6 +32,7 @@ def weights(folder: Path, **options) -> list[torch.Tensor]:
     "options",
     [
         {"num_threads": 2, "prefetch_factor": 3},
+        {"read_ahead": 3},
         {"device": "auto", "transform_on": "device"},
         {"num_workers": 1, "multiprocessing_context": "fork", "prefetch_factor": 1, "device": "cpu"},
     ],

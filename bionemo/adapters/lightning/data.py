@@ -46,6 +46,7 @@ class PipelineDataModule(LightningDataModule):
         num_threads: number of threads that read them, instead of processes.
         multiprocessing_context: how the processes are started.
         prefetch_factor: batches that each process or thread reads ahead.
+        read_ahead: batches whose samples are read by one call of a data set.
         pin_memory: deliver batches in page-locked memory.
         device: device that batches are moved to one ahead, or "auto" for the trainer's; None leaves it to Lightning.
         transform_on: "worker" or "device": where `batch_transform` runs.
@@ -69,6 +70,7 @@ class PipelineDataModule(LightningDataModule):
         num_threads: AnyInt = 0,
         multiprocessing_context: str | None = None,
         prefetch_factor: AnyInt = 2,
+        read_ahead: AnyInt = 1,
         pin_memory: bool = False,
         device: torch.device | str | None = None,
         transform_on: str = "worker",
@@ -92,6 +94,7 @@ class PipelineDataModule(LightningDataModule):
             "num_threads": num_threads,
             "multiprocessing_context": multiprocessing_context,
             "prefetch_factor": prefetch_factor,
+            "read_ahead": read_ahead,
             "pin_memory": pin_memory,
             "transform_on": transform_on,
             "compile_transform": compile_transform,

@@ -18,6 +18,8 @@ __all__ = ["ShardCache"]
 
 _TRIES: Final = 4
 """Times that a file is fetched, if the connection breaks or the bytes are wrong."""
+_WAIT = 0.25
+"""Seconds before a file is fetched again; four times as long before each further time."""
 _DEAD_AFTER: Final = 60 * 60
 """Seconds without a write after which what a killed process has left is removed."""
 
@@ -140,7 +142,7 @@ def _fetch_file(file: ShardFile, url: str, path: Path, options: Mapping[str, Any
                     raise
                 message = f"{type(error).__name__}: {error}"  # e.g. of aiohttp
                 raise OSError(message) from error
-            time.sleep(0.05 * 4**number)
+            time.sleep(_WAIT * 4**number)
         else:
             return
 

@@ -104,7 +104,7 @@ def test_several_files_are_one_data_set_with_common_categories(tmp_path: Path, n
     assert rows.labels["depth"].tolist() == together["depth"].tolist()
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_worker_processes_read_the_same_batches(tmp_path: Path, context: str) -> None:
     rows = CellRows(write(tmp_path / "cells.h5ad", cells_of(1)), obs=["depth"])

@@ -25,6 +25,7 @@ import scipy.sparse
 from bionemo.data import BlockShuffleOrder, EpochOrder, Pipeline, batch_at
 from bionemo.data.pipes import loader
 from bionemo.data.sources import CellRows, RemoteRows, TableRows, TokenFile, write_manifest, write_tokens
+from bionemo.data.sources.remote import shard_cache
 from tests.data.sources.remote.server import Server, serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
@@ -51,7 +52,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def server(folder: Path):
+def server(folder: Path, monkeypatch):
+    monkeypatch.setattr(shard_cache, "_WAIT", 0.001)
     with serve(folder) as running:
         yield running
 
@@ -132,7 +134,8 @@ def test_wrong_bytes_are_never_returned(server: Server, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
-def test_a_shard_that_was_replaced_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_shard_that_was_replaced_is_refused(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(shard_cache, "_WAIT", 0.001)
     shutil.copytree(folder, tmp_path / "copy")
     with serve(tmp_path / "copy") as server:
         rows = remote(server, tmp_path / "cache")
@@ -141,7 +144,8 @@ def test_a_shard_that_was_replaced_is_refused(folder: Path, tmp_path: Path) -> N
             rows[0]
 
 
-def test_offline_what_is_in_the_cache_is_read_and_the_rest_is_named(folder: Path, tmp_path: Path) -> None:
+def test_offline_what_is_in_the_cache_is_read_and_the_rest_is_named(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(shard_cache, "_WAIT", 0.001)
     with serve(folder) as server:
         rows = remote(server, tmp_path)
         rows.__getitems__([0, 20])
@@ -181,7 +185,7 @@ def test_a_manifest_may_not_name_files_elsewhere(folder: Path, tmp_path: Path) -
         remote(server, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_worker_processes_share_the_cache(server: Server, tmp_path: Path, context: str) -> None:
     rows = remote(server, tmp_path)
     rows[0]
@@ -208,12 +212,12 @@ def test_processes_that_evict_each_others_shards_read_right_samples(server: Serv
     size = max(shard.num_bytes for shard in remote(server, tmp_path).shards)
     context = multiprocessing.get_context("spawn")
     arguments = (f"{server.url}/manifest.json", str(tmp_path / "cache"), 2 * size)
-    processes = [context.Process(target=read_at_random, args=(*arguments, seed)) for seed in range(3)]
+    processes = [context.Process(target=read_at_random, args=(*arguments, seed)) for seed in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert [process.exitcode for process in processes] == [0, 0]
 
 
 KILLED = """

@@ -182,7 +182,7 @@ def test_several_processes_make_the_index_once(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir() if "lock" not in one.name) == ["a.fasta", "a.fasta.fai"]
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_worker_processes_open_the_file_themselves(tmp_path: Path, context: str) -> None:
     records = FastaFile(write(tmp_path / "a.fasta", {f"r{number}": "MKVL" * number for number in range(40)}))

@@ -91,7 +91,7 @@ def test_a_chunk_is_a_row_group_and_read_once_per_stretch(tmp_path: Path, monkey
     assert found == [batch_at(pipeline, step) for step in range(24)]
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow"])
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_worker_processes_read_the_same_batches(tmp_path: Path, name: str, context: str) -> None:
