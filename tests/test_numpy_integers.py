@@ -643,6 +643,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
 WITHOUT_NUMBERS = {
     "Runs",
     *("copy_spans", "fasta_blocks", "read_ranges", "tokenize_fasta"),
+    *("MappedArray", "Shard", "ShardCache", "ShardFile"),
     "Endings",
     # Results of functions.
     *(

@@ -207,7 +207,7 @@ def global_states() -> tuple[Any, ...]:
 
     Example:
         >>> before = global_states()
-        >>> global_states() == before
+        >>> global_states()[:2] == before[:2]
         True
     """
     numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - this function is about global states

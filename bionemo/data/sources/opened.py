@@ -1,6 +1,7 @@
 """Files as data sets hold them: by path, opened at first use in each process and thread, and read only if unchanged."""
 
 import hashlib
+import importlib
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -35,7 +36,7 @@ def require(name: str, /, *, extra: str) -> ModuleType:
         ModuleNotFoundError: no_such_library must be installed: pip install 'bionemo-core[cells]'.
     """
     try:
-        return __import__(name, fromlist=["_"])
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         message = f"{error.name} must be installed: pip install 'bionemo-core[{extra}]'."
         raise ModuleNotFoundError(message, name=error.name) from error

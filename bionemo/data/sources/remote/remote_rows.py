@@ -20,6 +20,7 @@ from bionemo.core.fields import check_instance
 from bionemo.core.files import write_atomically
 from bionemo.data.reading.functions import check_function
 from bionemo.data.reading.indexed import Indexed
+from bionemo.data.reading.read import fetch
 from bionemo.data.sources.opened import Opened, require
 from bionemo.data.sources.remote.shard_cache import ShardCache
 from bionemo.data.sources.remote.shards import Shard, parse_manifest
@@ -133,7 +134,7 @@ class RemoteRows(Indexed):
 
     def _fetch(self, shard: Shard) -> Path:
         base = self.manifest.rpartition("/")[0]
-        keep = [one.digest for one in self._ahead.needed]
+        keep = [one.digest for one in (*self._ahead.current, *self._ahead.following)]
         return self._cache.fetch(shard, base, options=self.options, keep=keep)
 
     @cached_property
@@ -156,10 +157,11 @@ class RemoteRows(Indexed):
             try:
                 if number not in opened:
                     opened[number] = self._open_shard(number)
+                self._cache.mark_used(self.shards[number])
                 opened.move_to_end(number)
                 if len(opened) > _NUM_OPEN:
                     opened.popitem(last=False)
-                return opened[number].__getitems__(rows)
+                return fetch(opened[number], rows)
             except FileNotFoundError:
                 opened.pop(number, None)
                 if not tries_left:
@@ -183,11 +185,14 @@ class _Ahead:
 
     def __init__(self, fetch: Callable[[Shard], Path]) -> None:
         self._fetch = fetch
-        self.needed: list[Shard] = []
+        self.current: list[Shard] = []
+        """Shards that are being read: they were begun before."""
+        self.following: list[Shard] = []
+        """Shards that are needed next."""
 
     def begin(self, shards: list[Shard]) -> None:
-        """Begin to fetch shards. Those that were begun before are being read now, and so still needed."""
-        self.needed = [*self.needed[-len(shards) :], *shards]
+        """Begin to fetch shards."""
+        self.current, self.following = self.following, shards
         threading.Thread(target=self._fetch_all, args=(shards,), daemon=True).start()
 
     def _fetch_all(self, shards: list[Shard]) -> None:

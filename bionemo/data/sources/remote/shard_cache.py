@@ -63,8 +63,16 @@ class ShardCache:
                 if not path.exists():
                     self._make_room(shard.num_bytes, keep)
                     self._fetch(shard, base, options)
-        os.utime(path.parent)  # when it was used last
+        self.mark_used(shard)
         return path
+
+    def mark_used(self, shard: Shard, /) -> None:
+        """Note that a shard is used now: what was used long ago is evicted first.
+
+        Raises:
+            FileNotFoundError: if another process has evicted it.
+        """
+        os.utime(self.path_of(shard).parent)
 
     def _fetch(self, shard: Shard, base: str, options: Mapping[str, Any]) -> None:
         whole = self.path_of(shard).parent

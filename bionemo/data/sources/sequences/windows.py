@@ -69,7 +69,7 @@ class Windows:
     Args:
         lengths: number of elements of each record. An empty record has no window.
         size: elements per window, at least 1.
-        stride: elements from the start of a window to that of the next one, at least 1; None for `size`.
+        stride: elements from the start of a window to that of the next one, at least 1; by default `size`.
         rest: what becomes of a last window that isn't full: "short" keeps it so, "drop" leaves it out, and "shift"
             moves it back until it is full, if its record is long enough.
 

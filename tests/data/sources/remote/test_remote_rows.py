@@ -97,7 +97,7 @@ def test_what_is_needed_last_is_evicted_first(server: Server, tmp_path: Path) ->
     rows = remote(server, tmp_path / "b", max_bytes=3 * size)
     for shard in (0, 1, 2):
         rows[shard * PER_SHARD]
-    rows._ahead.needed = [rows.shards[1], rows.shards[0]]
+    rows._ahead.following = [rows.shards[1], rows.shards[0]]
     rows[3 * PER_SHARD]  # evicts 2, which isn't needed
     rows[4 * PER_SHARD]  # evicts 3, which isn't, either
     here = [number for number, shard in enumerate(rows.shards) if rows._cache.path_of(shard).exists()]
