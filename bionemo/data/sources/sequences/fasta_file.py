@@ -73,10 +73,18 @@ class FastaFile(Indexed):
                 with filelock.FileLock(f"{index}.lock"):
                     if not _is_newer(index, self.file.path):
                         _make_index(faidx, path, index)
-            return faidx.Faidx(path, as_raw=True, rebuild=False)
-        except (faidx.FastaIndexingError, faidx.UnsupportedCompressionFormat, ValueError, UnicodeDecodeError) as error:
+            opened = faidx.Faidx(path, as_raw=True, rebuild=False)
+            if _ends_elsewhere(opened, self.file):  # an older file was copied over the one that the index is of
+                with filelock.FileLock(f"{index}.lock"):
+                    _make_index(faidx, path, index)
+                opened = faidx.Faidx(path, as_raw=True, rebuild=False)
+        except PermissionError as error:
+            message = f"an index must be written beside {path}, which this user may not: make it by samtools faidx."
+            raise PermissionError(error.errno, message, str(index)) from error
+        except (faidx.FastaIndexingError, faidx.UnsupportedCompressionFormat, RuntimeError, ValueError) as error:
             message = f"{path} must be FASTA with equally long lines and different names, plain or by bgzip: {error}"
             raise ValueError(message) from error
+        return opened
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,11 +152,9 @@ class FastaFile(Indexed):
         for at in np.lexsort((starts, numbers)).tolist():  # in the order of the file
             if starts[at] < stops[at]:
                 found[at] = fasta.fetch(names[at], int(starts[at]) + 1, int(stops[at])).encode()
-        return (
-            found
-            if self.table is None
-            else [to_ids(letters, self.table, name=name) for letters, name in zip(found, names, strict=True)]
-        )
+        if self.table is None:
+            return found
+        return [to_ids(letters, self.table, name=name) for letters, name in zip(found, names, strict=True)]
 
     def __repr__(self) -> str:
         return f"FastaFile({str(self.file.path)!r}, {len(self):,} records)"
@@ -158,6 +164,20 @@ def _is_newer(index: Path, path: Path) -> bool:
     """Return whether there is an index, with that of the compressed blocks if needed, not older than its file."""
     indices = [index, Path(f"{path}.gzi")] if path.suffix in {".gz", ".bgz"} else [index]
     return all(one.exists() and one.stat().st_mtime_ns >= path.stat().st_mtime_ns for one in indices)
+
+
+def _ends_elsewhere(opened: Any, file: WatchedFile) -> bool:
+    """Return whether the last record of the index isn't the last one of a plain file, so that it is another file's."""
+    if file.path.suffix in {".gz", ".bgz"}:
+        return False
+    entry = next(reversed(opened.index.values()))
+    lines, rest = divmod(entry.rlen, entry.lenc) if entry.lenc else (0, 0)
+    end = entry.offset + lines * entry.lenb + rest
+    if end > file.size + 2:  # the last line may end without a line feed
+        return True
+    with file.path.open("rb") as opened_file:
+        opened_file.seek(max(end, 0))
+        return bool(opened_file.read(2**16).strip())
 
 
 def _make_index(faidx: Any, path: str, index: Path) -> None:
@@ -177,9 +197,6 @@ def _make_index(faidx: Any, path: str, index: Path) -> None:
         if Path(blocks).exists():
             Path(blocks).replace(f"{path}.gzi")
         Path(partial).replace(index)
-    except PermissionError as error:
-        message = f"an index must be written beside {path}, which this user may not: make it by samtools faidx."
-        raise PermissionError(error.errno, message, str(index)) from error
     finally:
         for name in (partial, blocks):
             Path(name).unlink(missing_ok=True)

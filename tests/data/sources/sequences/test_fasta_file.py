@@ -116,6 +116,7 @@ def test_any_records_and_spans_come_back(
         ("", "FASTA"),
         (">a\nMKVL\nMK\nMKVL\n", "equally long"),
         (">a\nMK\n>a\nMKV\n", "different names"),
+        (">a\n\n\n", "FASTA"),
         ("\x1f\x8b not text", "FASTA"),
     ],
 )
@@ -162,6 +163,20 @@ def test_a_new_file_gets_a_new_index_and_the_old_data_set_is_refused(tmp_path: P
             one[0]
     assert FastaFile(path).names == ("other",)
     assert FastaFile(path).fingerprint != before
+
+
+@pytest.mark.parametrize("letters", ["AC" * 90, "MKV"])
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_an_index_of_another_file_is_made_again(tmp_path: Path, letters: str, end: str) -> None:
+    """A copy that keeps the times of an older file is older than the index."""
+    path = write(tmp_path / "a.fasta")
+    FastaFile(path)
+    path.write_text(f">other\n{letters}{end}")
+    os.utime(path, (1, 1))
+    for _ in range(2):
+        records = FastaFile(path)
+        assert records.names == ("other",)
+        assert records[0].decode() == letters
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

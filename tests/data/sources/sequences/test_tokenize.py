@@ -71,6 +71,7 @@ def test_compressed_files_are_read(tmp_path: Path, pack) -> None:
         (gzip.compress(TEXT.encode() * 100)[:-20], "must be whole, but it was cut off or damaged"),
         (b">a\nACGN\n", "each letter must have a token, got 'N' at index 3 of a"),
     ],
+    ids=["text", "cut", "letter"],  # gzip writes the time
 )
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_wrong_files_leave_nothing(tmp_path: Path, content: bytes, message: str, num_workers: int) -> None:
