@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def kill_after(folder: Path, job: str, process: subprocess.Popen, *, ranks: int,
         assert time.monotonic() < end
         time.sleep(0.01)
     for pid in [*(rank[0]["pid"] for rank in logs(folder, job)), process.pid]:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # a rank ends by itself as soon as another one is gone
+            os.kill(pid, signal.SIGKILL)
     process.wait(timeout=60)
 
 

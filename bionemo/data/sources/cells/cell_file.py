@@ -140,12 +140,13 @@ class CellFile:
         genes, counts = read_ranges(matrix.genes, starts, stops), read_ranges(matrix.values, starts, stops)
         if not dense:
             return [{"genes": some, "counts": values} for some, values in zip(genes, counts, strict=True)]
-        found = []
-        for some, values in zip(genes, counts, strict=True):
-            row = np.zeros(matrix.num_genes, dtype=values.dtype)
-            row[some] = values
-            found.append({"counts": row})
-        return found
+        # One block for all rows: each sample is a row of it, and no other sample is that row.
+        ends = np.concatenate([[0], np.cumsum(stops - starts)])
+        values, dtype = np.concatenate(counts), matrix.values.dtype
+        wide = values.astype(np.float32) if dtype == np.float16 else values  # SciPy has no float16
+        parts, shape = (wide, np.concatenate(genes), ends), (len(rows), matrix.num_genes)
+        block = require("scipy.sparse", extra="cells").csr_array(parts, shape=shape).toarray()
+        return [{"counts": row} for row in block.astype(dtype, copy=False)]
 
     def chunk_of(self, rows: IntArray, /) -> tuple[IntArray, int]:
         """Return the number of the chunk on disk that each row begins in, and the number of chunks."""

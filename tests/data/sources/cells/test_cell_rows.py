@@ -129,6 +129,19 @@ def test_cells_pickle_by_path(tmp_path: Path) -> None:
     assert pickle.loads(pickled)[7]["depth"] == rows[7]["depth"]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int32", "uint8", "bool"])
+def test_dense_rows_keep_their_dtype(tmp_path: Path, dtype: str) -> None:
+    cells = cells_of(1)
+    write(tmp_path / "cells.h5ad", cells)
+    with h5py.File(tmp_path / "cells.h5ad", "r+") as file:
+        values = file["X/data"][:].astype(dtype)
+        del file["X/data"]
+        file["X/data"] = values
+    rows = CellRows(tmp_path / "cells.h5ad", dense=True)
+    assert rows[0]["counts"].dtype == dtype
+    assert np.array_equal(dense_of(list(rows)), counts_of(1).astype(dtype).astype(np.float32))
+
+
 def test_samples_are_independent(tmp_path: Path) -> None:
     rows = CellRows(write(tmp_path / "cells.h5ad", cells_of(1)), dense=True)
     first, second = rows.__getitems__([4, 4])
