@@ -4,6 +4,7 @@ import gzip
 import io
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -148,7 +149,12 @@ def _rows(tokenize: Any, blocks: Iterator[bytes], num_workers: int) -> Iterator[
     # Not forked: a fork copies the locks of this process's threads in whatever state they are.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent) as pool:
-        ahead = deque(pool.submit(tokenize, block) for block in islice(blocks, 2 * num_workers))
+        # Workers start here, and inherit that SIGINT is blocked: Ctrl-C is for this process, which then ends them.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            ahead = deque(pool.submit(tokenize, block) for block in islice(blocks, 2 * num_workers))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             while ahead:
                 found = ahead.popleft().result()

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -126,6 +127,25 @@ def test_a_killed_command_leaves_no_files_and_no_processes(tmp_path: Path) -> No
     assert not list(tmp_path.glob("out/tokens*"))
     _, alive = psutil.wait_procs(children, timeout=30)
     assert alive == []
+
+
+def test_ctrl_c_ends_the_command_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.fasta"
+    with path.open("w") as file:
+        for number in range(400_000):
+            file.write(f">r{number}\n{'MKVLAAGGWY' * 20}\n")
+    command = [sys.executable, "-m", "bionemo.data.sources", "tokenize", str(path), "--out", str(tmp_path / "out")]
+    with subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE, start_new_session=True) as process:
+        deadline = time.monotonic() + 60
+        while len(children_of(process)) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.3)  # while the workers import torch
+        os.killpg(process.pid, signal.SIGINT)  # to all processes, as a terminal sends it
+        error = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert error == "interrupted: nothing was written\n"
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def children_of(process: subprocess.Popen) -> list[psutil.Process]:
