@@ -64,8 +64,8 @@ class RemoteRows(Indexed):
     """The samples of shards on another machine: S3, HTTP, or anything else that fsspec reads.
 
     A shard is fetched whole when a sample of it is needed, or before: a loader tells which samples its next batches
-    need. It is kept in a folder that processes and runs share, and its size and digest are checked. With
-    `BlockShuffleOrder` and blocks of one shard, each shard is fetched once per epoch, whatever the limit.
+    need. It is kept in a folder that processes and runs share, and its size and digest are checked. With a
+    `BlockShuffleOrder` whose blocks are shards, each shard is fetched once per epoch if the folder holds two windows.
 
     Law: the samples are those of `opener(path)` for each shard in turn, or an error is raised.
 
