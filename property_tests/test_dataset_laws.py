@@ -22,7 +22,7 @@ from bionemo.data import (
     window,
 )
 from bionemo.data.reading.read import fetch
-from property_tests.strategies import SEEDS
+from bionemo.data.testing.strategies import seeds
 
 
 class Pairs:
@@ -78,7 +78,7 @@ def test_a_series_is_read_by_position_whatever_its_labels(data: st.DataObject, l
     assert list(PRNGResampleDataset(series)) == list(PRNGResampleDataset(values))
 
 
-@given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(1, 90), batch_size=st.integers(1, 7))
+@given(length=st.integers(1, 30), seed=seeds(), num_samples=st.integers(1, 90), batch_size=st.integers(1, 7))
 def test_a_data_loader_reads_the_samples_of_a_subclass(
     length: int, seed: int, num_samples: int, batch_size: int
 ) -> None:
@@ -88,7 +88,7 @@ def test_a_data_loader_reads_the_samples_of_a_subclass(
     assert [sample for batch in loaded for sample in batch] == list(dataset) == expected
 
 
-@given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(1, 90), shuffle=st.booleans())
+@given(length=st.integers(1, 30), seed=seeds(), num_samples=st.integers(1, 90), shuffle=st.booleans())
 def test_a_data_set_of_epochs_follows_its_order(length: int, seed: int, num_samples: int, shuffle: bool) -> None:
     dataset = MultiEpochDatasetResampler(Pairs(length), num_samples=num_samples, shuffle=shuffle, seed=seed)
     order = EpochOrder(length=length, seed=seed, num_samples=num_samples, shuffle=shuffle)
@@ -97,7 +97,7 @@ def test_a_data_set_of_epochs_follows_its_order(length: int, seed: int, num_samp
     assert (dataset.num_samples, dataset.num_epochs) == (num_samples, -(-num_samples // length))
 
 
-@given(length=st.integers(1, 30), seed=SEEDS, num_samples=st.integers(1, 90))
+@given(length=st.integers(1, 30), seed=seeds(), num_samples=st.integers(1, 90))
 def test_a_data_set_of_draws_follows_its_order(length: int, seed: int, num_samples: int) -> None:
     dataset = PRNGResampleDataset(range(length), seed, num_samples)
     order = ResampleOrder(length=length, seed=seed)

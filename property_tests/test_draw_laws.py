@@ -21,7 +21,8 @@ from bionemo.core.random import (
 from bionemo.core.random.alias import check_weights, draw_by_alias, make_alias_table
 from bionemo.core.random.draws import MAX_RANGE, scale_to
 from bionemo.data import integer_weights
-from property_tests.strategies import SEEDS, weight_lists
+from bionemo.data.testing.strategies import seeds
+from bionemo.data.testing.strategies.single_orders import weight_lists
 
 WORDS = st.integers(0, 2**63 - 1)
 RANGES = st.one_of(st.integers(1, 100), st.integers(1, MAX_RANGE))
@@ -35,7 +36,7 @@ def test_scaling_is_exact(words: list[int], length: int) -> None:
     assert scale_to(torch.tensor(words), torch.tensor(length)).tolist() == expected
 
 
-@given(seed=SEEDS, counters=st.lists(WORDS, min_size=1, max_size=20, unique=True), length=RANGES)
+@given(seed=seeds(), counters=st.lists(WORDS, min_size=1, max_size=20, unique=True), length=RANGES)
 def test_draws_of_tensors_equal_draws_of_their_integers(seed: int, counters: list[int], length: int) -> None:
     tensor = torch.tensor(counters)
     bits = [bits_at(seed, counter) for counter in counters]
@@ -67,7 +68,7 @@ def test_an_alias_table_gives_each_index_the_probability_of_its_weight(weights: 
         assert weight or not count
 
 
-@given(weights=weight_lists(), seed=SEEDS, counters=st.lists(WORDS, min_size=1, max_size=20))
+@given(weights=weight_lists(), seed=seeds(), counters=st.lists(WORDS, min_size=1, max_size=20))
 def test_an_index_of_weight_zero_is_never_drawn(weights: list[float], seed: int, counters: list[int]) -> None:
     table = make_alias_table(check_weights(weights))
     drawn = [draw_by_alias(table, seed, counter) for counter in counters]
@@ -75,7 +76,7 @@ def test_an_index_of_weight_zero_is_never_drawn(weights: list[float], seed: int,
     assert all(weights[index] > 0 for index in drawn)
 
 
-@given(seed=SEEDS, length=RANGES, num_samples=st.integers(0, 60), data=st.data())
+@given(seed=seeds(), length=RANGES, num_samples=st.integers(0, 60), data=st.data())
 def test_samples_depend_only_on_the_generator_and_shorter_ones_are_prefixes(
     seed: int, length: int, num_samples: int, data: st.DataObject
 ) -> None:

@@ -20,7 +20,8 @@ from bionemo.data import EpochOrder, Order, Pipeline, Source, batch_at, num_batc
 from bionemo.data.pipes import loader
 from bionemo.data.testing import check_pure_reads
 from bionemo.data.testing.content import content_digests
-from property_tests.strategies import SEEDS, positions_in, short_orders
+from bionemo.data.testing.strategies import positions_in, seeds
+from bionemo.data.testing.strategies.single_orders import short_orders
 
 NUMBERS = st.integers(1, 6)
 
@@ -33,10 +34,10 @@ def with_noise(row: int, *, generator: torch.Generator) -> tuple[int, float]:
 def pipelines(draw: st.DrawFn, num_micro_batches: int, world_size: int) -> Pipeline:
     length = draw(st.integers(1, 30))
     return Pipeline(
-        order=EpochOrder(length=length, seed=draw(SEEDS), num_samples=draw(st.integers(1, 60))),
+        order=EpochOrder(length=length, seed=draw(seeds()), num_samples=draw(st.integers(1, 60))),
         sources=Source(range(length), transform=with_noise),
         batch_size=num_micro_batches * (world_size + draw(NUMBERS) - 1),
-        seed=draw(SEEDS),
+        seed=draw(seeds()),
         drop_last=True,
     )
 
@@ -81,7 +82,7 @@ def test_positions_are_those_of_megatrons_sampler(data: st.DataObject, number: i
     world_size=st.sampled_from([1, 2, 4]),
     dropout=st.sampled_from([0.0, 0.1, 0.6]),
     kind=st.sampled_from(["causal", "padding"]),
-    seed=SEEDS,
+    seed=seeds(),
 )
 def test_attention_and_its_dropout_do_not_depend_on_how_heads_are_split(
     sizes: tuple[int, ...], world_size: int, dropout: float, kind: str, seed: int
@@ -134,7 +135,7 @@ def test_values_are_equal_exactly_if_their_contents_are(one: object, other: obje
     assert (content_digests(one) == content_digests(other)) == (one == other)
 
 
-@given(st.data(), short_orders().filter(lambda order: order.num_samples != 0), SEEDS)
+@given(st.data(), short_orders().filter(lambda order: order.num_samples != 0), seeds())
 def test_samples_of_any_order_are_read_purely(data: st.DataObject, order: Order, seed: int) -> None:
     sources = tuple(Source(range(length), transform=with_noise) for length in order.source_lengths)
     pipeline = Pipeline(order=order, sources=sources, batch_size=4, seed=seed)

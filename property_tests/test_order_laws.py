@@ -30,9 +30,11 @@ from bionemo.data import (
     to_json,
     token_weights,
 )
+from bionemo.data.orders.base import leaves
 from bionemo.data.orders.by_weight.interleave import counts_among, error_bounds
 from bionemo.data.pipeline.state import agreement
-from property_tests import strategies
+from bionemo.data.testing import strategies
+from bionemo.data.testing.strategies import nested_orders, single_orders
 
 
 def as_indices(index: SampleIndex) -> list[SampleIndex]:
@@ -89,7 +91,7 @@ def test_orders_round_trip_through_json_and_pickle(order: Order, other: Order, d
     assert (fingerprint(order) == fingerprint(other)) == (order == other)
 
 
-@given(length=st.integers(1, 200), seed=strategies.SEEDS, epoch=st.integers(0, 10**9), data=st.data())
+@given(length=st.integers(1, 200), seed=strategies.seeds(), epoch=st.integers(0, 10**9), data=st.data())
 def test_each_epoch_has_every_sample_once(length: int, seed: int, epoch: int, data: st.DataObject) -> None:
     sizes = st.integers(1, length + 5)
     order = data.draw(
@@ -115,7 +117,7 @@ def test_each_epoch_has_every_sample_once(length: int, seed: int, epoch: int, da
     length=st.integers(1, 300),
     block_size=st.integers(1, 40),
     blocks_per_window=st.integers(1, 12),
-    seed=strategies.SEEDS,
+    seed=strategies.seeds(),
 )
 def test_each_window_consists_of_whole_blocks_and_each_block_is_in_one_window(
     length: int, block_size: int, blocks_per_window: int, seed: int
@@ -140,9 +142,9 @@ def test_each_window_consists_of_whole_blocks_and_each_block_is_in_one_window(
     assert start == length
 
 
-@given(base=st.one_of(strategies.short_orders(), strategies.mixture_orders(strategies.short_orders())), data=st.data())
+@given(base=st.one_of(single_orders.short_orders(), strategies.mixtures(single_orders.short_orders())), data=st.data())
 def test_length_grouped_windows_hold_the_samples_of_the_base_in_batches_of_similar_length(base, data) -> None:
-    order = data.draw(strategies.length_orders(st.just(base)))
+    order = data.draw(nested_orders.length_orders(st.just(base)))
     stop = 100 if base.num_samples is None else min(base.num_samples, 100)
     found, expected = (as_indices(index_at(some, torch.arange(stop))) for some in (order, base))
     start, size = 0, order.batch_size
@@ -164,11 +166,11 @@ def test_length_grouped_windows_hold_the_samples_of_the_base_in_batches_of_simil
         start = end
 
 
-@given(mixture=strategies.mixture_orders(strategies.ungrouped_orders()), data=st.data())
+@given(mixture=strategies.mixtures(nested_orders.ungrouped_orders()), data=st.data())
 def test_each_source_of_a_mixture_keeps_its_own_order(mixture: MixtureOrder, data: st.DataObject) -> None:
     stop = 200 if mixture.num_samples is None else min(mixture.num_samples, 200)
     found = as_indices(index_at(mixture, torch.arange(stop)))
-    for source, leaf in enumerate(strategies.leaves(mixture)):
+    for source, leaf in enumerate(leaves([mixture])):
         own = [index for index in found if index.source == source]
         # In a mixture that ends when all were exhausted, it may have begun its next epoch.
         expected = as_indices(index_at(attrs.evolve(leaf, num_samples=None), torch.arange(len(own))))
@@ -178,7 +180,7 @@ def test_each_source_of_a_mixture_keeps_its_own_order(mixture: MixtureOrder, dat
 @st.composite
 def extended_orders(draw: st.DrawFn) -> tuple[Order, Order]:
     """Draw an order, and the same with skips, with another change of weights, or with more samples."""
-    order = draw(st.one_of(strategies.short_orders(), strategies.mixture_orders(strategies.short_orders())))
+    order = draw(st.one_of(single_orders.short_orders(), strategies.mixtures(single_orders.short_orders())))
     number = draw(st.integers(1, 50))
     if isinstance(order, MixtureOrder) and draw(st.booleans()):
         weights = draw(st.lists(st.integers(0, 9), min_size=len(order.orders), max_size=len(order.orders)).filter(any))
@@ -186,7 +188,7 @@ def extended_orders(draw: st.DrawFn) -> tuple[Order, Order]:
         return order, attrs.evolve(order, num_samples=None, changes=changes)
     if isinstance(order, EpochOrder) and order.num_samples is not None and draw(st.booleans()):
         return order, attrs.evolve(order, num_samples=min(order.num_samples + number, 2**62))
-    return order, draw(strategies.skip_orders(order))
+    return order, draw(nested_orders.skip_orders(order))
 
 
 @given(orders=extended_orders())
@@ -203,7 +205,7 @@ def test_an_extended_order_has_the_same_samples_up_to_where_they_agree(orders: t
 
 @given(order=strategies.invertible_orders(), data=st.data())
 def test_an_order_with_skips_has_the_other_samples_in_their_order(order: Order, data: st.DataObject) -> None:
-    skipping = data.draw(strategies.skip_orders(order))
+    skipping = data.draw(nested_orders.skip_orders(order))
     skipped = {position for start, stop in skipping.positions for position in range(start, stop)}
     stop = min(100, 10**9 if order.num_samples is None else order.num_samples)
     left = [position for position in range(stop) if position not in skipped]
@@ -212,7 +214,7 @@ def test_an_order_with_skips_has_the_other_samples_in_their_order(order: Order, 
     assert skipping.position_after(np.array(left, dtype=np.int64)).tolist() == list(range(len(left)))
 
 
-@given(weights=st.lists(st.integers(0, 20), min_size=1, max_size=30).filter(any), seed=strategies.SEEDS)
+@given(weights=st.lists(st.integers(0, 20), min_size=1, max_size=30).filter(any), seed=strategies.seeds())
 def test_proportional_counts_are_exact_and_samples_of_equal_weight_take_turns(weights: list[int], seed: int) -> None:
     found = index_at(ProportionalOrder(weights=weights, seed=seed), range(300)).idx
     read = np.zeros((301, len(weights)), dtype=np.int64)

@@ -29,7 +29,8 @@ from bionemo.data import (
     unshard_context_parallel,
 )
 from bionemo.data.orders.by_length.bins import _best_fit, cut_into_bins, pack_into_bins
-from property_tests import strategies
+from bionemo.data.testing import strategies
+from bionemo.data.testing.strategies import nested_orders, single_orders
 
 TOKEN_ROWS = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=12), min_size=1, max_size=9)
 OPTIONS = {"mask_id": 1, "replacement_ids": range(5, 99), "special_ids": [3]}
@@ -61,11 +62,11 @@ def test_no_padded_bin_is_too_full(given_bins) -> None:
         assert len(members) * members.max() <= max_tokens
 
 
-@given(base=strategies.short_orders(), data=st.data())
+@given(base=single_orders.short_orders(), data=st.data())
 def test_a_plan_is_the_same_whatever_was_asked_before(base, data) -> None:
     if base.epoch_length is None:  # its steps are counted by a thousand windows, which takes long
         base = attrs.evolve(base, num_samples=min(base.num_samples or 60, 60))
-    order = data.draw(strategies.bin_orders(base))
+    order = data.draw(nested_orders.bin_orders(base))
     stop = min(60 if base.num_samples is None else base.num_samples, 60)
     asked = data.draw(st.lists(st.integers(0, max(stop - 1, 0)), max_size=5)) if stop else []
     steps = {position: order.step_of(position) for position in asked}
@@ -79,7 +80,7 @@ def test_a_plan_is_the_same_whatever_was_asked_before(base, data) -> None:
 
 @given(
     length=st.integers(1, 60),
-    seed=strategies.SEEDS,
+    seed=strategies.seeds(),
     kind=st.sampled_from([PackedOrder, TokenBudgetOrder]),
     sizes=st.tuples(st.integers(1, 30), st.integers(1, 4), st.integers(1, 70)),
     epoch=st.integers(0, 3),
@@ -109,7 +110,7 @@ def test_each_sample_of_an_epoch_is_in_exactly_one_bin_and_no_bin_is_too_full(le
     assert sorted(found) == list(range(length))
 
 
-@given(rows=TOKEN_ROWS, divisible_by=st.integers(1, 4), extra=st.none() | st.integers(0, 5), seed=strategies.SEEDS)
+@given(rows=TOKEN_ROWS, divisible_by=st.integers(1, 4), extra=st.none() | st.integers(0, 5), seed=strategies.seeds())
 def test_unpacking_gives_back_what_was_packed(rows, divisible_by, extra, seed) -> None:
     numbers = np.random.default_rng(seed)
     samples = [
@@ -134,7 +135,7 @@ def test_unpacking_gives_back_what_was_packed(rows, divisible_by, extra, seed) -
 
 @given(
     rows=TOKEN_ROWS,
-    seed=strategies.SEEDS,
+    seed=strategies.seeds(),
     divisible_by=st.integers(1, 4),
     side=st.sampled_from(["left", "right"]),
     mask_prob=st.floats(0, 1),

@@ -3,20 +3,12 @@
 import attrs
 import jaxtyping
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bionemo.data import (
-    BalancedOrder,
-    ClusterOrder,
-    EpochOrder,
-    MixtureOrder,
-    Order,
     Pipeline,
-    ProportionalOrder,
     SampleIndex,
-    Source,
     batch_at,
     batch_from,
     describe_batch,
@@ -27,78 +19,14 @@ from bionemo.data import (
 )
 from bionemo.data.pipeline.steps import step_of, step_start
 from bionemo.data.pipes import batch_sampler, loader
-from property_tests import strategies
+from bionemo.data.testing import strategies
+from bionemo.data.testing.strategies import Job, Topology
+from bionemo.data.testing.strategies.runs import MAX_RANKS
 
 pytestmark = pytest.mark.filterwarnings("ignore:a step of .* leaves ranks")
 
 
-def numbered(sample: int, *, generator: torch.Generator) -> tuple[int, int]:
-    return sample, int(torch.randint(2**31, (), generator=generator))
-
-
-def seeded(batch: list, *, seeds: torch.Tensor) -> list:
-    return list(zip(batch, seeds.tolist(), strict=True))
-
-
-MOST_RANKS = 7
-
-
-@st.composite
-def orders_of(draw: st.DrawFn, length: int, num_samples: int, seed: int) -> Order:
-    """Draw an order of a data set of some length."""
-    given = {"seed": seed, "num_samples": num_samples}
-    labels = st.lists(st.integers(0, 3), min_size=length, max_size=length)
-    return draw(
-        st.one_of(
-            st.builds(EpochOrder, length=st.just(length), shuffle=st.booleans(), **as_constants(given)),
-            st.builds(ClusterOrder, clusters=labels, **as_constants(given)),
-            st.builds(BalancedOrder, groups=labels, **as_constants(given)),
-            st.builds(ProportionalOrder, weights=labels.filter(any), **as_constants(given)),
-        )
-    )
-
-
-def as_constants(values: dict) -> dict[str, st.SearchStrategy]:
-    return {name: st.just(value) for name, value in values.items()}
-
-
-@st.composite
-def pipelines(draw: st.DrawFn) -> Pipeline:
-    """Draw a pipeline of up to several epochs over one data set or a mixture of two: in batches or in bins."""
-    lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=2))
-    seed = draw(st.integers(0, 2**62))
-    shuffle, num_samples = draw(st.booleans()), draw(st.integers(1, 3 * sum(lengths)))
-    parts = [EpochOrder(length=length, seed=seed + source, shuffle=shuffle) for source, length in enumerate(lengths)]
-    order: Order = draw(orders_of(lengths[0], num_samples, seed))
-    if len(parts) > 1:
-        weights = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
-        order = MixtureOrder(orders=parts, weights=weights, num_samples=num_samples)
-    batch_size = draw(st.one_of(st.none(), st.integers(1, 12)))
-    if batch_size is None and isinstance(order, EpochOrder) and draw(st.booleans()):
-        order = draw(strategies.epoch_batch_orders(order).filter(len))
-    elif batch_size is None:
-        order = draw(strategies.bin_orders(order, bins_per_step=MOST_RANKS))
-    if draw(st.booleans()):
-        order = draw(strategies.skip_orders(order).filter(len))
-    return Pipeline(
-        order=order,
-        sources=tuple(
-            Source(range(100 * source, 100 * source + length), transform=numbered)
-            for source, length in enumerate(lengths)
-        ),
-        batch_size=batch_size,
-        seed=draw(st.integers(0, 2**63 - 1)),
-        collate=list,
-        batch_transform=seeded,
-        drop_last=draw(st.booleans()),
-    )
-
-
-WORLDS = st.integers(1, MOST_RANKS)
-JOBS = st.tuples(WORLDS, st.integers(1, 12), st.integers(0, 6))
-"""World size, batch size, number of steps."""
-JOBS_WITH_WORKERS = st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(0, 6), st.integers(0, 2))
-"""World size, batch size, number of steps, number of worker processes."""
+WORLDS = st.integers(1, MAX_RANKS)
 
 
 def union(pipeline: Pipeline, step: int, world_size: int) -> list:
@@ -106,7 +34,7 @@ def union(pipeline: Pipeline, step: int, world_size: int) -> list:
 
 
 @settings(max_examples=settings().max_examples // 3)  # each reads all batches on up to 14 ranks
-@given(pipeline=pipelines(), worlds=st.tuples(WORLDS, WORLDS))
+@given(pipeline=strategies.pipelines(), worlds=st.tuples(WORLDS, WORLDS))
 def test_a_step_holds_the_same_samples_for_every_world_size(pipeline: Pipeline, worlds: tuple[int, int]) -> None:
     for step in range(num_batches(pipeline)):
         assert union(pipeline, step, worlds[0]) == union(pipeline, step, worlds[1])
@@ -127,15 +55,15 @@ READING = [
 
 
 @given(
-    pipeline=pipelines(),
-    rank_of=st.tuples(WORLDS, st.integers(0, 6)),
+    pipeline=strategies.pipelines(),
+    topology=strategies.topologies(),
     reading=st.sampled_from(READING),
     pause=st.none() | st.integers(1, 5),
 )
 def test_a_loader_yields_the_batches_of_batch_at(
-    pipeline: Pipeline, rank_of: tuple[int, int], reading: dict, pause: int | None
+    pipeline: Pipeline, topology: Topology, reading: dict, pause: int | None
 ) -> None:
-    world_size, rank = rank_of[0], rank_of[1] % rank_of[0]
+    rank, world_size = topology
     expected = [batch_at(pipeline, step, rank, world_size) for step in range(num_batches(pipeline))]
     batches = loader(pipeline, rank, world_size, batches_per_epoch=pause, **reading)
     found: list = []
@@ -148,7 +76,7 @@ def test_a_loader_yields_the_batches_of_batch_at(
 
 
 @settings(max_examples=settings().max_examples // 3)  # each reads a batch from every position
-@given(pipeline=pipelines())
+@given(pipeline=strategies.pipelines())
 def test_a_batch_from_any_position_ends_where_its_step_does(pipeline: Pipeline) -> None:
     starts = [step_start(pipeline, step) for step in range(num_batches(pipeline))]
     if pipeline.batch_size is not None:
@@ -160,7 +88,7 @@ def test_a_batch_from_any_position_ends_where_its_step_does(pipeline: Pipeline) 
             assert step_of(pipeline, start + offset) == step
 
 
-def check_history(pipeline: Pipeline, history: list) -> None:
+def check_history(pipeline: Pipeline, history: list[Job]) -> None:
     """Run a series of jobs, each of which loads the state of the previous one, runs some steps and is discarded.
 
     Together they deliver a prefix of the order: every sample once per epoch, none lost, none read twice. The last job
@@ -169,11 +97,11 @@ def check_history(pipeline: Pipeline, history: list) -> None:
     one = pipeline if pipeline.batch_size is None else attrs.evolve(pipeline, batch_size=1, drop_last=False)
     whole = [row for batch in loader(one) for row in batch]
     indices = [index_at(pipeline.order, position) for position in range(len(whole))]
-    assert [row[0][0] for row in whole] == [index.idx + 100 * index.source for index in indices]
+    assert [row.id for row in whole] == [index.idx + 100 * index.source for index in indices]
     assert len(set(indices)) == len(indices)
     delivered: list = []
     state = loader(pipeline).state_dict()
-    for world_size, batch_size, steps, num_workers in [*history, (2, pipeline.batch_size, 10**6, 0)]:
+    for world_size, batch_size, steps, num_workers in [*history, Job(2, pipeline.batch_size, 10**6, 0)]:
         options = {"num_workers": num_workers, "multiprocessing_context": "fork"} if num_workers else {}
         changed = pipeline if pipeline.batch_size is None else attrs.evolve(pipeline, batch_size=batch_size)
         ranks = [loader(changed, rank, world_size, **options) for rank in range(world_size)]
@@ -192,12 +120,12 @@ def check_history(pipeline: Pipeline, history: list) -> None:
 
 
 @settings(max_examples=settings().max_examples // (2 if settings().max_examples < 100 else 1))  # slow; all in histories
-@given(pipeline=pipelines(), history=st.lists(JOBS, max_size=6))
-def test_any_history_of_worlds_and_batch_sizes_delivers_the_order(pipeline: Pipeline, history: list) -> None:
-    check_history(pipeline, [(*job, 0) for job in history])
+@given(pipeline=strategies.pipelines(), history=strategies.histories())
+def test_any_history_of_worlds_and_batch_sizes_delivers_the_order(pipeline: Pipeline, history: list[Job]) -> None:
+    check_history(pipeline, history)
 
 
-@given(pipeline=pipelines(), world_size=WORLDS)
+@given(pipeline=strategies.pipelines(), world_size=WORLDS)
 def test_find_sample_inverts_describe_batch_which_lists_the_samples_of_a_batch(
     pipeline: Pipeline, world_size: int
 ) -> None:
@@ -205,8 +133,8 @@ def test_find_sample_inverts_describe_batch_which_lists_the_samples_of_a_batch(
         for rank in range(world_size):
             rows = describe_batch(pipeline, step, rank, world_size)
             batch = batch_at(pipeline, step, rank, world_size)
-            assert [row.idx + 100 * row.source for row in rows] == [sample for (sample, _), _ in batch]
-            assert [sample_at(pipeline, row.position) for row in rows] == [sample for sample, _ in batch]
+            assert [row.idx + 100 * row.source for row in rows] == [row.id for row in batch]
+            assert [sample_at(pipeline, row.position) for row in rows] == [row._replace(seed=0) for row in batch]
             for slot, row in enumerate(rows):
                 assert find_sample(pipeline, SampleIndex(*row[1:]), world_size=world_size) == (
                     row.position,
@@ -216,7 +144,7 @@ def test_find_sample_inverts_describe_batch_which_lists_the_samples_of_a_batch(
                 )
 
 
-@given(pipeline=pipelines(), data=st.data())
+@given(pipeline=strategies.pipelines(), data=st.data())
 def test_state_after_equals_the_state_of_a_loader_that_stopped_there(pipeline: Pipeline, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, pipeline.order.num_samples))
     sampler, stopped = batch_sampler(pipeline, start=start), loader(pipeline, start=start)
@@ -228,20 +156,22 @@ def test_state_after_equals_the_state_of_a_loader_that_stopped_there(pipeline: P
         sampler.state_after(len(states))
 
 
-@given(pipeline=pipelines(), data=st.data())
+@given(pipeline=strategies.pipelines(), data=st.data())
 def test_last_positions_are_the_positions_of_the_last_batch(pipeline: Pipeline, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, pipeline.order.num_samples))
     batches = loader(pipeline, start=start)
     assert len(batches.last_positions) == 0
     found = []
     for batch in batches:
-        assert [sample_at(pipeline, position) for position in batches.last_positions] == [sample for sample, _ in batch]
+        assert [sample_at(pipeline, position) for position in batches.last_positions] == [
+            row._replace(seed=0) for row in batch
+        ]
         found += batches.last_positions
     assert found == list(range(start, batches.consumed_samples))
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch warns on machines with one core
 @settings(max_examples=max(1, settings().max_examples // 4))
-@given(pipeline=pipelines(), history=st.lists(JOBS_WITH_WORKERS, max_size=3))
-def test_any_history_with_worker_processes_delivers_the_order(pipeline: Pipeline, history: list) -> None:
+@given(pipeline=strategies.pipelines(), history=strategies.histories(max_ranks=2, max_workers=2, max_jobs=3))
+def test_any_history_with_worker_processes_delivers_the_order(pipeline: Pipeline, history: list[Job]) -> None:
     check_history(pipeline, history)

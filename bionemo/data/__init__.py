@@ -1,5 +1,6 @@
 """Orders, pipelines and batches: the sample at any position, the batch at any step. No torchdata, no Lightning."""
 
+from bionemo.core.html.batch import batch_html as batch_html
 from bionemo.core.record import external_arrays as external_arrays
 from bionemo.data.batches.collate import collate_fields as collate_fields
 from bionemo.data.batches.fields import ObjectField as ObjectField
@@ -51,6 +52,7 @@ from bionemo.data.orders.by_weight.weights import integer_weights as integer_wei
 from bionemo.data.orders.by_weight.weights import token_weights as token_weights
 from bionemo.data.orders.epoch import EpochOrder as EpochOrder
 from bionemo.data.orders.epoch_batches import EpochBatchOrder as EpochBatchOrder
+from bionemo.data.orders.html import order_html as order_html
 from bionemo.data.orders.order import Order as Order
 from bionemo.data.orders.order import PlannedOrder as PlannedOrder
 from bionemo.data.orders.order import SampleIndex as SampleIndex
@@ -77,6 +79,11 @@ from bionemo.data.reading.maps import filter_idx as filter_idx
 from bionemo.data.reading.maps import take as take
 from bionemo.data.reading.maps import window as window
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
+from bionemo.data.run_log import LoggedBatch as LoggedBatch
+from bionemo.data.run_log import RunSummary as RunSummary
+from bionemo.data.run_log import log_line as log_line
+from bionemo.data.run_log import read_run_log as read_run_log
+from bionemo.data.run_log import verify_run as verify_run
 from bionemo.data.shuffle_report import ShuffleReport as ShuffleReport
 from bionemo.data.shuffle_report import shuffle_report as shuffle_report
 from bionemo.data.splits import split_indices as split_indices

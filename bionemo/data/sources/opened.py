@@ -1,20 +1,18 @@
 """Files as data sets hold them: by path, opened at first use in each process and thread, and read only if unchanged."""
 
 import hashlib
-import importlib
 import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
 from bionemo.core.checks import shown
 
-__all__ = ["Opened", "WatchedFile", "require", "to_names", "to_paths"]
+__all__ = ["Opened", "WatchedFile", "to_names", "to_paths"]
 
 Handle = TypeVar("Handle")
 
@@ -22,24 +20,6 @@ _PIECE: Final = 2**14
 _NUM_PIECES: Final = 64
 _WHOLE: Final = 2**22
 """A file of at most so many bytes is digested whole, a larger one by pieces."""
-
-
-def require(name: str, /, *, extra: str) -> ModuleType:
-    """Return a module that an extra of bionemo-core installs.
-
-    Raises:
-        ModuleNotFoundError: if it isn't installed; the message names the extra.
-
-    Example:
-        >>> require("no_such_library", extra="cells")
-        Traceback (most recent call last):
-        ModuleNotFoundError: no_such_library must be installed: pip install 'bionemo-core[cells]'.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        message = f"{error.name} must be installed: pip install 'bionemo-core[{extra}]'."
-        raise ModuleNotFoundError(message, name=error.name) from error
 
 
 def to_paths(paths: Any, /) -> tuple[Any, ...]:

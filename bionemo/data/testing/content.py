@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["content_digests", "different_parts"]
+__all__ = ["content_digests", "different_parts", "listed_parts"]
 
 
 class _Content(NamedTuple):
@@ -140,3 +140,13 @@ def different_parts(left: dict[str, str], right: dict[str, str], /) -> list[str]
         ["['b']"]
     """
     return [path for path in left | right if left.get(path) != right.get(path)]
+
+
+def listed_parts(parts: list[str], /) -> str:
+    """Return in words the first of some parts of a value.
+
+    Example:
+        >>> listed_parts(["['ids']", ""])
+        "its part ['ids'], it"
+    """
+    return ", ".join(f"its part {part}" if part else "it" for part in parts[:5])

@@ -10,31 +10,45 @@ from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.random import random_global_context
 from bionemo.core.random.contexts import global_states
-from bionemo.data.testing.content import content_digests, different_parts
+from bionemo.data.testing.content import content_digests, different_parts, listed_parts
 
-__all__ = ["check_pure_reads", "check_same_on_ranks"]
+__all__ = ["changed_states", "check_pure_reads", "check_same_on_ranks", "torch_and_numpy_states"]
 
 Index = TypeVar("Index")
 
 
-def _global_states() -> dict[str, Any]:
-    """Return the global random states, except Python's, from which type checkers draw."""
+def torch_and_numpy_states() -> dict[str, Any]:
+    """Return the global random states, except Python's, from which type checkers draw.
+
+    Example:
+        >>> list(torch_and_numpy_states())
+        ['torch', 'NumPy']
+    """
     return dict(zip(("torch", "NumPy"), global_states(), strict=False))
+
+
+def changed_states(before: dict[str, Any], /) -> str:
+    """Return the names of the global random states that have changed since.
+
+    Example:
+        >>> changed_states(torch_and_numpy_states())
+        ''
+    """
+    return ", ".join(name for name, state in torch_and_numpy_states().items() if state != before[name])
 
 
 def _read(read: Callable[[Index], Any], index: Index) -> Any:
     """Return the sample at an index, after checking that reading it left the global random states unchanged."""
-    before = _global_states()
+    before = torch_and_numpy_states()
     try:
         sample = read(index)
     except Exception as error:
         error.add_note(f"in read({index!r}), called by check_pure_reads")
         raise
-    changed = [name for name, state in _global_states().items() if state != before[name]]
-    if changed:
+    if changed := changed_states(before):
         message = (
             f"read({index!r}) must leave the global random states unchanged, "
-            f"but it changed that of {', '.join(changed)}. Draw from the sample's own generator."
+            f"but it changed that of {changed}. Draw from the sample's own generator."
         )
         raise AssertionError(message)
     return sample
@@ -58,7 +72,7 @@ def _read_all(
     for number in numbers:
         if parts := different_parts(found[number], content_digests(samples[number])):
             message = (
-                f"read({indices[number]!r}) must return data of its own, but {_listed(parts)} changes "
+                f"read({indices[number]!r}) must return data of its own, but {listed_parts(parts)} changes "
                 "when others are read. Return a copy of the buffer."
             )
             raise AssertionError(message)
@@ -114,7 +128,7 @@ def check_pure_reads(read: Callable[[Index], Any], indices: Iterable[Index]) -> 
         for index, one, other in zip(indices, expected, found, strict=True):
             if parts := different_parts(one, other):
                 message = (
-                    f"read({index!r}) must depend only on the index, but {_listed(parts)} {cause}. "
+                    f"read({index!r}) must depend only on the index, but {listed_parts(parts)} {cause}. "
                     "Draw what is random from the sample's own generator."
                 )
                 raise AssertionError(message)
@@ -151,10 +165,7 @@ def check_same_on_ranks(value: Any, *, group: torch.distributed.ProcessGroup | N
     for rank, found in enumerate(digests):
         if parts := different_parts(digests[0], found):
             message = (
-                f"all ranks must hold the same value, but {_listed(parts)} on rank {rank} differs from that on rank 0."
+                f"all ranks must hold the same value, but {listed_parts(parts)} on rank {rank} differs from that on "
+                "rank 0."
             )
             raise AssertionError(message)
-
-
-def _listed(parts: list[str]) -> str:
-    return ", ".join(f"its part {part}" if part else "it" for part in parts[:5])

@@ -159,7 +159,7 @@ def test_windows_of_an_epoch_are_equally_large() -> None:
     starts = sorted({int(order.window_start(position)) for position in range(1000)})
     assert starts == [0, 167, 334, 500, 667, 834]
     assert order.window_start(np.arange(1000)).tolist() == [order.window_start(position) for position in range(1000)]
-    assert [order.window_stop(start) for start in starts] == [*starts[1:], 1000]
+    assert [order.window_end(start) for start in starts] == [*starts[1:], 1000]
 
 
 def test_an_extended_run_keeps_its_complete_windows() -> None:

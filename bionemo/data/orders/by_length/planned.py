@@ -80,7 +80,7 @@ class BinOrder(WindowOrder):
         number = at // (small + 1) if at < in_large else num_large + (at - in_large) // small
         return epoch_start + number * small + min(number, num_large)
 
-    def window_stop(self, start: int, /) -> int:
+    def window_end(self, start: int, /) -> int:
         """Return where the window that starts at a position ends."""
         stop = start + self.window_size
         if self.epoch_length is not None:
@@ -170,7 +170,7 @@ class BinOrder(WindowOrder):
         if self.num_samples is not None:
             end = min(end, self.num_samples)
         while starts[-1] < end:
-            starts.append(self.window_stop(starts[-1]))
+            starts.append(self.window_end(starts[-1]))
         return np.array(starts[:-1])
 
     def _num_steps(self, start: int) -> int:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.checks import IntArray
+from bionemo.core.extras import require
 from bionemo.data.sources.cells.ranges import map_array, read_ranges
-from bionemo.data.sources.opened import Opened, WatchedFile, require
+from bionemo.data.sources.opened import Opened, WatchedFile
 
 __all__ = ["CellFile"]
 

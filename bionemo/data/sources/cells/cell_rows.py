@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from bionemo.core.arrays import groups
 from bionemo.core.checks import IntArray
+from bionemo.core.extras import require
 from bionemo.core.fields import check_bool, to_bool
 from bionemo.data.reading.indexed import Indexed
 from bionemo.data.sources.cells.cell_file import CellFile
-from bionemo.data.sources.opened import require, to_names, to_paths
+from bionemo.data.sources.opened import to_names, to_paths
 
 __all__ = ["CellRows"]
 

@@ -16,12 +16,13 @@ import numpy as np
 from bionemo.core import BIONEMO_CACHE_DIR
 from bionemo.core.arrays import groups
 from bionemo.core.checks import IntArray, check_int
+from bionemo.core.extras import require
 from bionemo.core.fields import check_instance
 from bionemo.core.files import write_atomically
 from bionemo.data.reading.functions import check_function
 from bionemo.data.reading.indexed import Indexed
 from bionemo.data.reading.read import fetch
-from bionemo.data.sources.opened import Opened, require
+from bionemo.data.sources.opened import Opened
 from bionemo.data.sources.remote.shard_cache import ShardCache
 from bionemo.data.sources.remote.shards import Shard, parse_manifest
 

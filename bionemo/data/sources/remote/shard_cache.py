@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from bionemo.data.sources.opened import require
+from bionemo.core.extras import require
 from bionemo.data.sources.remote.shards import Shard, ShardFile
 
 __all__ = ["ShardCache"]

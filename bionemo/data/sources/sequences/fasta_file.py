@@ -12,9 +12,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from bionemo.core.checks import IntArray, shown
+from bionemo.core.extras import require
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.data.reading.indexed import Indexed
-from bionemo.data.sources.opened import Opened, WatchedFile, require
+from bionemo.data.sources.opened import Opened, WatchedFile
 from bionemo.data.sources.ragged_rows import check_spans
 from bionemo.data.sources.sequences.letters import to_ids, to_table
 

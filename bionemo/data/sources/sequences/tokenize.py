@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.extras import require
 from bionemo.core.frozen_array import FrozenArray
-from bionemo.data.sources.opened import WatchedFile, require
+from bionemo.data.sources.opened import WatchedFile
 from bionemo.data.sources.sequences.letters import to_ids, to_table
 from bionemo.data.sources.sequences.token_file import TokenFile, write_tokens
 

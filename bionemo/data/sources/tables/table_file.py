@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 
 from bionemo.core.checks import IntArray
-from bionemo.data.sources.opened import Opened, WatchedFile, require
+from bionemo.core.extras import require
+from bionemo.data.sources.opened import Opened, WatchedFile
 
 __all__ = ["TableFile"]
 

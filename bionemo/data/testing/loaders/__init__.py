@@ -1,0 +1,1 @@
+"""Laws of loaders, whoever wrote them."""
