@@ -20,10 +20,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import bionemo.core
 import bionemo.data
 from bionemo.core import arrays, checks, fields, padding, record_writing
+from bionemo.core.html import pieces
 from bionemo.core.model.loss import LossSum, scale_for_ranks
 from bionemo.core.padding import rows
 from bionemo.core.random import (
@@ -69,10 +71,12 @@ from bionemo.data import (
     first_divergence,
     index_at,
     integer_weights,
+    log_line,
     lookup,
     mask_packed_tokens,
     mask_tokens,
     padding_fraction,
+    plot,
     position_of,
     random_crop,
     random_crop_rows,
@@ -83,6 +87,7 @@ from bionemo.data import (
     shuffle_report,
     split_indices,
     split_of,
+    testing,
     throughput,
     token_weights,
     window,
@@ -99,11 +104,15 @@ from bionemo.data.orders.shuffles import shuffle_in_groups
 from bionemo.data.orders.skip import count_up_to, to_ranges
 from bionemo.data.permute import permute, permute_kernel, unpermute
 from bionemo.data.pipeline import batch, state, steps, transform
+from bionemo.data.pipeline.fixed_steps import num_fixed_steps
 from bionemo.data.pipes import batch_sampler, loader, nodes, options
+from bionemo.data.plot import axes, quality
 from bionemo.data.reading import read
 from bionemo.data.reading.functions import function_name
 from bionemo.data.sources import Windows, letter_table, ragged_rows, windows
+from bionemo.data.testing import strategies
 from bionemo.data.testing.content import content_digests
+from bionemo.data.testing.loaders.read import counted
 
 ENDS = [np.int8, np.int64, np.uint8, np.uint64]
 OTHERS = [pytest.param(kind, marks=pytest.mark.slow) for kind in (np.int16, np.int32, np.uint16, np.uint32)]
@@ -203,6 +212,24 @@ def group_by_group(*words) -> Any:
 def with_new_generator(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that passes a new generator to each call: the calls must not share its state."""
     return lambda *args, **fields: function(*args, **fields, generator=rng())
+
+
+def drawn_by(function: Callable[..., Any], num_axes: int = 1) -> Callable[..., Any]:
+    """Return a function that plots on new axes, and returns the data of what was drawn."""
+
+    def draw(*args, **fields) -> list:
+        figure = Figure()
+        function(*args, **fields, ax=figure.subplots(1, num_axes))
+        parts = [part for ax in figure.axes for part in (*ax.collections, *ax.lines)]
+        return [
+            [part.get_offsets().tolist() for part in parts if hasattr(part, "get_offsets")],
+            [path.vertices.tolist() for part in parts if hasattr(part, "get_paths") for path in part.get_paths()],
+            [part.get_xydata().tolist() for part in parts if hasattr(part, "get_xydata")],
+            [stairs.get_data()[0].tolist() for ax in figure.axes for stairs in ax.patches],
+            [(ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) for ax in figure.axes],
+        ]
+
+    return draw
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:a step of .* samples leaves ranks")
@@ -476,6 +503,18 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "check_some_samples": (base.check_some_samples, [call(0), *over(call, 2**63)]),
     "check_memory": (checks.check_memory, over(lambda n: call(n, name="n", value=n), 2**63)),
     "check_in_epochs": (base.check_in_epochs, over(lambda n: call(SampleIndex(0, 100, 127), n))),
+    "bar": (pieces.bar, [call([(1, "red", "a"), (0.25, "blue", "b")])]),
+    "color_of": (pieces.color_of, [call(100, opacity=0.5), *over(call)]),
+    "shade_of": (pieces.shade_of, [call(1), call(0.25)]),
+    "num_fixed_steps": (num_fixed_steps, over(lambda n: call(n, batch_size=n, drop_last=False))),
+    "plot_order": (drawn_by(plot.plot_order), [call(EPOCHS, num_positions=100), call(EPOCHS, num_positions=127)]),
+    "plot_epochs": (drawn_by(plot.plot_epochs), [call(EPOCHS, epochs=(0, 100))]),
+    "plot_mixture": (drawn_by(plot.plot_mixture), [call(EPOCHS, num_positions=100)]),
+    "plot_padding": (drawn_by(plot.plot_padding), [call(EPOCHS, LENGTHS, batch_size=9, num_steps=100)]),
+    "plot_packing": (drawn_by(plot.plot_packing), [call(PACKED, num_steps=100)]),
+    "plot_shuffle_quality": (drawn_by(plot.plot_shuffle_quality, 2), [call({"ours": EPOCHS}, length=312)]),
+    "spread_positions": (axes.spread_positions, [call(EPOCHS, 100, default=127), call(EPOCHS, 30_000, default=1)]),
+    "different_steps": (quality.different_steps, [call(np.arange(100), length=100), call(np.arange(9), length=2**40)]),
     "padding_fraction": (padding_fraction, [call(EPOCHS, LENGTHS, batch_size=100, num_batches=100)]),
     "first_divergence": (
         first_divergence,
@@ -628,6 +667,35 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             call(EPOCHS, 0, batch_size=3),
         ],
     ),
+    "log_line": (log_line, over(lambda n: call(step=n, rank=n, ids=[n], world_size=n or 1))),
+    "assert_bijection": (testing.assert_bijection, [call(int, 100, max_indices=n) for n in (1, 127)]),
+    "assert_exact_coverage": (
+        testing.assert_exact_coverage,
+        [call(lambda rank, size: [range(9)], list, 10, 1, num_epochs=2, max_dropped=100, max_repeated=3)],
+    ),
+    "assert_epochs_differ": (
+        testing.assert_epochs_differ,
+        [call(partial(loader, PIPELINE, batches_per_epoch=9), list, num_epochs=3)],
+    ),
+    "assert_resumes_exactly": (
+        testing.assert_resumes_exactly,
+        [call(partial(loader, PIPELINE, batches_per_epoch=9), list, stops=(3, 5), num_epochs=2)],
+    ),
+    "assert_resumes_on_other_ranks": (
+        testing.assert_resumes_on_other_ranks,
+        [call(partial(loader, PIPELINE), list, world_sizes=(1, 2), stops=(0, 1))],
+    ),
+    "assert_ranks_draw_differently": (
+        testing.assert_ranks_draw_differently,
+        [call(partial(loader, PIPELINE), list, 1, num_epochs=1, num_batches=9)],
+    ),
+    "assert_megatron_compatible": (testing.assert_megatron_compatible, [call([{"a": 1.5}] * 100, (3, 99))]),
+    "assert_batch_invariant": (testing.assert_batch_invariant, [call(sum, (1, 2), list, rtol=1)]),
+    "counted": (counted, over(lambda n: call(n, "batch"))),
+    "lengths": (strategies.lengths, over(lambda n: call(max_length=n or 1, use=repr))),
+    "epoch_indices": (strategies.epoch_indices, over(lambda n: call(n or 1, use=repr))),
+    "topologies": (strategies.topologies, [call(max_ranks=100, use=lambda found: found.validate())]),
+    "histories": (strategies.histories, [call(max_ranks=100, max_workers=3, max_jobs=5, use=repr)]),
     "letter_table": (letter_table, [call("ACGT", first=100, unknown=127), *over(lambda n: call("AC", first=n))]),
     "Windows": (cut, [call([100, 127, 3], 20, 7), call([100, 0], 127, 100), call([9], 0, 1), call([9], 1, 0)]),
     "windows": (
@@ -660,9 +728,21 @@ WITHOUT_NUMBERS = {
         "PositionedIndex",
     ),
     *("PositionedSample", "Rows", "ShuffleReport", "Throughput"),
+    *("DrawnSample", "Job", "LoggedBatch", "ReplayedLoader", "RunSummary", "Topology"),
     # Records that store their arguments, and functions without arithmetic.
+    *("axes_or_new", "draw_bands"),
     *("EpochIndex", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),
+    *(
+        "assert_order",
+        "assert_worker_safe",
+        "bin_orders",
+        "datasets",
+        "read_passes",
+        "replayed",
+        "resample_orders",
+        "token_rows",
+    ),
     *("as_corruption", "corrupt_tokens", "lay_out_flat", "num_alike", "shared_lengths"),
     *("Arrangement", "Window", "WindowOrder", "BinOrder"),
     *("Delivery", "LoaderStats", "check_number"),

@@ -1,14 +1,26 @@
 """Converters and validators for the fields of attrs records."""
 
-from collections.abc import Callable  # noqa: TC003 - beartype reads the annotations
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import attrs  # noqa: TC002 - beartype reads the annotations
 import numpy as np
 
 from bionemo.core.checks import AnyInt, check_int, shown
 
-__all__ = ["Documented", "check_bool", "check_choice", "check_instance", "check_size", "to_bool", "to_int"]
+__all__ = [
+    "Documented",
+    "check_bool",
+    "check_choice",
+    "check_instance",
+    "check_size",
+    "short_repr",
+    "to_bool",
+    "to_int",
+]
+
+_MAX_SHOWN: Final = 16
+"""Longest tuple that a repr shows whole."""
 
 
 class Documented(type):
@@ -44,6 +56,25 @@ def to_bool(value: bool | np.bool_, /) -> bool:  # noqa: FBT001 - a converter
         True
     """
     return bool(value) if isinstance(value, np.bool_) else value
+
+
+def short_repr(value: object, /, *, show: Callable[[object], str] = repr) -> str:
+    """Return the repr of a field, with only the first three elements of a tuple of more than 16.
+
+    Args:
+        value: the field.
+        show: makes the text of all that is not a tuple.
+
+    Example:
+        >>> short_repr((1, (2,))), short_repr(tuple(range(100)))
+        ('(1, (2,))', '(0, 1, 2, ... 97 more)')
+    """
+    if type(value) is not tuple:
+        return show(value)
+    is_long = len(value) > _MAX_SHOWN
+    parts = [short_repr(part, show=show) for part in (value[:3] if is_long else value)]
+    parts += [f"... {len(value) - 3} more"] if is_long else []
+    return f"({', '.join(parts)}{',' * (len(value) == 1)})"
 
 
 def check_size(_: object, field: "attrs.Attribute[int]", size: int) -> None:

@@ -141,6 +141,9 @@ def verify_run(log: Iterable[LoggedBatch], pipeline: Pipeline[Any]) -> RunSummar
     sizes: dict[int, int | None] = {}
     num_replaced = 0
     for batch in log:
+        if not isinstance(batch, LoggedBatch):
+            message = f"log must hold what read_run_log returns, got {shown(batch)}."  # type: ignore[unreachable]
+            raise TypeError(message)
         num_replaced += (batch.step, batch.rank) in latest
         latest[batch.step, batch.rank] = batch
         sizes[batch.step] = batch.world_size

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bionemo.core.arrays import BLOCK, in_blocks
 from bionemo.core.checks import IntArray, is_concrete
+from bionemo.core.html.batch import batch_html
 from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.core.random.hashing import fold_mixed, mix_in
 from bionemo.data.batches.tokens import are_tokens_in, take_tokens
@@ -39,6 +40,9 @@ class MaskedTokens(NamedTuple):
     """Corrupted tokens, of the shape, dtype and device of the original ones."""
     labels: Int[Tensor, "*shape"]
     """Original token where one was chosen, -100 elsewhere; int64."""
+
+    def _repr_html_(self) -> str:
+        return batch_html(self)
 
 
 class TokenRows(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor
 from bionemo.core.arrays import in_blocks
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
+from bionemo.core.html.batch import batch_html
 from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
 from bionemo.core.random.hashing import fold_mixed, mix_in
@@ -62,6 +63,9 @@ class CorruptedSpans(NamedTuple):
     """Each sentinel, followed by the tokens of its span; dtype and device of the input."""
     target_mask: Bool[Tensor, "batch length"]
     """True = real token or sentinel of `target_ids`."""
+
+    def _repr_html_(self) -> str:
+        return batch_html(self)
 
 
 @checked

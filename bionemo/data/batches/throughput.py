@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat
+from bionemo.core.html.batch import batch_html
 
 __all__ = ["Throughput", "throughput"]
 
@@ -23,6 +24,9 @@ class Throughput(NamedTuple):
     """Rows per second."""
     tokens_per_second: float
     """Real tokens per second."""
+
+    def _repr_html_(self) -> str:
+        return batch_html(self)
 
 
 @checked

@@ -6,8 +6,9 @@ from typing import Any, Final
 import attrs  # noqa: TC002 - beartype reads the annotations
 
 from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_index, check_int, shown
-from bionemo.core.fields import Documented
+from bionemo.core.fields import Documented, short_repr
 from bionemo.core.record import given_fields
+from bionemo.data.orders.html import order_html
 from bionemo.data.orders.order import Order, SampleIndex, check_is_order
 from bionemo.data.permute import MAX_LENGTH
 
@@ -22,13 +23,10 @@ __all__ = [
     "first_repeated",
     "leaves",
     "num_levels",
-    "short_repr",
 ]
 
 _MAX_LEVELS: Final = 32
 """Deepest nesting of orders: each level takes a few of Python's 1,000 nested calls."""
-_MAX_SHOWN: Final = 16
-"""Longest tuple that a repr shows whole."""
 
 
 class OrderBase(metaclass=Documented):
@@ -60,6 +58,9 @@ class OrderBase(metaclass=Documented):
         # Orders that may have long tuples as fields leave their repr to this one.
         fields = ", ".join(f"{name}={short_repr(value)}" for name, value in given_fields(self).items())
         return f"{type(self).__name__}({fields})"
+
+    def _repr_html_(self) -> str:
+        return order_html(self)
 
     @property
     def num_sources(self) -> int:
@@ -191,20 +192,6 @@ def num_levels(orders: Iterable[Order], /) -> int:
         )
         raise ValueError(message)
     return levels
-
-
-def short_repr(value: object, /) -> str:
-    """Return the repr of a field, with only the first three elements of a tuple of more than 16.
-
-    Example:
-        >>> short_repr((1, (2,))), short_repr(tuple(range(100)))
-        ('(1, (2,))', '(0, 1, 2, ... 97 more)')
-    """
-    if type(value) is not tuple:
-        return repr(value)
-    is_long = len(value) > _MAX_SHOWN
-    parts = [*map(short_repr, value[:3] if is_long else value), *([f"... {len(value) - 3} more"] if is_long else [])]
-    return f"({', '.join(parts)}{',' * (len(value) == 1)})"
 
 
 def leaves(orders: Iterable[Order], /) -> list[Order]:

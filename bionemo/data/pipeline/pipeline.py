@@ -10,6 +10,7 @@ from bionemo.core.checks import check_seed, shown
 from bionemo.core.fields import Documented, check_bool, check_size, to_bool, to_int
 from bionemo.data.orders.base import check_order
 from bionemo.data.orders.order import Order, PlannedOrder
+from bionemo.data.pipeline.html import pipeline_html
 from bionemo.data.reading.dataset import Source, to_sources
 from bionemo.data.reading.functions import accept_keyword, draws_nothing, is_pure, shown_name
 from bionemo.data.reading.together import can_prefetch
@@ -114,6 +115,9 @@ class Pipeline(Generic[Batch], metaclass=Documented):
     def _check_batch_transform(self, _: "attrs.Attribute[Any]", batch_transform: Any) -> None:
         if batch_transform is not None:
             accept_keyword(batch_transform, "seeds", name="batch_transform")
+
+    def _repr_html_(self) -> str:
+        return pipeline_html(self)
 
     @property
     def planned_order(self) -> PlannedOrder:

@@ -11,6 +11,7 @@ from typing import Any
 from bionemo.core.checked import checked
 from bionemo.core.checks import MAX_INT, AnyInt, as_int, check_index, check_int
 from bionemo.data.orders.order import SampleIndex
+from bionemo.data.pipeline.fixed_steps import num_fixed_steps
 from bionemo.data.pipeline.pipeline import Pipeline
 
 __all__ = [
@@ -152,8 +153,7 @@ def num_batches(pipeline: Pipeline[Any], /) -> int | None:
         return None
     if pipeline.batch_size is None:
         return pipeline.planned_order.step_of(end_position(pipeline))
-    full, rest = divmod(end_position(pipeline), pipeline.batch_size)
-    return full + (rest > 0 and not pipeline.drop_last)
+    return num_fixed_steps(end_position(pipeline), batch_size=pipeline.batch_size, drop_last=pipeline.drop_last)
 
 
 def check_step(pipeline: Pipeline[Any], step: AnyInt, /) -> int:

@@ -18,6 +18,7 @@ from bionemo.data.pipeline.steps import batch_stop, end_position, next_pause, nu
 from bionemo.data.pipes.delivery import Delivery
 from bionemo.data.pipes.device import check_device, on_device, transform_on
 from bionemo.data.pipes.guards import TrainerGuards
+from bionemo.data.pipes.html import loader_html
 from bionemo.data.pipes.options import check_batches_per_epoch, check_options
 from bionemo.data.pipes.processes.workers import BatchWorkers
 from bionemo.data.pipes.stats import LoaderStats, Recorder
@@ -119,8 +120,7 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
         self.start = self.consumed_samples = check_int(self.start, name="start", high=end_position(self.pipeline))
         check_every_rank_reads(self.pipeline, self.read, world_size=self.world_size, start=self.start)
         self._begin = self._last_start = self.start
-        self._current: object = None
-        self._recorder, self._transform = Recorder(), cast("Any", None)
+        self._current, self._recorder, self._transform = cast("object", None), Recorder(), cast("Any", None)
         self._made: Pipeline[Any] = self.pipeline  # without a transform that runs on the device
         if self.transform_on == "device" and self.device is not None and self.pipeline.batch_transform is not None:
             self._transform = transform_on(self.pipeline, self.device, compiled=self.compile_transform)
@@ -147,6 +147,9 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
     def __repr__(self) -> str:
         at = f"rank={self.rank}, world_size={self.world_size}, consumed_samples={self.consumed_samples}"
         return f"{type(self).__name__}({self.pipeline!r}, {at})"
+
+    def _repr_html_(self) -> str:
+        return loader_html(self)
 
     def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over the batches up to the next pause; it is empty if the order has ended.

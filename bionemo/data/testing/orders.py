@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, IntArray, check_int, shown
+from bionemo.core.checks import MAX_INT, AnyInt, IntArray, check_int, shown
 from bionemo.core.record import external_arrays
 from bionemo.data.orders.base import leaves
 from bionemo.data.orders.order import Order, PlannedOrder, SampleIndex, check_is_order, index_at, position_of
@@ -229,12 +229,13 @@ def _check_seeds(order: Any) -> None:
     found: dict[tuple[int, ...], str] = {}
     for more in range(3):
         seed = getattr(order, "seed", None)
-        one = order if more == 0 or seed is None else attrs.evolve(order, seed=seed + more)
+        step = more if seed is None or seed + more <= MAX_INT else -more
+        one = order if more == 0 or seed is None else attrs.evolve(order, seed=seed + step)
         for epoch in range(3 if more == 0 or seed is not None else 0):
             start, stop = epoch * length, epoch * length + min(length, 2 * _LEAST_LENGTH)
             if order.num_samples is not None and stop > order.num_samples:
                 break
-            name = f"epoch {epoch} of seed {seed + more}" if seed is not None else f"epoch {epoch}"
+            name = f"epoch {epoch} of seed {seed + step}" if seed is not None else f"epoch {epoch}"
             idx = tuple(index_at(one, range(start, stop)).idx.tolist())
             if (before := found.setdefault(idx, name)) != name:
                 message = f"each epoch of each seed must have an order of its own, but {before} and {name} begin alike."

@@ -9,10 +9,10 @@ import numpy as np
 
 from bionemo.core.arrays import by_group, in_blocks
 from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int
-from bionemo.core.fields import check_size, to_int
+from bionemo.core.fields import check_size, short_repr, to_int
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.random.hashing import fold_word
-from bionemo.data.orders.base import OrderOver, check_order, short_repr
+from bionemo.data.orders.base import OrderOver, check_order
 from bionemo.data.orders.by_length.lengths import check_lengths, frozen_lengths, lengths_of
 from bionemo.data.orders.order import Order, SampleIndex, position_of
 from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute_kernel
@@ -115,7 +115,7 @@ class WindowOrder(OrderOver):
         epoch_start = 0 if self.epoch_length is None else position // self.epoch_length * self.epoch_length
         return epoch_start + (position - epoch_start) // self.window_size * self.window_size
 
-    def window_stop(self, start: int, /) -> int:
+    def window_end(self, start: int, /) -> int:
         """Return where the window that starts at a position ends."""
         stop = start + self.window_size
         if self.epoch_length is not None:
@@ -128,7 +128,7 @@ class WindowOrder(OrderOver):
         return lru_cache(maxsize=4)(self._make_window)
 
     def _make_window(self, start: int) -> Window:
-        size = self.window_stop(start) - start
+        size = self.window_end(start) - start
         index = SampleIndex(*over(self.order.index_at, start, size))
         slots, cuts = self._arrange(start, lengths_of(self.lengths, index))
         slot_of = np.empty_like(slots)

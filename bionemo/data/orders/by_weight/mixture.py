@@ -155,6 +155,11 @@ class MixtureOrder(OrderBase):
             length for order in self.orders for length in getattr(order, "source_lengths", (None,) * order.num_sources)
         )
 
+    @property
+    def stretches(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Positions from which on weights hold, and the weights: also where an order that has ended is left out."""
+        return tuple((position, tuple(weights)) for position, weights in self._endings.stretches)
+
     def index_at(self, position: Any, /) -> SampleIndex:
         """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
         child, count = item_at(position, *self._interleaving)

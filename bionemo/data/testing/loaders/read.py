@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable
 from itertools import islice
 from typing import Any, TypeAlias
 
-from bionemo.core.checks import shown
+from bionemo.core.checks import AnyInt, as_int, shown
 
 __all__ = ["Ids", "IdsOf", "counted", "differences", "ids_of_batch", "read_passes", "shown_ids"]
 
@@ -53,7 +53,7 @@ def read_passes(
     return [[ids_of_batch(ids_of, batch) for batch in islice(loader, max_batches)] for _ in range(num_epochs)]
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: AnyInt, noun: str) -> str:
     """Return a number with its noun.
 
     Example:
@@ -61,7 +61,7 @@ def counted(number: int, noun: str) -> str:
         ('1 sample', '1,000 batches')
     """
     ending = "" if number == 1 else "es" if noun.endswith(("s", "ch")) else "s"
-    return f"{number:,} {noun}{ending}"
+    return f"{as_int(number):,} {noun}{ending}"
 
 
 def shown_ids(ids: Iterable[Hashable]) -> str:

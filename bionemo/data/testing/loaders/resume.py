@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any
 
+from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checks import AnyInt, check_int, shown
 from bionemo.data.testing.loaders.adapt import Resumable
 from bionemo.data.testing.loaders.read import Ids, IdsOf, counted, differences, ids_of_batch, read_passes, shown_ids
 
@@ -21,7 +22,7 @@ def assert_resumes_exactly(
     make_loader: Callable[[], Resumable],
     ids_of: IdsOf,
     *,
-    stops: Iterable[int | tuple[int, ...]] | None = None,
+    stops: Iterable[AnyInt | tuple[AnyInt, ...]] | None = None,
     num_epochs: AnyInt = 2,
     max_batches: AnyInt | None = None,
     others: Sequence[Callable[[], Resumable]] = (),
@@ -65,6 +66,10 @@ def assert_resumes_exactly(
         raise AssertionError(message)
     sizes = [len(batches) for batches in expected]
     makers = (*others, make_loader)
+    for other in others:
+        if not callable(other):
+            message = f"others must hold functions that return loaders, got {shown(other)}."  # type: ignore[unreachable]
+            raise TypeError(message)
     for history in _default_stops(sizes) if stops is None else _sorted_stops(stops, sum(sizes)):
         call = _call(history, num_epochs, limit, others)
         # A checkpoint at the end of a pass is written before or after the loop has seen that nothing follows.
@@ -97,11 +102,10 @@ def _default_stops(sizes: Sequence[int]) -> list[tuple[int, ...]]:
     return [*((stop,) for stop in single[::step]), *sorted(pairs, key=lambda pair: (sum(pair), pair))]
 
 
-def _sorted_stops(stops: Iterable[int | tuple[int, ...]], total: int) -> list[tuple[int, ...]]:
-    histories = [tuple(stop) if isinstance(stop, tuple | list) else (stop,) for stop in stops]
+def _sorted_stops(stops: Iterable[Any], total: int) -> list[tuple[int, ...]]:
+    given = [stop if isinstance(stop, tuple) else (stop,) for stop in listed(stops, name="stops")]
+    histories = [tuple(check_int(number, name="stops") for number in history) for history in given]
     for history in histories:
-        for number in history:
-            check_int(number, name="stops")
         if sum(history) >= total:
             message = (
                 f"stops must be before the end of the uninterrupted run of {counted(total, 'batch')}, got "
@@ -175,8 +179,8 @@ def assert_resumes_on_other_ranks(
     make_loader: Callable[[int, int], Resumable],
     ids_of: IdsOf,
     *,
-    world_sizes: Sequence[int] = (2, 3, 1),
-    stops: Iterable[int] | None = None,
+    world_sizes: Sequence[AnyInt] = (2, 3, 1),
+    stops: Iterable[AnyInt] | None = None,
 ) -> None:
     """Check that a run resumes on another number of ranks without losing or repeating a sample of its pass.
 
@@ -201,7 +205,8 @@ def assert_resumes_on_other_ranks(
     """
     sizes = [check_int(size, name="world_sizes", low=1) for size in world_sizes]
     expected = [one for ids in read_passes(make_loader(0, 1), ids_of, num_epochs=1)[0] for one in ids]
-    for stop in sorted(range(3) if stops is None else stops):
+    chosen = range(3) if stops is None else listed(stops, name="stops")
+    for stop in sorted(check_int(stop, name="stops") for stop in chosen):
         call = f"assert_resumes_on_other_ranks(make_loader, ids_of, world_sizes={tuple(sizes)}, stops=[{stop}])"
         read: list[Any] = []
         state: bytes | None = None
