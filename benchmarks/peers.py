@@ -24,7 +24,8 @@ class Peer(NamedTuple):
     reason: str = ""
 
 
-def _install(folder_name: str, *requirements: str) -> Path:
+def install(folder_name: str, *requirements: str) -> Path:
+    """Return the folder that distributions are installed into, without what they depend on; at first, install them."""
     folder = FOLDER / folder_name
     if not folder.exists():
         command = [
@@ -64,7 +65,7 @@ def _peer(name: str, make: Callable[[], Any]) -> Peer:
 
 def _module(requirement: str, pattern: str) -> ModuleType:
     """Load the one file of a distribution that matches a pattern, without its package."""
-    (path,) = _install(requirement, requirement).glob(pattern)
+    (path,) = install(requirement, requirement).glob(pattern)
     return _load(path)
 
 
@@ -104,7 +105,7 @@ def grain_dataset() -> Peer:
     dependencies = ("absl-py", "array-record", "cloudpickle", "etils", "portpicker", "protobuf")
 
     def make() -> Any:
-        sys.path.append(str(_install("grain==0.2.18 with dependencies", "grain==0.2.18", *dependencies)))
+        sys.path.append(str(install("grain==0.2.18 with dependencies", "grain==0.2.18", *dependencies)))
         return importlib.import_module("grain").MapDataset
 
     return _peer("grain 0.2.18 MapDataset", make)
@@ -124,7 +125,7 @@ def trl_packing() -> Peer:
     """Return TRL's `pack_dataset`."""
 
     def make() -> Any:
-        sys.path.append(str(_install("trl==1.16.0", "trl==1.16.0")))
+        sys.path.append(str(install("trl==1.16.0", "trl==1.16.0")))
         return importlib.import_module("trl.data_utils").pack_dataset
 
     return _peer("TRL 1.16.0 pack_dataset(strategy='bfd')", make)
@@ -137,7 +138,7 @@ def scdataset() -> Peer:
     """
 
     def make() -> Any:
-        sys.path.append(str(_install("scdataset==0.3.0", "scdataset==0.3.0")))
+        sys.path.append(str(install("scdataset==0.3.0", "scdataset==0.3.0")))
         module, transforms = map(importlib.import_module, ("scdataset", "scdataset.transforms"))
 
         def load(path: Path, *, block_size: int, batch_size: int, fetch_factor: int, dense: bool) -> Any:
