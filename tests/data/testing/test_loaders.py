@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler
 
 from bionemo.data import EpochOrder, Pipeline
@@ -183,6 +184,32 @@ def test_names_of_states_are_adapted() -> None:
         )
 
     assert_resumes_exactly(adapted, list)
+
+
+class Module(LightningDataModule):
+    """A data module that keeps the position itself."""
+
+    def __init__(self, kind: type = others.Batches) -> None:
+        super().__init__()
+        self.batches = kind()
+
+    def train_dataloader(self) -> Any:
+        return self.batches
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.batches.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.batches.load_state_dict(state_dict)
+
+
+def test_data_modules_are_adapted() -> None:
+    def iterate(module: Module) -> Any:
+        return iter(module.train_dataloader())
+
+    assert_resumes_exactly(lambda: adapt(Module(), iterate=iterate), list)
+    with pytest.raises(AssertionError, match="stopped after 1 batch and resumed"):
+        assert_resumes_exactly(lambda: adapt(Module(others.LosingABatch), iterate=iterate), list)
 
 
 # Other ranks ----------------------------------------------------------------------------------------------------------
