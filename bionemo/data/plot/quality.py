@@ -16,7 +16,11 @@ __all__ = ["different_steps", "plot_shuffle_quality"]
 _MOST: Final = 2**17
 """Indices that are looked up of each map."""
 _BINS: Final = 41
-"""Bars of the displacements: odd, so that one is around 0."""
+"""Largest number of bars of the displacements: odd, so that one is around 0."""
+_PER_BIN: Final = 20
+"""Smallest number of samples per bar, on average: with fewer, chance alone makes bars unequal."""
+_LEAST_RANGE: Final = 4
+"""The axis of densities spans at least 1/4 to 4."""
 _FLOOR: Final = 0.02
 """What is drawn for no displacements: the axis is logarithmic."""
 _STYLES: Final = ("-", "--", ":", "-.")
@@ -68,6 +72,8 @@ def plot_shuffle_quality(maps: Mapping[str, Order | Callable[[int], Any]], *, le
         right.plot(lags, fractions, marker=".", label=f"{label}: {_repeats(idx, size)}", linewidth=1.2, **style)
     of = "" if size <= _MOST else f", first {_MOST:,} of {size:,}"
     left.set(yscale="log", xlabel="displacement / length", ylabel="density (random: 1)", title="where samples go" + of)
+    low, high = left.get_ylim()
+    left.set_ylim(min(low, 1 / _LEAST_RANGE), max(high, _LEAST_RANGE))  # chance must not look like a pattern
     right.set(xscale="log", xlabel="lag", ylabel="different steps (random: 1)", title="how they follow one another")
     right.set_xscale("log", base=2)
     right.set_ylim(-0.05, 1.3)
@@ -151,8 +157,9 @@ def _displacements(idx: IntArray, length: int) -> tuple[Any, Any]:
     """Return the edges and the density of the displacements, from minus a half to a half of the length."""
     moved = (idx - np.arange(len(idx))) % length
     moved = np.where(moved > length // 2, moved - length, moved)
-    counts, edges = np.histogram(moved / length, bins=_BINS, range=(-0.5, 0.5))
-    return edges, counts / len(idx) * _BINS
+    bins = max(min(_BINS, len(idx) // _PER_BIN // 2 * 2 + 1), 3)
+    counts, edges = np.histogram(moved / length, bins=bins, range=(-0.5, 0.5))
+    return edges, counts / len(idx) * bins
 
 
 def _repeats(idx: IntArray, length: int) -> str:

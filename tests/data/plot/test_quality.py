@@ -91,7 +91,8 @@ def test_of_a_huge_length_the_first_elements_are_looked_up() -> None:
 def test_any_map_is_drawn(length: int, data) -> None:
     values = data.draw(st.lists(st.integers(0, length - 1), min_size=length, max_size=length))
     densities, fractions, labels = drawn({"map": values.__getitem__}, length)
-    assert densities[0][densities[0] > 0.02].sum() == pytest.approx(41)  # the bars without the floor add up to 1
+    bars = densities[0]
+    assert bars[bars > 0.02].sum() == pytest.approx(len(bars))  # the bars without the floor add up to 1
     assert (fractions[0] >= 0).all()
     repeated = length - len(set(values))
     assert labels == [f"map: {repeated} repeated, {repeated} missing" if repeated else "map: none repeated"]
