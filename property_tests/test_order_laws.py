@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bionemo.core.checks import MAX_INT
@@ -35,6 +35,8 @@ from bionemo.data.orders.by_weight.interleave import counts_among, error_bounds
 from bionemo.data.pipeline.state import agreement
 from bionemo.data.testing import strategies
 from bionemo.data.testing.strategies import nested_orders, single_orders
+
+pytestmark = pytest.mark.usefixtures("no_type_checks")  # they take most of the time
 
 
 def as_indices(index: SampleIndex) -> list[SampleIndex]:
@@ -203,6 +205,7 @@ def test_an_extended_order_has_the_same_samples_up_to_where_they_agree(orders: t
         assert agreed == order.num_samples
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(order=strategies.invertible_orders(), data=st.data())
 def test_an_order_with_skips_has_the_other_samples_in_their_order(order: Order, data: st.DataObject) -> None:
     skipping = data.draw(nested_orders.skip_orders(order))

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import attrs
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,8 @@ from bionemo.data import (
 from bionemo.data.orders.by_length.bins import _best_fit, cut_into_bins, pack_into_bins
 from bionemo.data.testing import strategies
 from bionemo.data.testing.strategies import nested_orders, single_orders
+
+pytestmark = pytest.mark.usefixtures("no_type_checks")  # they take most of the time
 
 TOKEN_ROWS = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=12), min_size=1, max_size=9)
 OPTIONS = {"mask_id": 1, "replacement_ids": range(5, 99), "special_ids": [3]}

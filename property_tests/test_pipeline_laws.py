@@ -1,7 +1,6 @@
 """Laws of pipelines and loaders: after any history of stops and resumes, no sample is lost and none is read twice."""
 
 import attrs
-import jaxtyping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +22,10 @@ from bionemo.data.testing import strategies
 from bionemo.data.testing.strategies import Job, Topology
 from bionemo.data.testing.strategies.runs import MAX_RANKS
 
-pytestmark = pytest.mark.filterwarnings("ignore:a step of .* leaves ranks")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:a step of .* leaves ranks"),
+    pytest.mark.usefixtures("no_type_checks"),  # they take most of the time
+]
 
 
 WORLDS = st.integers(1, MAX_RANKS)
@@ -67,10 +69,8 @@ def test_a_loader_yields_the_batches_of_batch_at(
     expected = [batch_at(pipeline, step, rank, world_size) for step in range(num_batches(pipeline))]
     batches = loader(pipeline, rank, world_size, batches_per_epoch=pause, **reading)
     found: list = []
-    jaxtyping.config.update("jaxtyping_disable", True)  # it draws from the global states
     while not batches.is_exhausted:
         found += batches
-    jaxtyping.config.update("jaxtyping_disable", False)
     assert found == expected
     assert pause is not None or batches.stats().num_steps == len(expected)
 

@@ -47,6 +47,7 @@ def test_ten_steps_have_the_same_loss_as_a_pure_function() -> None:
     assert found["functional"] == pytest.approx(found["plain"], rel=1e-6)
 
 
+@pytest.mark.slow  # tests/adapters/test_megatron_training.py compares them, too
 def test_ten_steps_have_the_same_loss_in_megatrons_schedule() -> None:
     """To rounding: Megatron divides the gradient by the number of tokens, the others divide the loss."""
     found = losses(0.1, "plain", "megatron", run=(megatron_on_cpu.__file__,))

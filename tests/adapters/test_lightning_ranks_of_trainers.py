@@ -28,6 +28,7 @@ def test_a_world_size_unlike_that_of_torch_is_refused() -> None:
         rank_and_world_size(trainer(2))
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_model_are_refused(tmp_path: Path) -> None:
     """Two gloo processes, first with one model between them and then with one each."""
     run_on_ranks(lightning_trainers_run.__file__, tmp_path, ranks=2, timeout=120)

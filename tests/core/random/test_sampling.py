@@ -49,6 +49,7 @@ def test_no_number_is_drawn_twice_without_replacement(length: int, num_samples: 
     assert all(0 <= number < length for number in drawn.tolist())
 
 
+@pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize("num_samples", [2, 4])
 def test_all_orders_are_equally_probable_without_replacement(num_samples: int) -> None:
     generator = make_generator(42)

@@ -206,6 +206,7 @@ def test_a_larger_window_than_an_epoch_or_the_order_is_the_whole_of_it(base: Ord
     assert index_at(huge, range(50)).idx.tolist() == index_at(whole, range(50)).idx.tolist()
 
 
+@pytest.mark.usefixtures("no_type_checks")
 def test_small_windows_are_sorted_as_large_ones_are() -> None:
     """Windows of a few samples are computed with ints, longer ones with arrays."""
     for size in (1, 2, 11, 12, 13):

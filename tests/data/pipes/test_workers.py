@@ -193,7 +193,7 @@ def test_no_global_random_state_is_changed() -> None:
     assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("target", ["main", "all"])
 def test_ctrl_c_leaves_no_process(target: str, context: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
