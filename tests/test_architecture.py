@@ -38,6 +38,7 @@ ROOMS = [
     "bionemo.data.shuffle_report",
     "bionemo.data.lookup",
     "bionemo.data.run_log",
+    "bionemo.data.run_verification",
     "bionemo.data.step_table",
     "bionemo.data.batches",
     "bionemo.data.multi_epoch_dataset",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-FEW = ["hashing", "draws"]
-MANY = ["permutation", "masking", "targets"]
+FEW = ["hashing"]
+MANY = ["draws", "permutation", "masking", "targets"]
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler on the PATH")
 

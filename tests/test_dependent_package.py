@@ -41,6 +41,7 @@ def test_ten_steps_have_the_same_loss_in_a_plain_loop_and_under_lightning() -> N
     assert found["lightning"] == found["plain"]
 
 
+@pytest.mark.slow
 def test_ten_steps_have_the_same_loss_as_a_pure_function() -> None:
     """Without dropout: torch draws it in memory order, which a transform of a recurrent layer changes."""
     found = losses(0.0, "plain", "functional")

@@ -80,10 +80,10 @@ from bionemo.data.reading.maps import take as take
 from bionemo.data.reading.maps import window as window
 from bionemo.data.resamplers import PRNGResampleDataset as PRNGResampleDataset
 from bionemo.data.run_log import LoggedBatch as LoggedBatch
-from bionemo.data.run_log import RunSummary as RunSummary
 from bionemo.data.run_log import log_line as log_line
 from bionemo.data.run_log import read_run_log as read_run_log
-from bionemo.data.run_log import verify_run as verify_run
+from bionemo.data.run_verification import RunSummary as RunSummary
+from bionemo.data.run_verification import verify_run as verify_run
 from bionemo.data.shuffle_report import ShuffleReport as ShuffleReport
 from bionemo.data.shuffle_report import shuffle_report as shuffle_report
 from bionemo.data.splits import split_indices as split_indices

@@ -15,7 +15,8 @@ from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.record import record_differences
 from bionemo.data.pipeline.record_files import read_record, restore_pipeline
 from bionemo.data.pipeline.steps import batch_stop, step_of, step_start
-from bionemo.data.run_log import read_run_log, verify_run
+from bionemo.data.run_log import read_run_log
+from bionemo.data.run_verification import verify_run
 
 __all__ = ["main"]
 
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("verify-run", help="check that a run has read what its pipeline says")
     command.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="lines of log_line, from one or all ranks")
     command.add_argument("--pipeline", type=Path, required=True, metavar="FILE", help=_FILE)
+    command.add_argument("--any-batch-size", action="store_true", help="the batch size has changed during the run")
     _add_options(command)
     return parser
 
@@ -127,12 +129,15 @@ def _diff(options: argparse.Namespace) -> tuple[Any, str]:
 
 def _verify_run(options: argparse.Namespace) -> tuple[Any, str]:
     pipeline = restore_pipeline(options.pipeline, read_record(options.pipeline), options.arrays)
-    found = verify_run([batch for path in options.logs for batch in read_run_log(path)], pipeline)
+    log = [batch for path in options.logs for batch in read_run_log(path)]
+    found = verify_run(log, pipeline, any_batch_size=options.any_batch_size)
     last = found.first_step + found.num_steps - 1
     text = (
         f"steps {found.first_step:,} to {last:,} have read the pipeline's {found.num_samples:,} samples, in its order"
     )
-    return found._asdict(), f"{text}; {found.num_replaced:,} batches were read again after a resume"
+    text += f"; {found.num_replaced:,} batches were read again after a resume" if found.num_replaced else ""
+    cut = f"; left out: {found.num_incomplete:,} last steps that not all ranks have logged"
+    return found._asdict(), text + cut * (found.num_incomplete > 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -541,7 +541,7 @@ def test_each_deferred_signal_is_handled_once_however_often_it_was_sent_and_defe
 @pytest.mark.parametrize(
     ("world_size", "endings"),
     [
-        (1, [signal.SIGKILL]),
+        pytest.param(1, [signal.SIGKILL], marks=pytest.mark.slow),
         pytest.param(1, [signal.SIGTERM, signal.SIGKILL], marks=pytest.mark.slow),
         pytest.param(2, [signal.SIGTERM, signal.SIGKILL], marks=pytest.mark.slow),
     ],

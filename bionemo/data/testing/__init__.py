@@ -9,7 +9,8 @@ from bionemo.data.testing.functions import assert_bijection, assert_pure
 from bionemo.data.testing.loaders.adapt import AdaptedLoader, ReplayedLoader, Resumable, adapt, replayed
 from bionemo.data.testing.loaders.coverage import assert_epochs_differ, assert_exact_coverage
 from bionemo.data.testing.loaders.draws import assert_ranks_draw_differently
-from bionemo.data.testing.loaders.resume import assert_resumes_exactly, assert_resumes_on_other_ranks
+from bionemo.data.testing.loaders.other_ranks import assert_resumes_on_other_ranks
+from bionemo.data.testing.loaders.resume import assert_resumes_exactly
 from bionemo.data.testing.orders import assert_order
 from bionemo.data.testing.reads import check_pure_reads, check_same_on_ranks
 

@@ -17,7 +17,7 @@ from bionemo.data.testing.reads import check_pure_reads
 
 __all__ = ["assert_megatron_compatible", "assert_worker_safe"]
 
-_NUM_INDICES: Final = 8
+_NUM_INDICES: Final = 32
 
 
 @attrs.frozen(eq=False)
@@ -47,7 +47,7 @@ def assert_worker_safe(
 
     Args:
         dataset: anything with `dataset[idx]`.
-        indices: indices to read; by default 8, evenly spread over the data set.
+        indices: indices to read; by default 32, evenly spread over the data set: pass all of a small one.
         contexts: how worker processes are started: "fork", "spawn" or "forkserver". Add "spawn" if your loader spawns:
             each such worker starts Python anew, which takes seconds, so only the last of `num_workers` is tried.
         num_workers: numbers of worker processes.
@@ -60,6 +60,9 @@ def assert_worker_safe(
     Example:
         >>> assert_worker_safe(torch.arange(40).reshape(20, 2), contexts=["fork"], num_workers=[1])
     """
+    if not hasattr(type(dataset), "__getitem__"):
+        message = f"dataset must be read by dataset[idx], got an object of type {type(dataset).__name__}."
+        raise TypeError(message)
     indices = _spread(dataset) if indices is None else listed(indices, name="indices")
     check_pure_reads(dataset.__getitem__, indices)
     expected = [content_digests(dataset[index]) for index in indices]
@@ -81,6 +84,9 @@ def assert_worker_safe(
 
 
 def _spread(dataset: Any) -> list[int]:
+    if not hasattr(type(dataset), "__len__"):
+        message = f"dataset must have a length, or pass indices, got an object of type {type(dataset).__name__}."
+        raise TypeError(message)
     length = check_int(len(dataset), name="len(dataset)", low=1)
     return sorted({number * (length - 1) // max(_NUM_INDICES - 1, 1) for number in range(_NUM_INDICES)})
 
@@ -127,7 +133,7 @@ def assert_megatron_compatible(
 
     Args:
         dataset: anything with `len(dataset)` and `dataset[idx]`.
-        indices: indices to read; by default 8, evenly spread over the data set.
+        indices: indices to read; by default 32, evenly spread over the data set.
         collate: makes a batch of a list of samples.
 
     Raises:
@@ -140,7 +146,7 @@ def assert_megatron_compatible(
     try:
         spread = _spread(dataset)
     except (TypeError, ValueError) as error:
-        message = f"dataset must have a length of at least 1: {error}"
+        message = f"Megatron needs a length: {error}"
         raise AssertionError(message) from error
     chosen = spread if indices is None else [int(index) for index in listed(indices, name="indices")]
     check_pure_reads(dataset.__getitem__, chosen)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int, check_integer
+from bionemo.core.checks import AnyInt, check_int, check_integer, shown
 from bionemo.core.random import random_global_context
 from bionemo.data.testing.content import content_digests, different_parts, listed_parts
 from bionemo.data.testing.reads import changed_states, torch_and_numpy_states
@@ -42,6 +42,9 @@ def assert_pure(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         Traceback (most recent call last):
         AssertionError: add_ must not modify its arguments, but it changed args[0].
     """
+    if not callable(fn):
+        message = f"fn must be a function, got fn={shown(fn)}."  # type: ignore[unreachable]
+        raise TypeError(message)
     name = getattr(fn, "__name__", repr(fn))
     before = _digests_of_arguments(args, kwargs)
     results = []
@@ -82,7 +85,6 @@ def _digests_of_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict
 def assert_bijection(
     fn: Callable[[int], Any],
     length: AnyInt,
-    /,
     *,
     inverse: Callable[[int], Any] | None = None,
     max_indices: AnyInt = 2**17,

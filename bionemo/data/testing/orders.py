@@ -27,7 +27,7 @@ _MOST_SAMPLES: Final = 2**16
 
 
 @checked
-def assert_order(order: Any, /, *, shuffles_epochs: bool = False, num_positions: AnyInt = 1000) -> None:
+def assert_order(order: Any, /, *, shuffles_epochs: bool = False, num_positions: AnyInt = 100) -> None:
     """Check the laws of an order, e.g. of one that you wrote yourself.
 
     - It has `num_samples`, `num_sources` and `index_at`, and each sample is in the range of its data set.

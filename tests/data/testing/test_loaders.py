@@ -125,7 +125,7 @@ def test_ranks_workers_and_passes_that_draw_alike_are_found() -> None:
 RESUME_FAULTS = {
     others.LosingABatch: r"stopped after 1 batch and resumed .* batch 0 must be .*Reproduce: .*stops=\[1\]",
     others.RepeatingABatch: r"stopped after 1 batch and .* samples are repeated: .*stops=\[1\]",
-    others.CountingFromTheResume: r"stopped after 1 batch and 1 batch and .*stops=\[\(1, 1\)\]",
+    others.CountingFromTheResume: r"after 1 batch, resumed, stopped after 1 batch more and .*stops=\[\(1, 1\)\]",
     others.ForgettingTheEpoch: r"stopped after 13 batches and .*stops=\[13\]",
     others.EmptyAfterTheEnd: r"stopped after 13 batches and .* batch 0 must be .*, got no batch.*stops=\[13\]",
     others.Unseeded: "make_loader must return equal loaders, but of two new ones batch 0 must be",
@@ -159,8 +159,38 @@ def test_loaders_of_other_seeds_or_lengths_do_not_resume_each_other() -> None:
         assert_resumes_exactly(others.Batches, list, others=[partial(others.Batches, seed=2)])
     with pytest.raises(ValueError, match="stops must be before the end of the uninterrupted run of 26 batches, got 26"):
         assert_resumes_exactly(others.Batches, list, stops=[26])
-    with pytest.raises(TypeError, match="cannot pickle"):
+    with pytest.raises(AssertionError, match=r"state_dict\(\) must return plain values, .* cannot pickle"):
         assert_resumes_exactly(others.SharingItsState, list)
+
+
+def test_misused_laws_say_what_to_do() -> None:
+    one = others.Batches()
+    for check, error, message in (
+        (lambda: assert_resumes_exactly(lambda: one, list), ValueError, "must return a new loader each time"),
+        (lambda: assert_resumes_exactly(lambda: [[1]], list), TypeError, r"got a list\. Return replayed\(loader\)"),
+        (lambda: assert_resumes_exactly(others.plain, list), TypeError, "make_loader must be a function of no arg"),
+        (lambda: assert_exact_coverage(lambda: [[1]], list, 1), TypeError, r"a function of \(rank, world_size\), got"),
+        (lambda: assert_epochs_differ(lambda rank: [[1]], list), TypeError, "a function of no arguments, got one of"),
+        (lambda: assert_resumes_exactly(others.Batches, list, stops=[]), ValueError, "stops must hold at least one"),
+        (
+            lambda: assert_resumes_on_other_ranks(of_ranks(others.Batches), list, world_sizes=[2]),
+            ValueError,
+            "world_sizes must hold the numbers of ranks of at least two runs",
+        ),
+        (lambda: assert_resumes_exactly(others.Batches, str), TypeError, "ids_of must return the ids .* type str"),
+        (lambda: assert_resumes_exactly(others.Batches, lambda batch: None), TypeError, "got None of type NoneType"),
+        (lambda: assert_epochs_differ(lambda: [{"idx": [1]}], list), TypeError, r"field names \['idx'\]"),
+    ):
+        with pytest.raises(error, match=message):
+            check()
+    with pytest.raises(KeyError) as caught:
+        assert_epochs_differ(lambda: [{"idx": [1]}], lambda batch: batch["ids"])
+    assert caught.value.__notes__ == ["in ids_of, called with a batch of type dict"]
+
+
+def test_samples_read_again_after_a_resume_are_repeated_not_unknown() -> None:
+    with pytest.raises(AssertionError, match=r"4 samples are repeated: "):
+        assert_resumes_exactly(others.RepeatingABatch, list, stops=[3], num_epochs=1)
 
 
 def test_a_plain_loader_is_replayed() -> None:

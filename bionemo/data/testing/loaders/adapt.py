@@ -1,5 +1,6 @@
 """What the laws need of a loader, and adapters for loaders that have it under other names."""
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -8,7 +9,7 @@ import attrs
 
 from bionemo.core.checked import checked
 
-__all__ = ["AdaptedLoader", "ReplayedLoader", "Resumable", "adapt", "replayed"]
+__all__ = ["AdaptedLoader", "ReplayedLoader", "Resumable", "adapt", "check_resumable", "replayed", "saved_state"]
 
 Loader = TypeVar("Loader")
 
@@ -167,3 +168,44 @@ def replayed(
         [tensor([2, 3]), tensor([4, 5])]
     """
     return ReplayedLoader(loader, set_epoch, skip)
+
+
+def check_resumable(loader: Any, other: Any, /) -> None:
+    """Check that a loader has a state, and is another one than a second one.
+
+    Raises:
+        TypeError: if it has no state.
+        ValueError: if both are the same object.
+
+    Example:
+        >>> check_resumable([[1], [2]], None)
+        Traceback (most recent call last):
+        TypeError: make_loader must return a loader with state_dict and load_state_dict, got a list.
+        Return replayed(loader), which skips the batches before, or adapt(loader, save=..., load=...).
+    """
+    if not all(hasattr(loader, name) for name in ("state_dict", "load_state_dict")):
+        message = (
+            f"make_loader must return a loader with state_dict and load_state_dict, got a {type(loader).__name__}. "
+            "Return replayed(loader), which skips the batches before, or adapt(loader, save=..., load=...)."
+        )
+        raise TypeError(message)
+    if loader is other:
+        message = "make_loader must return a new loader each time, as a new process would, got the same one twice."
+        raise ValueError(message)
+
+
+def saved_state(loader: Resumable, /) -> bytes:
+    """Return the state of a loader as a checkpoint would hold it.
+
+    Raises:
+        AssertionError: if it doesn't pickle.
+
+    Example:
+        >>> len(saved_state(replayed([[1], [2]]))) > 0
+        True
+    """
+    try:
+        return pickle.dumps(loader.state_dict())
+    except Exception as error:
+        message = f"state_dict() must return plain values, which pickle, got {type(error).__name__}: {error}"
+        raise AssertionError(message) from error

@@ -9,7 +9,7 @@ import numpy as np
 from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
-from bionemo.data.testing.loaders.read import Ids, IdsOf, counted, differences, read_passes, shown_ids
+from bionemo.data.testing.loaders.read import Ids, IdsOf, check_takes, counted, differences, read_passes, shown_ids
 
 __all__ = ["assert_epochs_differ", "assert_exact_coverage"]
 
@@ -62,6 +62,7 @@ def assert_exact_coverage(
     world_sizes = [world_size] if isinstance(world_size, int | np.integer) else sorted(world_size)
     sizes = [check_int(size, name="world_size", low=1) for size in world_sizes]
     allowed = check_int(max_dropped, name="max_dropped"), check_int(max_repeated, name="max_repeated")
+    check_takes(make_loader, 0, 1, names="(rank, world_size)")
     for size in sizes:
         ranks = [
             read_passes(make_loader(rank, size), ids_of, num_epochs=check_int(num_epochs, name="num_epochs", low=1))
@@ -90,7 +91,7 @@ def _check_pass(
     if len({*numbers}) > 1:
         message = (
             f"all ranks must read equally many batches in pass {epoch}, or one waits forever for the others, but "
-            f"{ranks} read {numbers}. Reproduce: {call}"
+            f"{ranks} read {shown_ids(numbers)}. Reproduce: {call}"
         )
         raise AssertionError(message)
 
@@ -119,6 +120,7 @@ def assert_epochs_differ(make_loader: Callable[[], Iterable[Any]], ids_of: IdsOf
         AssertionError: passes must differ in order, but passes 0 and 1 both read [0, 1, 2, 3, 4, 5, 6, 7, ...].
         Reproduce: assert_epochs_differ(make_loader, ids_of, num_epochs=2)
     """
+    check_takes(make_loader, names="no arguments")
     num_epochs = check_int(num_epochs, name="num_epochs", low=2)
     passes = [
         [one for ids in batches for one in ids] for batches in read_passes(make_loader(), ids_of, num_epochs=num_epochs)

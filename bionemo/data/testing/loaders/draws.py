@@ -7,6 +7,7 @@ from typing import Any
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.testing.content import content_digests
+from bionemo.data.testing.loaders.read import check_takes
 
 __all__ = ["assert_ranks_draw_differently"]
 
@@ -52,6 +53,7 @@ def assert_ranks_draw_differently(
     num_epochs, num_batches = (
         check_int(value, name=name, low=1) for name, value in (("num_epochs", num_epochs), ("num_batches", num_batches))
     )
+    check_takes(make_loader, 0, 1, names="(rank, world_size)")
     found: list[tuple[int, int, int, str]] = []
     for rank in range(check_int(world_size, name="world_size", low=1)):
         loader = make_loader(rank, int(world_size))

@@ -1,17 +1,26 @@
 """The law of resuming: a loader that is stopped and resumed reads what an uninterrupted one reads."""
 
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any
 
 from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
-from bionemo.data.testing.loaders.adapt import Resumable
-from bionemo.data.testing.loaders.read import Ids, IdsOf, counted, differences, ids_of_batch, read_passes, shown_ids
+from bionemo.data.testing.loaders.adapt import Resumable, check_resumable, saved_state
+from bionemo.data.testing.loaders.read import (
+    Ids,
+    IdsOf,
+    check_takes,
+    counted,
+    differences,
+    ids_of_batch,
+    read_passes,
+    shown_ids,
+)
 
-__all__ = ["assert_resumes_exactly", "assert_resumes_on_other_ranks"]
+__all__ = ["assert_resumes_exactly"]
 
 _NUM_STOPS = 8
 """About how many single stops are tried by default."""
@@ -57,7 +66,10 @@ def assert_resumes_exactly(
     """
     limit = None if max_batches is None else check_int(max_batches, name="max_batches", low=1)
     num_epochs = check_int(num_epochs, name="num_epochs", low=1) if limit is None else 1
-    expected, again = (read_passes(make_loader(), ids_of, num_epochs=num_epochs, max_batches=limit) for _ in range(2))
+    check_takes(make_loader, names="no arguments")
+    loaders = make_loader(), make_loader()
+    check_resumable(*loaders)
+    expected, again = (read_passes(one, ids_of, num_epochs=num_epochs, max_batches=limit) for one in loaders)
     if expected != again:
         message = (
             f"make_loader must return equal loaders, but of two new ones {_first_difference(expected, again)} "
@@ -79,14 +91,15 @@ def assert_resumes_exactly(
                 is_end = num_batches in accumulate(map(len, rest))
                 _advance(loader, num_batches, sees_end=sees_end and is_end)
                 rest, may_be_empty = _after(rest, num_batches), is_end and not sees_end
-                state = pickle.dumps(loader.state_dict())
+                state = saved_state(loader)
                 del loader  # the job is gone
                 loader = makers[number % len(makers)]()
                 loader.load_state_dict(pickle.loads(state))  # noqa: S301 - made above
             left = None if limit is None else limit - sum(history)
             found = _read_rest(loader, ids_of, len(rest), left, may_be_empty=may_be_empty)
             if found != rest:
-                raise AssertionError(_message(history, rest, found, call))
+                known = {one for batches in expected for ids in batches for one in ids}
+                raise AssertionError(_message(history, rest, found, call, known))
 
 
 def _default_stops(sizes: Sequence[int]) -> list[tuple[int, ...]]:
@@ -104,6 +117,9 @@ def _default_stops(sizes: Sequence[int]) -> list[tuple[int, ...]]:
 
 def _sorted_stops(stops: Iterable[Any], total: int) -> list[tuple[int, ...]]:
     given = [stop if isinstance(stop, tuple) else (stop,) for stop in listed(stops, name="stops")]
+    if not given:
+        message = "stops must hold at least one number of batches, got none."
+        raise ValueError(message)
     histories = [tuple(check_int(number, name="stops") for number in history) for history in given]
     for history in histories:
         if sum(history) >= total:
@@ -158,9 +174,13 @@ def _first_difference(expected: list[list[Ids]], found: list[list[Ids]]) -> str:
     return f"batch {number} must be {shown[0]}, got {shown[1]}."
 
 
-def _message(history: tuple[int, ...], rest: list[list[Ids]], found: list[list[Ids]], call: str) -> str:
-    stops = " and ".join(f"{counted(number, 'batch')}" for number in history)
-    samples = differences(chain(*chain(*rest)), chain(*chain(*found)))
+def _message(
+    history: tuple[int, ...], rest: list[list[Ids]], found: list[list[Ids]], call: str, known: set[Hashable]
+) -> str:
+    stops = ", resumed, stopped after ".join(
+        f"{counted(number, 'batch')}{' more' * (life > 0)}" for life, number in enumerate(history)
+    )
+    samples = differences(chain(*chain(*rest)), chain(*chain(*found)), known=known)
     return (
         f"a loader that was stopped after {stops} and resumed must read what an uninterrupted one reads, but after the "
         f"resume {_first_difference(rest, found)} In all, {samples or 'no sample is lost or repeated'}. "
@@ -172,67 +192,3 @@ def _call(history: tuple[int, ...], num_epochs: int, limit: int | None, others: 
     stop = history if len(history) > 1 else history[0]
     passes = f"num_epochs={num_epochs}" if limit is None else f"max_batches={limit}"
     return f"assert_resumes_exactly(make_loader, ids_of, stops=[{stop}], {passes}{', others=others' * bool(others)})"
-
-
-@checked
-def assert_resumes_on_other_ranks(
-    make_loader: Callable[[int, int], Resumable],
-    ids_of: IdsOf,
-    *,
-    world_sizes: Sequence[AnyInt] = (2, 3, 1),
-    stops: Iterable[AnyInt] | None = None,
-) -> None:
-    """Check that a run resumes on another number of ranks without losing or repeating a sample of its pass.
-
-    One run reads some batches on each of `world_sizes[0]` ranks and is stopped; the next one, on `world_sizes[1]`
-    ranks, resumes from the state of rank 0; and so on. The last one reads the rest of the pass.
-
-    Args:
-        make_loader: called as `make_loader(rank, world_size)`; returns a new loader of a rank.
-        ids_of: returns what identifies the samples of a batch.
-        world_sizes: number of ranks of each run.
-        stops: numbers of batches that each run but the last reads; by default 0, 1 and 2.
-
-    Raises:
-        AssertionError: if samples are lost or repeated, or ranks of a run read unequal numbers of batches.
-
-    Example:
-        >>> from bionemo.data import EpochOrder, Pipeline
-        >>> from bionemo.data.pipes import loader
-        >>> order = EpochOrder(length=24, seed=7, num_samples=24)
-        >>> pipeline = Pipeline(order=order, sources=range(24), batch_size=6, seed=1)
-        >>> assert_resumes_on_other_ranks(lambda rank, world_size: loader(pipeline, rank, world_size), list)
-    """
-    sizes = [check_int(size, name="world_sizes", low=1) for size in world_sizes]
-    expected = [one for ids in read_passes(make_loader(0, 1), ids_of, num_epochs=1)[0] for one in ids]
-    chosen = range(3) if stops is None else listed(stops, name="stops")
-    for stop in sorted(check_int(stop, name="stops") for stop in chosen):
-        call = f"assert_resumes_on_other_ranks(make_loader, ids_of, world_sizes={tuple(sizes)}, stops=[{stop}])"
-        read: list[Any] = []
-        state: bytes | None = None
-        for number, size in enumerate(sizes):
-            ranks = [make_loader(rank, size) for rank in range(size)]
-            if state is not None:
-                for rank in ranks:
-                    rank.load_state_dict(pickle.loads(state))  # noqa: S301 - made below
-            parts = [_read_some(rank, ids_of, None if number == len(sizes) - 1 else stop) for rank in ranks]
-            if len({*map(len, parts)}) > 1:
-                message = (
-                    f"all ranks must read equally many batches, or one waits forever for the others, but run {number} "
-                    f"on {counted(size, 'rank')} read {[*map(len, parts)]}. Reproduce: {call}"
-                )
-                raise AssertionError(message)
-            read += [one for batches in parts for ids in batches for one in ids]
-            if len(read) >= len(expected):  # the pass has ended
-                break
-            state = pickle.dumps(ranks[0].state_dict())
-        if samples := differences(expected, read):
-            message = (
-                f"runs on {' then '.join(map(str, sizes))} ranks, each but the last stopped after "
-                f"{counted(stop, 'batch')}, must read each sample of the pass once, but {samples}. Reproduce: {call}"
-            )
-            raise AssertionError(message)
-
-
-def _read_some(loader: Resumable, ids_of: IdsOf, num_batches: int | None) -> Sequence[Ids]:
-    return [ids_of_batch(ids_of, batch) for batch in islice(loader, num_batches)] if num_batches != 0 else []
