@@ -158,11 +158,16 @@ def assert_megatron_compatible(
                 'Return e.g. {"tokens": ids}.'
             )
             raise AssertionError(message)
-        if parts := different_parts(content_digests(sample), content_digests(dataset[np.int64(index)])):
+        one, other = (_collated(collate, [dataset[number]]) for number in (index, np.int64(index)))
+        if parts := different_parts(content_digests(one), content_digests(other)):
             message = f"dataset[np.int64({index})] must equal dataset[{index}], but {listed_parts(parts)} differs."
             raise AssertionError(message)
+    _collated(collate, [dataset[index] for index in chosen])
+
+
+def _collated(collate: Callable[[list[Any]], Any], samples: list[Any]) -> Any:
     try:
-        collate([dataset[index] for index in chosen])
+        return collate(samples)
     except Exception as error:
-        message = f"collate must make a batch of samples {chosen}, got {type(error).__name__}: {error}"
+        message = f"collate must make a batch of {len(samples)} samples, got {type(error).__name__}: {error}"
         raise AssertionError(message) from error

@@ -51,9 +51,17 @@ def test_sound_data_sets_pass() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+class Numbered(list):
+    """A data set whose samples hold the index as they are given it."""
+
+    def __getitem__(self, idx: int) -> dict[str, Any]:
+        return {"idx": idx, **super().__getitem__(idx)}
+
+
 def test_data_sets_for_megatron() -> None:
     rows = [{"tokens": torch.arange(4) + idx} for idx in range(20)]
     assert_megatron_compatible(rows)
+    assert_megatron_compatible(Numbered(rows))
     assert_megatron_compatible(MultiEpochDatasetResampler([*map(tuple, rows)], num_samples=30, seed=1) and rows)
     with pytest.raises(AssertionError, match=r"Megatron needs a length: len\(dataset\) must be"):
         assert_megatron_compatible([])
@@ -65,7 +73,7 @@ def test_data_sets_for_megatron() -> None:
         AssertionError, match=r"dataset\[0\] must be a mapping from names to data, got one of type Tensor"
     ):
         assert_megatron_compatible(torch.arange(5))
-    with pytest.raises(AssertionError, match=r"collate must make a batch of samples \[0, 1\], got RuntimeError: "):
+    with pytest.raises(AssertionError, match=r"collate must make a batch of 2 samples, got RuntimeError: "):
         assert_megatron_compatible([{"tokens": torch.arange(3)}, {"tokens": torch.arange(4)}])
 
     class Plain(list):
