@@ -202,6 +202,7 @@ def test_every_public_function_has_an_example_that_runs(module: str) -> None:
         ("bionemo.core", {"torch", "torchdata", "lightning", "megatron"}),
         # torch._dynamo takes a second to import, more than all the rest.
         ("bionemo.data", {"torchdata", "lightning", "megatron", "Bio", "matplotlib", "torch._dynamo"}),
+        ("bionemo.data.testing, bionemo.data.plot", {"torchdata", "lightning", "hypothesis", "matplotlib"}),
         ("bionemo.data.pipes", {"torchdata", "lightning", "megatron", "Bio", "matplotlib"}),
         ("bionemo.adapters.lightning", {"torchdata", "megatron", "Bio"}),
     ],

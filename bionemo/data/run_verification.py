@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray, shown
 from bionemo.data.orders.order import SampleIndex, index_at
@@ -68,9 +69,9 @@ def verify_run(log: Iterable[LoggedBatch], pipeline: Pipeline[Any], *, any_batch
     latest: dict[tuple[int, int], LoggedBatch] = {}
     sizes: dict[int, int | None] = {}
     num_replaced = 0
-    for batch in log:
+    for batch in listed(log, name="log"):
         if not isinstance(batch, LoggedBatch):
-            message = f"log must hold what read_run_log returns, got {shown(batch)}."  # type: ignore[unreachable]
+            message = f"log must hold what read_run_log returns, got {shown(batch)}."
             raise TypeError(message)
         num_replaced += (batch.step, batch.rank) in latest
         latest[batch.step, batch.rank] = batch

@@ -132,7 +132,7 @@ def test_a_killed_command_leaves_no_files_and_no_processes(tmp_path: Path) -> No
 def test_ctrl_c_ends_the_command_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "p.fasta"
     with path.open("w") as file:
-        for number in range(400_000):
+        for number in range(200_000):
             file.write(f">r{number}\n{'MKVLAAGGWY' * 20}\n")
     command = [sys.executable, "-m", "bionemo.data.sources", "tokenize", str(path), "--out", str(tmp_path / "out")]
     with subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE, start_new_session=True) as process:
