@@ -40,6 +40,7 @@ from bionemo.core import random as randomness
 from bionemo.core.model import config as model_config
 from bionemo.core.model import config_yaml, cross_entropy, functional, loss
 from bionemo.core.utils import dtype as dtypes
+from bionemo.core.utils import subprocess_utils
 from bionemo.data import permute as permutation
 from bionemo.data import pipes, plot, sources, testing
 from bionemo.data.pipes import nodes
@@ -363,6 +364,7 @@ def core_calls() -> Iterator[Call]:
         yield call(context, seed=3)
     yield from (call(function, index=3, length=9, seed=4) for function in (permutation.permute, permutation.unpermute))
     yield call(dtypes.get_autocast_dtype, precision="bf16-mixed")
+    yield call(subprocess_utils.run_subprocess_safely, command="true", timeout=9)
     yield from (call(function, record=SHORT) for function in (record.to_json, record.to_plain, record.fingerprint))
     yield call(record.external_arrays, record=SHORT)
     yield call(record.given_fields, record=SHORT)
@@ -415,7 +417,7 @@ CALLS += (*plot_calls(), *law_calls())
 LAWS = {made.function for made in law_calls()}
 
 MODULES = (data, pipes, nodes, plot, sources, testing, randomness, permutation, padding, record, dtypes)
-MODULES += (model_config, config_yaml, functional, loss, lightning_adapter, megatron)
+MODULES += (subprocess_utils, model_config, config_yaml, functional, loss, lightning_adapter, megatron)
 """Modules whose functions and records users call."""
 
 NOT_CALLED = {

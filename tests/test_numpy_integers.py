@@ -39,6 +39,7 @@ from bionemo.core.random import (
     sample_without_replacement,
 )
 from bionemo.core.utils.dtype import get_autocast_dtype
+from bionemo.core.utils.subprocess_utils import run_subprocess_safely
 from bionemo.data import (
     BalancedOrder,
     BlockShuffleOrder,
@@ -667,6 +668,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
             call(EPOCHS, 0, batch_size=3),
         ],
     ),
+    "run_subprocess_safely": (run_subprocess_safely, [call("echo 3", timeout=100), call("echo 3", timeout=9.5)]),
     "log_line": (log_line, over(lambda n: call(step=n, rank=n, ids=[n], world_size=n or 1))),
     "assert_bijection": (testing.assert_bijection, [call(int, 100, max_indices=n) for n in (1, 127)]),
     "assert_exact_coverage": (
