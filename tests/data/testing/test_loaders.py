@@ -125,7 +125,7 @@ def test_ranks_workers_and_passes_that_draw_alike_are_found() -> None:
 RESUME_FAULTS = {
     others.LosingABatch: r"stopped after 1 batch and resumed .* batch 0 must be .*Reproduce: .*stops=\[1\]",
     others.RepeatingABatch: r"stopped after 1 batch and .* samples are repeated: .*stops=\[1\]",
-    others.CountingFromTheResume: r"after 1 batch, resumed, stopped after 1 batch more and .*stops=\[\(1, 1\)\]",
+    others.CountingFromTheResume: r"after 1 batch, resumed, stopped after 0 batches more and .*stops=\[\(1, 0\)\]",
     others.ForgettingTheEpoch: r"stopped after 13 batches and .*stops=\[13\]",
     others.EmptyAfterTheEnd: r"stopped after 13 batches and .* batch 0 must be .*, got no batch.*stops=\[13\]",
     others.Unseeded: "make_loader must return equal loaders, but of two new ones batch 0 must be",
@@ -171,6 +171,7 @@ def test_misused_laws_say_what_to_do() -> None:
         (lambda: assert_resumes_exactly(others.plain, list), TypeError, "make_loader must be a function of no arg"),
         (lambda: assert_exact_coverage(lambda: [[1]], list, 1), TypeError, r"a function of \(rank, world_size\), got"),
         (lambda: assert_epochs_differ(lambda rank: [[1]], list), TypeError, "a function of no arguments, got one of"),
+        (lambda: assert_resumes_exactly(partial(others.Batches, 0), list), ValueError, "with batches, got one without"),
         (lambda: assert_resumes_exactly(others.Batches, list, stops=[]), ValueError, "stops must hold at least one"),
         (
             lambda: assert_resumes_on_other_ranks(of_ranks(others.Batches), list, world_sizes=[2]),

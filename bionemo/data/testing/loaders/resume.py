@@ -22,9 +22,6 @@ from bionemo.data.testing.loaders.read import (
 
 __all__ = ["assert_resumes_exactly"]
 
-_NUM_STOPS = 8
-"""About how many single stops are tried by default."""
-
 
 @checked
 def assert_resumes_exactly(
@@ -76,43 +73,48 @@ def assert_resumes_exactly(
             "Seed the shuffle, or make the loader from scratch in make_loader."
         )
         raise AssertionError(message)
-    sizes = [len(batches) for batches in expected]
-    makers = (*others, make_loader)
     for other in others:
         if not callable(other):
             message = f"others must hold functions that return loaders, got {shown(other)}."  # type: ignore[unreachable]
             raise TypeError(message)
+    sizes = [len(batches) for batches in expected]
     for history in _default_stops(sizes) if stops is None else _sorted_stops(stops, sum(sizes)):
-        call = _call(history, num_epochs, limit, others)
         # A checkpoint at the end of a pass is written before or after the loop has seen that nothing follows.
         for sees_end in (False, True) if limit is None else (False,):
-            loader, rest, may_be_empty = make_loader(), expected, False
-            for number, num_batches in enumerate(history):
+            rest, may_be_empty = expected, False
+            loader = make_loader()
+            for life, num_batches in enumerate(history):
                 is_end = num_batches in accumulate(map(len, rest))
-                _advance(loader, num_batches, sees_end=sees_end and is_end)
-                rest, may_be_empty = _after(rest, num_batches), is_end and not sees_end
-                state = saved_state(loader)
-                del loader  # the job is gone
-                loader = makers[number % len(makers)]()
-                loader.load_state_dict(pickle.loads(state))  # noqa: S301 - made above
+                may_be_empty = (is_end and not sees_end) or (may_be_empty and not num_batches)
+                rest = _after(rest, num_batches)
+                state = _run(loader, num_batches, sees_end=is_end and sees_end)
+                loader = (*others, make_loader)[life % (len(others) + 1)]()
+                loader.load_state_dict(pickle.loads(state))  # noqa: S301 - made by _run
             left = None if limit is None else limit - sum(history)
             found = _read_rest(loader, ids_of, len(rest), left, may_be_empty=may_be_empty)
             if found != rest:
                 known = {one for batches in expected for ids in batches for one in ids}
+                call = _call(history, num_epochs, limit, others)
                 raise AssertionError(_message(history, rest, found, call, known))
 
 
 def _default_stops(sizes: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return some numbers of batches after which to stop, the smallest first."""
+    """Return some numbers of batches after which to stop, the smallest first: around the ends of passes, and others.
+
+    Raises:
+        ValueError: if there is no batch.
+    """
     total, first = sum(sizes), sizes[0]
-    ends = [*accumulate(sizes)][:-1]
-    wanted = {0, 1, first - 1, first, first + 1, first // 2, *ends, total // 2, total - 1}
-    single = sorted(stop for stop in wanted if 0 <= stop < total)
-    step = max(1, len(single) // _NUM_STOPS)
-    pairs = {
-        (stop, more) for stop in {1, first - 1, first} for more in (0, 1, first) if 0 <= stop < stop + more < total
-    }
-    return [*((stop,) for stop in single[::step]), *sorted(pairs, key=lambda pair: (sum(pair), pair))]
+    if not total:
+        message = "make_loader must return a loader with batches, got one without."
+        raise ValueError(message)
+    single = {0, 1, first // 2, first - 1, first, first + 1, total // 2, total - sizes[-1], total - 1}
+    pairs = {(stop, more) for stop in (1, first - 1, first) for more in (0, 1, first)}
+    histories = [*((stop,) for stop in single), *pairs]
+    return sorted(
+        (history for history in histories if min(history) >= 0 and sum(history) < total),
+        key=lambda history: (len(history), sum(history), history),
+    )
 
 
 def _sorted_stops(stops: Iterable[Any], total: int) -> list[tuple[int, ...]]:
@@ -131,15 +133,16 @@ def _sorted_stops(stops: Iterable[Any], total: int) -> list[tuple[int, ...]]:
     return sorted(histories, key=lambda history: (len(history), sum(history), history))
 
 
-def _advance(loader: Resumable, num_batches: int, *, sees_end: bool) -> None:
-    """Read some batches, in as many passes as they take, and see the end of the last pass or not."""
+def _run(loader: Resumable, num_batches: int, *, sees_end: bool) -> bytes:
+    """Read some batches, in as many passes as they take, see the end of the last pass or not, and return the state."""
     for _ in range(2 * num_batches):  # each pass has a batch, but for the rest of one
         if not num_batches:
-            return
+            break
         batches = iter(loader)
         num_batches -= sum(1 for _ in islice(batches, num_batches))
         if sees_end and not num_batches:
             next(batches, None)
+    return saved_state(loader)
 
 
 def _after(passes: list[list[Ids]], num_batches: int) -> list[list[Ids]]:
