@@ -33,14 +33,15 @@ def assert_collate_accepts_empty(collate: Callable[[list[Any]], Any], samples: S
         >>> assert_collate_accepts_empty(torch.stack, [torch.tensor([5, 6])])
         Traceback (most recent call last):
         AssertionError: collate must accept an empty list, got RuntimeError: stack expects a non-empty TensorList.
-        Return tensors without rows.
+        Return tensors without rows. Reproduce: collate([])
     """
     expected = _kinds(collate(list(samples)), "batch")
     try:
         found = _kinds(collate([]), "batch")
     except Exception as error:
         message = (
-            f"collate must accept an empty list, got {type(error).__name__}: {error}. Return tensors without rows."
+            f"collate must accept an empty list, got {type(error).__name__}: {error}. Return tensors without rows. "
+            "Reproduce: collate([])"
         )
         raise AssertionError(message) from error
     for path in expected | found:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checks import AnyInt, check_int, shown
 from bionemo.data.testing.content import content_digests, different_parts, listed_parts
 from bionemo.data.testing.reads import check_pure_reads
 
@@ -60,6 +60,11 @@ def assert_worker_safe(
     Example:
         >>> assert_worker_safe(torch.arange(40).reshape(20, 2), contexts=["fork"], num_workers=[1])
     """
+    if isinstance(contexts, str):
+        message = (
+            f'contexts must be a sequence of ways to start workers, e.g. ["fork"], got contexts={shown(contexts)}.'
+        )
+        raise TypeError(message)
     if not hasattr(type(dataset), "__getitem__"):
         message = f"dataset must be read by dataset[idx], got an object of type {type(dataset).__name__}."
         raise TypeError(message)
@@ -113,7 +118,8 @@ def _compare(expected: list[dict[str, str]], found: list[dict[str, str]], indice
         if parts := different_parts(one, other):
             message = (
                 f"dataset[{index!r}] must be the same in every process, but {listed_parts(parts)} differs {where}. "
-                "Draw what is random from a generator that is seeded by the index."
+                "Draw what is random from a generator that is seeded by the index. "
+                f"Reproduce: assert_worker_safe(dataset, [{index!r}])"
             )
             raise AssertionError(message)
 
@@ -160,7 +166,10 @@ def assert_megatron_compatible(
             raise AssertionError(message)
         one, other = (_collated(collate, [dataset[number]]) for number in (index, np.int64(index)))
         if parts := different_parts(content_digests(one), content_digests(other)):
-            message = f"dataset[np.int64({index})] must equal dataset[{index}], but {listed_parts(parts)} differs."
+            message = (
+                f"dataset[np.int64({index})] must equal dataset[{index}], but {listed_parts(parts)} differs. "
+                f"Reproduce: assert_megatron_compatible(dataset, [{index}])"
+            )
             raise AssertionError(message)
     _collated(collate, [dataset[index] for index in chosen])
 

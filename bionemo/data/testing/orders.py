@@ -54,17 +54,20 @@ def assert_order(order: Any, /, *, shuffles_epochs: bool = False, num_positions:
         >>> assert_order(EpochOrder(length=100, seed=7), shuffles_epochs=True)
     """
     check_is_order(order, name="order")
-    positions = _positions(order, check_int(num_positions, name="num_positions", low=1))
-    _check_lookup(order, positions)
-    _check_ranges(order, positions)
-    _check_inverse(order, positions)
-    _check_record(order, positions)
-    _check_windows(order, positions)
-    if isinstance(order, PlannedOrder):
-        _check_steps(order)
-    if shuffles_epochs:
-        _check_epochs(order)
-        _check_seeds(order)
+    number = check_int(num_positions, name="num_positions", low=1)
+    try:
+        positions = _positions(order, number)
+        for check in (_check_lookup, _check_ranges, _check_inverse, _check_record, _check_windows):
+            check(order, positions)
+        if isinstance(order, PlannedOrder):
+            _check_steps(order)
+        if shuffles_epochs:
+            _check_epochs(order)
+            _check_seeds(order)
+    except AssertionError as error:
+        call = f"assert_order(order, shuffles_epochs={bool(shuffles_epochs)}, num_positions={number})"
+        message = f"{error} Reproduce: {call}"
+        raise AssertionError(message) from None
 
 
 def _positions(order: Order, num_positions: int) -> IntArray:

@@ -46,6 +46,10 @@ def test_sound_data_sets_pass() -> None:
         assert_worker_safe(dataset, num_workers=[1])
     with pytest.raises(AssertionError, match=r"readable in a worker process \(fork\), got OSError: "):
         assert_worker_safe(FailingInWorkers())
+    with pytest.raises(TypeError, match=r"contexts must be a sequence of ways .*, got contexts=.fork."):
+        assert_worker_safe(rows, contexts="fork")
+    with pytest.raises(TypeError, match=r"dataset must be read by dataset\[idx\], got an object of type generator"):
+        assert_worker_safe(value for value in rows)
     state = torch.get_rng_state()
     assert_worker_safe(rows, [3])
     assert torch.equal(torch.get_rng_state(), state)
