@@ -13,7 +13,7 @@ collect_ignore = [
 ]
 
 # No deadlines: no test may fail because a machine is slow. In CI the examples are always the same, elsewhere random.
-settings.register_profile("dev", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("many", settings.get_profile("dev"), max_examples=3334)
 settings.register_profile("more", settings.get_profile("dev"), max_examples=1000)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)

@@ -56,7 +56,7 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("uninterrupted")
 
 
-@settings(max_examples=max(settings().max_examples, 50))
+@settings(max_examples=20 if settings().max_examples < 100 else settings().max_examples)
 @given(setup=SETUPS, stops=STOPS)
 @example(  # early stopping must not count a validation between accumulated batches twice
     Setup(limit="early stopping", accumulated=3, validated="every 2 batches", module="plain"),

@@ -48,7 +48,7 @@ pytestmark = [
     pytest.mark.usefixtures("no_type_checks"),  # they take most of the time
 ]
 
-few = settings(max_examples=max(10, settings().max_examples // 4) if settings().max_examples < 100 else 1000)
+few = settings(max_examples=max(8, settings().max_examples // 5) if settings().max_examples < 100 else 1000)
 """A thousand examples in `make laws`."""
 
 
@@ -103,10 +103,10 @@ def test_no_two_batches_draw_alike(pipeline: Pipeline, world_size: int) -> None:
     )
 
 
-@settings(max_examples=settings().max_examples // (2 if settings().max_examples < 100 else 1))
+@few
 @given(order=strategies.orders())
 def test_orders_obey_the_laws(order: Order) -> None:
-    assert_order(order, num_positions=20)
+    assert_order(order, num_positions=10)
 
 
 @few

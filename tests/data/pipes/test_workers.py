@@ -70,7 +70,9 @@ def no_children() -> bool:
     return not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize(("num_workers", "context"), [(1, "fork"), (2, "fork"), (2, "spawn")])
+@pytest.mark.parametrize(
+    ("num_workers", "context"), [(1, "fork"), (2, "fork"), pytest.param(2, "spawn", marks=pytest.mark.slow)]
+)
 def test_workers_read_what_one_process_reads(num_workers: int, context: str) -> None:
     pipeline = make(collate=without_pid, batch_transform=seeded)
     for rank in range(2):

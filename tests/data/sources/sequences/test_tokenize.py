@@ -129,6 +129,7 @@ def test_a_killed_command_leaves_no_files_and_no_processes(tmp_path: Path) -> No
     assert alive == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_command_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "p.fasta"
     with path.open("w") as file:
