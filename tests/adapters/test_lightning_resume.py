@@ -643,6 +643,7 @@ HISTORIES = [
 ]
 
 
+@pytest.mark.slow  # tests/adapters/test_lightning_ranks.py resumes on ranks, too
 def test_two_ranks_resume_exactly(tmp_path: Path) -> None:
     jobs = [job for setup, stops in HISTORIES for job in ((setup, []), (setup, stops))]
     (tmp_path / "jobs.pickle").write_bytes(pickle.dumps(jobs))

@@ -208,6 +208,7 @@ def read_at_random(url: str, cache: str, max_bytes: int, seed: int) -> None:
         assert rows[index].tolist() == ROWS[index]
 
 
+@pytest.mark.slow
 def test_processes_that_evict_each_others_shards_read_right_samples(server: Server, tmp_path: Path) -> None:
     size = max(shard.num_bytes for shard in remote(server, tmp_path).shards)
     context = multiprocessing.get_context("spawn")
