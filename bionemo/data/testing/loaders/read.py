@@ -119,7 +119,7 @@ def shown_ids(ids: Iterable[Hashable]) -> str:
 
 
 def differences(expected: Iterable[Hashable], found: Iterable[Hashable], *, known: Iterable[Hashable] = ()) -> str:
-    """Return in words which samples are lost, and which are repeated; an empty text if none is.
+    """Return in words which samples are lost, and which are repeated; an empty text if the samples are equal.
 
     Args:
         expected: ids of the samples that should be read.
