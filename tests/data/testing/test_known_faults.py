@@ -1,5 +1,6 @@
 """The laws find known faults of other libraries, each in an environment of its own; see docs/testing.md."""
 
+import ast
 import os
 import re
 import subprocess
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers import install
-from tests.data.testing.known_faults import FAULTS, Fault, names
+from tests.data.testing import known_faults
+from tests.data.testing.known_faults import FAULTS, Fault, complement_in_place, names
 
 ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "testing.md"
 QUICK = {"without_set_epoch", "samples_fill_the_ranks", "tokens_per_batch_on_each_rank", "strand_of_the_global_state"}
 
 
@@ -29,3 +32,20 @@ def test_a_known_fault_is_found(fault: Fault, name: str) -> None:
     assert run.returncode == 0, run.stderr
     said = run.stdout.strip().splitlines()[-1]
     assert re.search(fault.message, said) if fault.message else said == "holds", said
+
+
+def test_the_page_lists_the_faults_with_the_statements_of_their_checks() -> None:
+    tree = ast.parse(Path(known_faults.__file__).read_text())
+    functions = {part.name: part for part in tree.body if isinstance(part, ast.FunctionDef)}
+
+    def count(name: str) -> int:
+        parts = list(ast.walk(functions[name]))
+        own = (
+            sum(isinstance(part, ast.stmt) and not isinstance(part, ast.Import | ast.ImportFrom) for part in parts) - 1
+        )
+        used = {part.id for part in parts if isinstance(part, ast.Name)} & {"_stream", "_prepared"}
+        return own + sum(map(count, used))
+
+    expected = [count(fault.run.__name__) for fault in FAULTS if fault.message and fault.run is not complement_in_place]
+    rows = re.findall(r"^\|.*`(?:assert|check)_\w+` \|.*\| (\d+) \|$", PAGE.read_text(), flags=re.MULTILINE)
+    assert [int(row) for row in rows] == expected
