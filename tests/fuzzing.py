@@ -161,6 +161,7 @@ def order_calls() -> Iterator[Call]:
     order = {"length": 12, "seed": 7, "num_samples": 40}
     yield call(data.EpochOrder, **order, shuffle=True)
     yield call(data.ResampleOrder, **order)
+    yield call(data.KenslerOrder, **order)
     yield call(data.BlockShuffleOrder, **order, block_size=3, blocks_per_window=2)
     yield call(data.ClusterOrder, clusters=[1, 0, 1], seed=7, num_samples=40, weights=[1.0, 2.0])
     visits = data.EpochOrder(length=2, seed=1)
@@ -350,6 +351,7 @@ def core_calls() -> Iterator[Call]:
     yield call(randomness.uniforms_at, seed=3, counter=4, dtype=torch.float64)
     yield call(randomness.make_generator, seed=3, data=("x", 4), device="cpu")
     yield call(randomness.seed_from_generator, generator)
+    yield call(randomness.seed_from_entropy, entropy=2**70)
     yield call(randomness.split, generator, num=2)
     yield call(randomness.get_seed_from_rng, lambda: {"rng": np.random.default_rng(3)}, dtype=np.int64)
     yield call(randomness.sample_by_weight, generator, weights=[1.5, 2], num_samples=3)

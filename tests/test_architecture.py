@@ -42,6 +42,7 @@ ROOMS = [
     "bionemo.data.run_verification",
     "bionemo.data.step_table",
     "bionemo.data.batches",
+    "bionemo.data.multi_epoch_wrappers",
     "bionemo.data.multi_epoch_dataset",
     "bionemo.data.resamplers",
     "bionemo.core.data",

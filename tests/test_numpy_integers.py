@@ -47,6 +47,7 @@ from bionemo.data import (
     EpochBatchOrder,
     EpochOrder,
     IdentityMultiEpochDatasetWrapper,
+    KenslerOrder,
     LengthGroupedOrder,
     MixtureOrder,
     MultiEpochDatasetResampler,
@@ -109,6 +110,7 @@ from bionemo.data.pipeline.fixed_steps import num_fixed_steps
 from bionemo.data.pipes import batch_sampler, loader, nodes, options
 from bionemo.data.plot import axes, quality
 from bionemo.data.reading import read
+from bionemo.data.reading.dataset import to_seed
 from bionemo.data.reading.functions import function_name
 from bionemo.data.sources import Windows, letter_table, ragged_rows, windows
 from bionemo.data.testing import strategies
@@ -262,6 +264,9 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     "scale_to": (draws.scale_to, over(lambda n: call(n, n))),
     "check_weights": (alias.check_weights, [call([100, 127, 3]), call([1, 2**62])]),
     "draw_by_alias": (alias.draw_by_alias, over(lambda n: call(alias.make_alias_table(np.arange(9.0)), n, n))),
+    "check_entropy": (generators.check_entropy, over(lambda n: call(n, name="seed"))),
+    "seed_from_entropy": (generators.seed_from_entropy, over(call)),
+    "to_seed": (to_seed, over(call)),
     "make_generator": (generators.make_generator, over(lambda n: call(n, "x", n), 2**63)),
     "split": (lambda num: generators.split(rng(), num), [call(1), call(100), call(0)]),
     "sample_by_weight": (
@@ -368,6 +373,7 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
         BlockShuffleOrder,
         over(lambda n: call(length=n, block_size=100, blocks_per_window=100, seed=n, num_samples=n, use=first)),
     ),
+    "KenslerOrder": (KenslerOrder, over(lambda n: call(length=n, seed=n, num_samples=n, use=first))),
     "ResampleOrder": (ResampleOrder, over(lambda n: call(length=n, seed=n, num_samples=n, use=first))),
     "ClusterOrder": (
         ClusterOrder,

@@ -6,7 +6,7 @@ from typing import Final
 
 import platformdirs
 
-__all__ = ["BIONEMO_CACHE_DIR"]
+__all__ = ["BIONEMO_CACHE_DIR", "make_cache_dir"]
 
 
 _NO_HOME: Final = Path(os.devnull, "no home folder, set HOME or BIONEMO_CACHE_DIR")
@@ -29,5 +29,24 @@ BIONEMO_CACHE_DIR: Final[Path] = _cache_dir()
 
 The value of the environment variable of the same name if it is set and not empty (a leading `~` is the home folder),
 otherwise the platform's user cache folder for `bionemo`. The variable is read once, on import. Importing doesn't create
-the folder; code that writes to it does. For a user without a home folder, only that fails, with an OSError.
+the folder: `make_cache_dir` does. For a user without a home folder, only that fails, with an OSError.
 """
+
+
+def make_cache_dir() -> Path:
+    """Return `BIONEMO_CACHE_DIR`, after making the folder if there is none.
+
+    Raises:
+        OSError: if it can't be made, e.g. because the user has no home folder or may not write there; the message says
+            how to choose another one.
+
+    Example:
+        >>> make_cache_dir().is_dir()
+        True
+    """
+    try:
+        BIONEMO_CACHE_DIR.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"{error.strerror}. Set the environment variable BIONEMO_CACHE_DIR to a folder that you may write to"
+        raise type(error)(error.errno, reason, str(BIONEMO_CACHE_DIR)) from error
+    return BIONEMO_CACHE_DIR

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-import attrs  # noqa: TC002 - beartype reads the annotations
+import attrs
 import numpy as np
 
 from bionemo.core.checks import AnyInt, check_int, shown
@@ -14,6 +14,7 @@ __all__ = [
     "check_choice",
     "check_instance",
     "check_size",
+    "refuse_rebinding",
     "short_repr",
     "to_bool",
     "to_int",
@@ -127,6 +128,21 @@ def check_bool(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     if not isinstance(value, bool):
         message = f"{field.name} must be True or False, got {field.name}={shown(value)}."
         raise TypeError(message)
+
+
+def refuse_rebinding(_: object, __: "attrs.Attribute[Any]", ___: object) -> None:
+    """Raise an error: the `on_setattr` of a class whose fields stay, while subclasses may have other attributes.
+
+    Raises:
+        FrozenInstanceError: always.
+
+    Example:
+        >>> Record = attrs.make_class("Record", ["size"], slots=False, on_setattr=refuse_rebinding)
+        >>> Record(size=3).size = 4
+        Traceback (most recent call last):
+        attr.exceptions.FrozenInstanceError: can't set attribute
+    """
+    raise attrs.exceptions.FrozenInstanceError
 
 
 def check_choice(*choices: str) -> "Callable[[object, attrs.Attribute[Any], Any], None]":

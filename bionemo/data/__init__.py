@@ -53,6 +53,7 @@ from bionemo.data.orders.by_weight.weights import token_weights as token_weights
 from bionemo.data.orders.epoch import EpochOrder as EpochOrder
 from bionemo.data.orders.epoch_batches import EpochBatchOrder as EpochBatchOrder
 from bionemo.data.orders.html import order_html as order_html
+from bionemo.data.orders.kensler import KenslerOrder as KenslerOrder
 from bionemo.data.orders.order import Order as Order
 from bionemo.data.orders.order import PlannedOrder as PlannedOrder
 from bionemo.data.orders.order import SampleIndex as SampleIndex

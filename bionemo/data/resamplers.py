@@ -7,12 +7,14 @@ from typing import Generic, TypeVar
 import attrs
 from torch.utils.data import Dataset
 
-from bionemo.core.checks import AnyInt, check_seed
+from bionemo.core.checks import AnyInt
+from bionemo.core.fields import refuse_rebinding
+from bionemo.core.random.generators import seed_from_entropy
 from bionemo.data.orders.base import check_some_samples
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.order import index_at
 from bionemo.data.orders.resample import ResampleOrder
-from bionemo.data.reading.dataset import SizedDataset, check_not_empty, shown_dataset
+from bionemo.data.reading.dataset import SizedDataset, check_not_empty, shown_dataset, to_seed
 from bionemo.data.reading.indexing import by_position, check_by_position, speaks_for
 from bionemo.data.reading.read import fetch
 
@@ -21,7 +23,7 @@ __all__ = ["PRNGResampleDataset", "ResampleOrder", "WeightedOrder"]
 Sample = TypeVar("Sample", covariant=True)  # noqa: PLC0105 - the name is the noun
 
 
-@attrs.frozen(repr=False)
+@attrs.define(slots=False, repr=False, unsafe_hash=True, on_setattr=refuse_rebinding)
 class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
     """A data set of samples drawn uniformly with replacement from another.
 
@@ -30,7 +32,8 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
 
     Args:
         dataset: indexed by ints; a Series or DataFrame of pandas is read by position.
-        seed: 0..2**63-1.
+        seed: at least 0. One above 2**63-1 is folded by `seed_from_entropy`. None draws one from the operating system:
+            it is the attribute `seed`, to repeat the run.
         num_samples: number of draws, at least 1; None for the number of samples in the data set.
 
     Raises:
@@ -43,7 +46,7 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
     """
 
     dataset: SizedDataset[Sample] = attrs.field(eq=id, repr=shown_dataset)
-    seed: int = attrs.field(default=42, converter=check_seed)
+    seed: int = attrs.field(default=42, converter=to_seed)
     _num_samples: int | None = attrs.field(default=None, converter=check_some_samples, alias="num_samples")
 
     def __attrs_post_init__(self) -> None:
@@ -60,7 +63,7 @@ class PRNGResampleDataset(Dataset[Sample], Generic[Sample]):
         """The order of the samples: which index in the data set comes at each index."""
         length = len(self.dataset)
         num_samples = length if self._num_samples is None else self._num_samples
-        return ResampleOrder(length=length, seed=self.seed, num_samples=num_samples)
+        return ResampleOrder(length=length, seed=seed_from_entropy(self.seed), num_samples=num_samples)
 
     def __len__(self) -> int:
         return len(self.order)

@@ -201,13 +201,9 @@ def test_a_data_set_without_samples_is_refused(number: int) -> None:
 
 def test_the_arguments_have_the_names_and_the_order_of_2x() -> None:
     rows = IdentityMultiEpochDatasetWrapper("abcde")
-    assert list(inspect.signature(MultiEpochDatasetResampler).parameters) == [
-        "dataset",
-        "num_epochs",
-        "num_samples",
-        "shuffle",
-        "seed",
-    ]
+    *of_2x, permutation = inspect.signature(MultiEpochDatasetResampler).parameters.values()
+    assert [parameter.name for parameter in of_2x] == ["dataset", "num_epochs", "num_samples", "shuffle", "seed"]
+    assert permutation.kind == inspect.Parameter.KEYWORD_ONLY
     assert list(inspect.signature(PRNGResampleDataset).parameters) == ["dataset", "seed", "num_samples"]
     assert list(inspect.signature(MultiEpochDatasetWrapper).parameters) == ["dataset"]
     assert MultiEpochDatasetResampler(rows, 2, None, False, 7) == MultiEpochDatasetResampler(
@@ -225,7 +221,7 @@ def test_the_arguments_have_the_names_and_the_order_of_2x() -> None:
             ValueError,
             "^Only one of num_epochs and num_samples should be provided.$",
         ),
-        ({"num_epochs": 0}, ValueError, "num_epochs must be in 1.*got num_epochs=0"),
+        ({"num_epochs": 0}, ValueError, "num_epochs must be at least 1, got num_epochs=0"),
         ({"num_samples": -1}, ValueError, "got num_samples=-1"),
         ({"num_epochs": 2**62}, ValueError, "num_samples must be in .*got num_samples=13835058055282163712"),
         ({"seed": -1}, ValueError, "got seed=-1"),

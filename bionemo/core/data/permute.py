@@ -1,8 +1,41 @@
 """The module path of bionemo-core 2.x for `bionemo.data.permute`.
 
-The permutations differ from those of 2.x, which are no permutations for lengths above 2**32.
+The permutations are those of `bionemo.data.permute`; those of 2.x are in `bionemo.data.KenslerOrder`.
 """
 
-from bionemo.data.permute import permute
+from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.random.generators import check_entropy, seed_from_entropy
+from bionemo.data import permute as successor
 
-__all__ = ["permute"]
+__all__ = ["OutOfRangeError", "permute"]
+
+
+class OutOfRangeError(IndexError, ValueError):
+    """An index outside of a range: an IndexError, and the ValueError that it is in 2.x."""
+
+
+def permute(index: AnyInt, length: AnyInt, seed: AnyInt) -> int:
+    """Return element `index` of a pseudorandom permutation of `range(length)`, with the bounds of 2.x.
+
+    Law: it equals `bionemo.data.permute.permute(index, length, seed_from_entropy(seed))`.
+
+    Args:
+        index: 0..length-1.
+        length: 2..2**62; the successor takes 1, too.
+        seed: at least 0, of any size.
+
+    Raises:
+        OutOfRangeError: if the index is out of range.
+        ValueError: if the length or the seed is out of range.
+        TypeError: if a number is not an integer.
+
+    Example:
+        >>> [permute(index, 5, seed=42) for index in range(5)]
+        [2, 4, 0, 1, 3]
+    """
+    length = check_int(length, name="length", low=2, high=2**62)
+    seed = seed_from_entropy(check_entropy(seed, name="seed"))
+    try:
+        return successor.permute(index, length, seed)
+    except IndexError as error:
+        raise OutOfRangeError(*error.args) from None

@@ -36,6 +36,8 @@ def pad_token_ids(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     padding_side: Side = "right",
+    non_blocking: bool = False,
+    copy: bool = False,  # noqa: ARG001 - of bionemo-core 2.x
 ) -> tuple[Integer[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
     """Return rows of tokens as one padded block, and the mask of its real tokens.
 
@@ -53,6 +55,8 @@ def pad_token_ids(
             there is no token.
         device: device of both results; by default the CPU.
         padding_side: end of the rows that is padded.
+        non_blocking: don't wait for the copy to `device`, as in `torch.Tensor.to`.
+        copy: no effect, since the results are always new tensors; bionemo-core 2.x has this option.
 
     Returns:
         `ids` and `mask` (bool, True = real token), both of shape (rows, width). Without rows the width is that of
@@ -82,7 +86,9 @@ def pad_token_ids(
     ids = torch.empty((len(rows.parts), width), dtype=dtype, device="cpu")
     _fill(rows, ids, padding_value, padding_side)
     mask = torch.from_numpy(mask_kernel(rows.lengths, width, padding_side))
-    return (ids, mask) if device is None else (ids.to(device), mask.to(device))
+    if device is None:
+        return ids, mask
+    return ids.to(device, non_blocking=non_blocking), mask.to(device, non_blocking=non_blocking)
 
 
 def _check_dtype(dtype: object, name: str) -> None:

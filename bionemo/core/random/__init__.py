@@ -7,7 +7,13 @@ from bionemo.core.random.contexts import (
     random_torch_context,
 )
 from bionemo.core.random.draws import bits_at, integers_at, uniforms_at
-from bionemo.core.random.generators import get_seed_from_rng, make_generator, seed_from_generator, split
+from bionemo.core.random.generators import (
+    get_seed_from_rng,
+    make_generator,
+    seed_from_entropy,
+    seed_from_generator,
+    split,
+)
 from bionemo.core.random.hashing import fold_in
 from bionemo.core.random.sampling import sample_by_weight, sample_with_replacement, sample_without_replacement
 
@@ -24,6 +30,7 @@ __all__ = [
     "sample_by_weight",
     "sample_with_replacement",
     "sample_without_replacement",
+    "seed_from_entropy",
     "seed_from_generator",
     "split",
     "uniforms_at",

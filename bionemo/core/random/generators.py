@@ -1,15 +1,17 @@
 """Torch generators made from seeds, and seeds drawn from generators."""
 
+import secrets
 from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.random import SeedSequence
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int, check_memory, shown
+from bionemo.core.checks import MAX_INT, AnyInt, check_int, check_integer, check_memory, shown
 from bionemo.core.random.hashing import fold_in
 
-__all__ = ["get_seed_from_rng", "make_generator", "seed_from_generator", "split"]
+__all__ = ["check_entropy", "get_seed_from_rng", "make_generator", "seed_from_entropy", "seed_from_generator", "split"]
 
 _STATE_BYTES: Final = 5056
 """Size of the state of a CPU generator of torch."""
@@ -55,6 +57,51 @@ def seed_from_generator(generator: torch.Generator, /) -> int:
         message = f"generator must be a torch.Generator, got generator={shown(generator)}. Use make_generator(seed)."  # type: ignore[unreachable]
         raise TypeError(message)
     return int(torch.empty((), dtype=torch.int64, device=generator.device).random_(generator=generator))
+
+
+def check_entropy(value: AnyInt, /, *, name: str) -> int:
+    """Return an integer of any size that isn't negative as a Python int.
+
+    Raises:
+        ValueError: if it is negative.
+        TypeError: if it is not an integer.
+
+    Example:
+        >>> check_entropy(-1, name="seed")
+        Traceback (most recent call last):
+        ValueError: seed must be at least 0, got seed=-1.
+    """
+    number = check_integer(value, name=name)
+    if number < 0:
+        message = f"{name} must be at least 0, got {name}={shown(number)}."
+        raise ValueError(message)
+    return number
+
+
+@checked
+def seed_from_entropy(entropy: AnyInt | None, /) -> int:
+    """Return a seed in 0..2**63-1 for a number of any size, e.g. one that `numpy.random.default_rng` takes.
+
+    Laws: a number that is a seed gives itself; equal numbers give equal seeds. Larger numbers are folded by NumPy's
+    `SeedSequence`.
+
+    Args:
+        entropy: at least 0. None draws a new seed from the operating system: write it down, to repeat the run.
+
+    Raises:
+        ValueError: if the number is negative.
+        TypeError: if it is not an integer or None.
+
+    Example:
+        >>> seed_from_entropy(42), seed_from_entropy(2**70)
+        (42, 2488204056750324975)
+    """
+    if entropy is None:
+        return secrets.randbits(63)
+    number = check_entropy(entropy, name="entropy")
+    if number <= MAX_INT:
+        return number
+    return int(SeedSequence(number).generate_state(1, np.uint64)[0]) >> 1
 
 
 @checked

@@ -19,6 +19,7 @@ from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.by_weight.weighted_epoch import WeightedEpochOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.epoch_batches import EpochBatchOrder
+from bionemo.data.orders.kensler import KenslerOrder
 from bionemo.data.orders.order import ALGORITHM_VERSION, Order
 from bionemo.data.orders.planned_skip import PlannedSkipOrder
 from bionemo.data.orders.resample import ResampleOrder
@@ -46,6 +47,7 @@ _ORDERS: Final = (
         ClusterTable,
         EpochBatchOrder,
         EpochOrder,
+        KenslerOrder,
         LengthGroupedOrder,
         MixtureOrder,
         PackedOrder,

@@ -19,6 +19,7 @@ from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.by_weight.weighted_epoch import WeightedEpochOrder
 from bionemo.data.orders.epoch import EpochOrder
 from bionemo.data.orders.epoch_batches import EpochBatchOrder
+from bionemo.data.orders.kensler import KenslerOrder
 from bionemo.data.orders.order import Order
 from bionemo.data.orders.resample import ResampleOrder
 from bionemo.data.orders.skip import SkipOrder
@@ -41,7 +42,7 @@ _OPTIONAL_FIELDS: Final = ("index", "fingerprints", "seed_global_states")
 """Fields that are compared only if both records have them."""
 
 _PLAIN_ORDERS: Final = (
-    *(BalancedOrder, BlockShuffleOrder, ClusterOrder, EpochOrder, ProportionalOrder, ResampleOrder),
+    *(BalancedOrder, BlockShuffleOrder, ClusterOrder, EpochOrder, KenslerOrder, ProportionalOrder, ResampleOrder),
     WeightedEpochOrder,
     WeightedOrder,
 )

@@ -9,12 +9,13 @@ import attrs
 import numpy as np
 from torch import Tensor
 
-from bionemo.core.checks import shown
+from bionemo.core.checks import AnyInt, shown
 from bionemo.core.fields import Documented, check_bool, check_choice, to_bool
+from bionemo.core.random.generators import check_entropy, seed_from_entropy
 from bionemo.data.reading.functions import accept_keyword, shown_name
 from bionemo.data.reading.indexing import check_by_position, is_labelled
 
-__all__ = ["EpochIndex", "SizedDataset", "Source", "check_not_empty", "shown_dataset", "to_sources"]
+__all__ = ["EpochIndex", "SizedDataset", "Source", "check_not_empty", "shown_dataset", "to_seed", "to_sources"]
 
 Sample = TypeVar("Sample", covariant=True)  # noqa: PLC0105 - the name is the noun
 
@@ -206,3 +207,17 @@ def to_sources(sources: object) -> tuple[Source, ...]:
     )
     parts = cast("Iterable[object]", sources) if is_many else (sources,)
     return tuple(part if isinstance(part, Source) else Source(cast("SizedDataset[Any]", part)) for part in parts)
+
+
+def to_seed(seed: AnyInt | None) -> int:
+    """Return the seed of a data set as a Python int: of any size, and for None a new one.
+
+    Raises:
+        ValueError: if it is negative.
+        TypeError: if it is not an integer or None.
+
+    Example:
+        >>> to_seed(2**70)
+        1180591620717411303424
+    """
+    return seed_from_entropy(None) if seed is None else check_entropy(seed, name="seed")

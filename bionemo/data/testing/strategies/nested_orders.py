@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bionemo.core.checks import MAX_INT
-from bionemo.data.orders.base import leaves
+from bionemo.data.orders.base import first_repeated, leaves
 from bionemo.data.orders.by_length.length_grouped import LengthGroupedOrder
 from bionemo.data.orders.by_length.packed import PackedOrder, TokenBudgetOrder
 from bionemo.data.orders.by_weight.endings import STOPPING_STRATEGIES
@@ -22,6 +22,7 @@ from bionemo.data.permute import MAX_LENGTH
 from bionemo.data.testing.strategies.single_orders import (
     block_orders,
     epoch_orders,
+    kensler_orders,
     resample_orders,
     short_orders,
     weighted_orders,
@@ -42,8 +43,7 @@ __all__ = [
 
 
 def _has_no_equal_leaves(parts: list[Any]) -> bool:
-    found = [attrs.evolve(leaf, num_samples=None) for leaf in leaves(parts)]  # type: ignore[misc]
-    return len(set(found)) == len(found)
+    return first_repeated(leaves(parts)) is None
 
 
 @st.composite
@@ -150,7 +150,7 @@ def _has_epochs(order: Any) -> bool:
 
 
 def _ungrouped_invertible_orders() -> st.SearchStrategy[Order]:
-    singles = st.one_of(epoch_orders(), block_orders())
+    singles = st.one_of(epoch_orders(), kensler_orders(), block_orders())
     return st.one_of(singles, st.recursive(singles, mixtures, max_leaves=6))
 
 
@@ -160,7 +160,7 @@ def ungrouped_orders() -> st.SearchStrategy[Order]:
     Example:
         >>> ungrouped_orders().validate()
     """
-    singles = st.one_of(epoch_orders(), block_orders(), resample_orders(), weighted_orders())
+    singles = st.one_of(epoch_orders(), kensler_orders(), block_orders(), resample_orders(), weighted_orders())
     return st.one_of(singles, st.recursive(singles, mixtures, max_leaves=6))
 
 

@@ -12,6 +12,7 @@ from bionemo.data.orders.by_weight.proportional import ProportionalOrder
 from bionemo.data.orders.by_weight.weighted import WeightedOrder
 from bionemo.data.orders.by_weight.weighted_epoch import WeightedEpochOrder
 from bionemo.data.orders.epoch import EpochOrder
+from bionemo.data.orders.kensler import KenslerOrder
 from bionemo.data.orders.order import Order
 from bionemo.data.orders.resample import ResampleOrder
 from bionemo.data.permute import MAX_LENGTH
@@ -21,6 +22,7 @@ __all__ = [
     "block_orders",
     "cluster_orders",
     "epoch_orders",
+    "kensler_orders",
     "num_samples",
     "resample_orders",
     "short_orders",
@@ -45,6 +47,20 @@ def epoch_orders() -> st.SearchStrategy[EpochOrder]:
         >>> epoch_orders().validate()
     """
     return st.builds(EpochOrder, length=lengths(), seed=seeds(), num_samples=num_samples(), shuffle=st.booleans())
+
+
+def kensler_orders() -> st.SearchStrategy[KenslerOrder]:
+    """Return a strategy for `KenslerOrder`s of any length, with an end, because later epochs take longer.
+
+    Example:
+        >>> kensler_orders().validate()
+    """
+    return st.builds(
+        KenslerOrder,
+        length=st.one_of(st.integers(1, 40), st.integers(1, 2**32)),
+        seed=st.one_of(seeds(), st.integers(0, 2**256)),
+        num_samples=st.integers(0, 300),
+    )
 
 
 def block_orders() -> st.SearchStrategy[BlockShuffleOrder]:
