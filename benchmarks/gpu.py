@@ -123,14 +123,22 @@ def main(name: str) -> None:
         optimizer.step()
 
     pipeline, rows = make_pipeline(), []
-    cached = seconds_per_step(step, same(next(iter(loader(pipeline, device=device)))), size.steps, device)
+    batch = next(iter(loader(pipeline, device=device)))
     for label, options in {
         "one process, masks by the CPU": {"transform_on": "worker"},
         "one process, masks on the device": {"transform_on": "device"},
-        "one worker, masks on the device": {"transform_on": "device", "num_workers": 1},
+        "one process, compiled masks on the device": {"transform_on": "device", "compile_transform": True},
+        "one worker, masks by the worker": {"transform_on": "worker", "num_workers": 1},
+        "one worker, compiled masks on the device": {
+            "transform_on": "device",
+            "compile_transform": True,
+            "num_workers": 1,
+        },
     }.items():
         given: Any = options
         batches = loader(pipeline, device=device, **given)
+        seconds_per_step(step, iter(batches), 10, device)  # workers start, and a transform is compiled
+        cached = seconds_per_step(step, same(batch), size.steps // 2, device)
         took = seconds_per_step(step, iter(batches), size.steps, device)
         stats = batches.stats()
         batches.close()

@@ -70,7 +70,8 @@ for use in (
 
 
 @pytest.mark.parametrize(
-    "chosen", [{}, {"BIONEMO_CACHE_DIR": ""}, {"BIONEMO_CACHE_DIR": "~/cache"}, {"BIONEMO_CACHE_DIR": "~"}]
+    "chosen",
+    [{}, *(pytest.param({"BIONEMO_CACHE_DIR": path}, marks=pytest.mark.slow) for path in ("", "~/cache", "~"))],
 )
 def test_a_user_without_a_home_folder_can_import_and_is_told_on_use(tmp_path: Path, chosen: dict[str, str]) -> None:
     clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), "XDG_CACHE_HOME": ""}

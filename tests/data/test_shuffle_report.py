@@ -75,6 +75,7 @@ def test_the_expected_entropy_is_the_mean_of_many_draws(counts: list[int], size:
     assert abs(_expected_entropy(np.array(counts), size) - np.mean(found)) < 5 * error + 1e-9
 
 
+@pytest.mark.usefixtures("no_type_checks")
 def test_a_full_shuffle_has_the_entropy_of_one_and_blocks_have_less() -> None:
     labels = np.repeat(list("abcdefgh"), 1000)
     full = shuffle_report(EpochOrder(length=8000, seed=1), 50, batch_size=64, labels=labels)
@@ -93,6 +94,7 @@ def test_a_full_shuffle_has_the_entropy_of_one_and_blocks_have_less() -> None:
     assert narrow.full_entropy == wide.full_entropy == full.full_entropy
 
 
+@pytest.mark.usefixtures("no_type_checks")
 def test_sources_have_chunks_and_labels_of_their_own() -> None:
     order = MixtureOrder(orders=[EpochOrder(length=100, seed=1), EpochOrder(length=40, seed=2)], weights=[1, 1])
     report = shuffle_report(order, (10, 40), batch_size=20, labels=([0] * 100, [1] * 40), num_batches=50)

@@ -66,6 +66,13 @@ def test_a_longer_order_begins_with_a_shorter_one(order: KenslerOrder, more: int
     assert (longer.seeds_of(np.arange(more)) == order.seeds_of(np.arange(1000))[:more]).all()
 
 
+@pytest.mark.parametrize(("length", "reached"), [(4, 8), (8, 1024)])
+def test_few_orders_of_short_data_sets_are_reached(length: int, reached: int) -> None:
+    num_samples = 30_000 * length
+    epochs = index_at(KenslerOrder(length=length, seed=1), np.arange(num_samples)).idx.reshape(-1, length)
+    assert len(np.unique(epochs, axis=0)) == reached
+
+
 @pytest.mark.usefixtures("no_type_checks")
 def test_what_it_cannot_have_is_refused() -> None:
     given = {"length": 10, "seed": 1, "num_samples": 20}

@@ -15,7 +15,7 @@ from tests.data.testing.known_faults import FAULTS, Fault, complement_in_place, 
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "testing.md"
-QUICK = {"without_set_epoch", "samples_fill_the_ranks", "tokens_per_batch_on_each_rank", "strand_of_the_global_state"}
+QUICK = {"without_set_epoch", "strand_of_the_global_state"}
 
 
 def marked(fault: Fault, name: str):

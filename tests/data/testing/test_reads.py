@@ -181,6 +181,7 @@ ONE_OF_EACH = [
 ]
 
 
+@pytest.mark.usefixtures("no_type_checks")
 def test_values_equal_their_copies_and_differ_from_all_others() -> None:
     for value in ONE_OF_EACH:
         copies = itertools.chain([value], itertools.repeat(pickle.loads(pickle.dumps(value))))
@@ -233,6 +234,7 @@ def test_without_ranks_there_is_nothing_to_compare() -> None:
     check_same_on_ranks(torch.rand(3))
 
 
+@pytest.mark.slow
 def test_ranks_that_hold_different_values_are_found(tmp_path: Path) -> None:
     """On two gloo ranks with their own hash seeds, as is usual."""
     run_on_ranks(reads_ranks_run.__file__, tmp_path, ranks=2, timeout=120)

@@ -109,6 +109,7 @@ def test_a_killed_run_ends_with_the_same_batches_weights_and_metrics(
     assert table_of(resumed) == table_of(out)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_resume(fasta: Path, tmp_path: Path) -> None:
     folder, log = tmp_path / "run", tmp_path / "log"
     process = start(log, "--fasta", str(fasta), "--out", str(folder), *OPTIONS[2:], "--steps", "100000")

@@ -308,6 +308,7 @@ def test_a_full_disk_is_one_line_and_the_run_resumes(fasta: Path, tmp_path: Path
     assert main(["--resume", str(folder)]) == 0
 
 
+@pytest.mark.slow
 def test_only_one_process_trains_in_a_folder(fasta: Path, tmp_path: Path, capsys) -> None:
     folder = tmp_path / "run"
     arguments = ["--fasta", str(fasta), "--out", str(folder), *QUICK[2:], "--steps", "1000000"]
@@ -342,6 +343,7 @@ def test_a_log_gets_a_line_per_evaluation_and_no_progress_bar(fasta: Path, tmp_p
     assert len(run.stdout) < 1000
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_progress_bar(fasta: Path, tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (25, 80))
@@ -358,7 +360,8 @@ def test_a_terminal_gets_a_progress_bar(fasta: Path, tmp_path: Path) -> None:
     assert b"step 3 of 3" not in shown
 
 
-@pytest.mark.parametrize("closes", [pytest.param("stdout", marks=pytest.mark.slow), "both"])
+@pytest.mark.slow
+@pytest.mark.parametrize("closes", ["stdout", "both"])
 def test_a_closed_pipe_does_not_end_the_run(fasta: Path, tmp_path: Path, closes: str) -> None:
     arguments = ["--fasta", str(fasta), "--out", str(tmp_path / "run"), *QUICK[2:], "--steps", "60"]
     errors = {"stdout": tmp_path / "errors", "both": None}[closes]

@@ -112,6 +112,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capsys, monk
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_killed_command_leaves_no_files_and_no_processes(tmp_path: Path) -> None:
     path = tmp_path / "p.fasta"
     with path.open("w") as file:
