@@ -1,0 +1,265 @@
+"""Runs of accelerate and of transformers' Trainer that are stopped and resumed, and the same runs without a stop.
+
+As a program, started by torchrun, it reads a pickled list of runs, and makes them on every rank.
+"""
+
+import os
+import pickle
+import signal
+import sys
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+from torch.nn.functional import cross_entropy
+from transformers import GPT2Config, GPT2LMHeadModel, TrainingArguments
+
+from bionemo.adapters.huggingface import PipelineTrainer, accelerate_loader
+from bionemo.data import (
+    EpochOrder,
+    LengthGroupedOrder,
+    PackedOrder,
+    Pipeline,
+    RaggedField,
+    batch_at,
+    collate_fields,
+    collate_packed,
+    flash_attention_inputs,
+)
+from bionemo.data.pipes import loader
+
+ROWS = [{"input_ids": (ids := [n + 2, *range(2, 2 + n % 5)]), "labels": ids} for n in range(40)]
+PADDED = {"input_ids": RaggedField(torch.int64), "labels": RaggedField(torch.int64, padding_value=-100)}
+PADDING = partial(collate_fields, fields=PADDED, mask_name="attention_mask", mask_dtype=torch.int64)
+LENGTHS = [len(row["input_ids"]) for row in ROWS]
+BATCHES_PER_EPOCH = 8
+
+
+def packed_inputs(batch):
+    return flash_attention_inputs(batch | {"labels": batch["ids"]})
+
+
+@attrs.frozen(kw_only=True)
+class Setup:
+    """How a run is trained."""
+
+    library: Literal["accelerate", "Trainer"]
+    order: Literal["shuffled", "finite", "grouped", "packed"] = "shuffled"
+    batch_size: int = 5
+    accumulated: int = 1
+    max_steps: int = 20
+    num_epochs: float | None = None
+    save_steps: int = 3
+    eval_steps: int | None = None
+    dropout: float = 0.0
+    num_workers: int = 0
+    load_best: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """A setup, trained in a folder."""
+
+    setup: Setup
+    folder: str
+    name: str
+    is_resumed: bool = False
+    killed_at: int | None = None
+    """Batch before which the last rank kills itself, counted in this process."""
+    ends_at: int | None = None
+    """Optimizer step after which it ends."""
+
+
+@cache
+def pipeline_of(setup: Setup) -> Pipeline:
+    end = {"num_samples": 95} if setup.order == "finite" else {}
+    base = EpochOrder(length=len(ROWS), seed=1, **end)
+    if setup.order == "packed":
+        order = PackedOrder(order=base, lengths=LENGTHS, max_tokens=12, bins_per_step=3, window_size=40, seed=1)
+        return Pipeline(
+            order=order, sources=[row["input_ids"] for row in ROWS], seed=1, collate=collate_packed,
+            batch_transform=packed_inputs,
+        )
+    if setup.order == "grouped":
+        base = LengthGroupedOrder(order=base, lengths=LENGTHS, window_size=20, batch_size=setup.batch_size, seed=1)
+    return Pipeline(order=base, sources=ROWS, batch_size=setup.batch_size, seed=1, collate=PADDING)
+
+
+def training_loader(setup: Setup):
+    pauses = {} if setup.order == "finite" else {"batches_per_epoch": BATCHES_PER_EPOCH}
+    return loader(pipeline_of(setup), num_workers=setup.num_workers, **pauses)
+
+
+def evaluation_loader():
+    order = EpochOrder(length=11, seed=2, num_samples=11)
+    return loader(Pipeline(order=order, sources=ROWS[:11], batch_size=4, seed=1, collate=PADDING))
+
+
+def model_of(setup: Setup):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        names = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+        sizes = {"vocab_size": 50, "n_positions": 40, "n_embd": 8, "n_layer": 1, "n_head": 1}
+        special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+        return GPT2LMHeadModel(GPT2Config(**sizes, **special, **dict.fromkeys(names, setup.dropout)))
+
+
+class StoppedError(Exception):
+    """Raised to end a run."""
+
+
+class Seen:
+    """The batches of a run on this rank, in a file: a killed run leaves those that it has begun."""
+
+    def __init__(self, run: Run, rank: int, world_size: int) -> None:
+        self.run, self.number, self.is_last = run, 0, rank == world_size - 1
+        self.path = Path(run.folder, f"{run.name}-{rank}.txt")
+        self.path.parent.mkdir(exist_ok=True, parents=True)
+        self.path.write_text("")
+
+    def add(self, global_step: int, batch: Any) -> None:
+        if self.number == self.run.killed_at and self.is_last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.number += 1
+        with self.path.open("a") as file:
+            file.write(f"{global_step} {batch['input_ids'].tolist()}\n")
+
+
+class WatchedTrainer(PipelineTrainer):
+    """Records the batches, and ends early if the run says so."""
+
+    seen: Seen
+
+    def training_step(self, model, inputs, *rest):
+        if self.state.global_step == self.seen.run.ends_at:
+            raise StoppedError
+        self.seen.add(self.state.global_step, inputs)
+        return super().training_step(model, inputs, *rest)
+
+
+def arguments_of(setup: Setup, folder: str, world_size: int, **changes: Any) -> TrainingArguments:
+    limit = {"max_steps": setup.max_steps} if setup.num_epochs is None else {"num_train_epochs": setup.num_epochs}
+    evaluated = {} if setup.eval_steps is None else {"eval_strategy": "steps", "eval_steps": setup.eval_steps}
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "loss"} if setup.load_best else {}
+    given = {
+        "per_device_train_batch_size": -(-setup.batch_size // world_size),
+        "gradient_accumulation_steps": setup.accumulated,
+        "save_steps": setup.save_steps,
+        "learning_rate": 0.01,
+        "report_to": [],
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "logging_strategy": "no",
+        "dataloader_pin_memory": False,
+    }
+    return TrainingArguments(f"{folder}/checkpoints", **given | limit | evaluated | best | changes)
+
+
+def trainer_of(run: Run, **changes: Any) -> WatchedTrainer:
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    setup = run.setup
+    trainer = WatchedTrainer(
+        model_of(setup),
+        arguments_of(setup, run.folder, world_size, **changes),
+        train_dataset=training_loader(setup),
+        eval_dataset=evaluation_loader() if setup.eval_steps else None,
+    )
+    trainer.seen = Seen(run, rank, world_size)
+    return trainer
+
+
+def train_with_trainer(run: Run):
+    trainer = trainer_of(run)
+    try:
+        trainer.train(resume_from_checkpoint=run.is_resumed)
+    except StoppedError:
+        return None
+    return trainer.model
+
+
+def token_mean(accelerator: Accelerator, model, batch):
+    """Return the sum of a rank's losses, over the tokens of all ranks, so that DDP's mean is that of all tokens."""
+    labels = batch["labels"]
+    logits = model(**{name: value for name, value in batch.items() if name != "labels"}).logits[:, :-1]
+    losses = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum")
+    num_tokens = accelerator.reduce((labels[:, 1:] != -100).sum())
+    return losses / num_tokens * accelerator.num_processes
+
+
+def accelerator_of(setup: Setup) -> Accelerator:
+    config = DataLoaderConfiguration(split_batches=True)
+    return Accelerator(cpu=True, gradient_accumulation_steps=setup.accumulated, dataloader_config=config)
+
+
+def train_with_accelerate(run: Run):
+    setup, folder = run.setup, Path(run.folder, "checkpoints")
+    accelerator = accelerator_of(setup)
+    model = model_of(setup)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 100)
+    batches = accelerate_loader(training_loader(setup), accelerator)
+    validation = accelerate_loader(loader(evaluation_loader().pipeline, restart=True), accelerator)
+    model, optimizer, scheduler, prepared = accelerator.prepare(model, optimizer, scheduler, batches)
+    assert prepared is batches
+    seen, global_step = Seen(run, accelerator.process_index, accelerator.num_processes), 0
+    torch.manual_seed(accelerator.process_index)
+    if run.is_resumed:
+        global_step = max(int(path.name) for path in folder.iterdir() if (path / "custom_checkpoint_0.pkl").exists())
+        accelerator.load_state(folder / str(global_step))
+    model.train()
+    while global_step < setup.max_steps:
+        for batch in batches:
+            seen.add(global_step, batch)
+            with accelerator.accumulate(model):
+                accelerator.backward(token_mean(accelerator, model, batch))
+                optimizer.step()
+                scheduler.step()
+                optimizer.zero_grad()
+            if not accelerator.sync_gradients:
+                continue
+            global_step += 1
+            if setup.eval_steps and global_step % setup.eval_steps == 0:
+                model.eval()
+                with torch.no_grad():
+                    for part in validation:
+                        model(**part)
+                model.train()
+            if global_step % setup.save_steps == 0:
+                accelerator.save_state(folder / str(global_step))
+            if global_step == run.ends_at:
+                return None
+            if global_step == setup.max_steps:
+                break
+    return accelerator.unwrap_model(model)
+
+
+def train(run: Run) -> None:
+    """Train a run; at its end the weights are saved."""
+    model = {"accelerate": train_with_accelerate, "Trainer": train_with_trainer}[run.setup.library](run)
+    if model is not None and os.environ.get("RANK", "0") == "0":
+        torch.save(model.state_dict(), Path(run.folder, f"{run.name}.pt"))
+
+
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
+    return torch.load(Path(run.folder, f"{run.name}.pt"))
+
+
+def seen_by(run: Run, rank: int) -> list[tuple[int, list]]:
+    """Return the batches that a rank has begun, with the numbers of their optimizer steps."""
+    lines = [line.split(" ", 1) for line in Path(run.folder, f"{run.name}-{rank}.txt").read_text().splitlines()]
+    return [(int(step), eval(ids)) for step, ids in lines]
+
+
+@cache
+def expected(setup: Setup, step: int, rank: int, world_size: int) -> list:
+    return batch_at(pipeline_of(setup), step, rank, world_size)["input_ids"].tolist()
+
+
+if __name__ == "__main__":
+    for one in pickle.loads(Path(sys.argv[1]).read_bytes()):
+        train(one)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
