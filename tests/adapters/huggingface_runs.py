@@ -15,7 +15,7 @@ import attrs
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from torch.nn.functional import cross_entropy
-from transformers import GPT2Config, GPT2LMHeadModel, TrainingArguments
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, TrainingArguments
 
 from bionemo.adapters.huggingface import PipelineTrainer, accelerate_loader
 from bionemo.data import (
@@ -39,7 +39,8 @@ BATCHES_PER_EPOCH = 8
 
 
 def packed_inputs(batch):
-    return flash_attention_inputs(batch | {"labels": batch["ids"]})
+    # These models predict the next token: the first of a sample must not be predicted from the sample before.
+    return flash_attention_inputs(batch | {"labels": batch["ids"].masked_fill(batch["positions"] == 0, -100)})
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +58,8 @@ class Setup:
     dropout: float = 0.0
     num_workers: int = 0
     load_best: bool = False
+    model: Literal["causal", "masked"] = "causal"
+    """The masked model's own loss isn't divided by the number of tokens of all ranks; a function does this."""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +83,10 @@ def pipeline_of(setup: Setup) -> Pipeline:
     if setup.order == "packed":
         order = PackedOrder(order=base, lengths=LENGTHS, max_tokens=12, bins_per_step=3, window_size=40, seed=1)
         return Pipeline(
-            order=order, sources=[row["input_ids"] for row in ROWS], seed=1, collate=collate_packed,
+            order=order,
+            sources=[row["input_ids"] for row in ROWS],
+            seed=1,
+            collate=collate_packed,
             batch_transform=packed_inputs,
         )
     if setup.order == "grouped":
@@ -101,10 +107,15 @@ def evaluation_loader():
 def model_of(setup: Setup):
     with torch.random.fork_rng():
         torch.manual_seed(3)
+        if setup.model == "masked":
+            sizes = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+            dropout = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), setup.dropout)
+            return BertForMaskedLM(BertConfig(**sizes, intermediate_size=8, **dropout)).double()
         names = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
         sizes = {"vocab_size": 50, "n_positions": 40, "n_embd": 8, "n_layer": 1, "n_head": 1}
-        special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-        return GPT2LMHeadModel(GPT2Config(**sizes, **special, **dict.fromkeys(names, setup.dropout)))
+        special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "use_cache": False}
+        config = GPT2Config(**sizes, **special, **dict.fromkeys(names, setup.dropout))
+        return GPT2LMHeadModel(config).double()  # else Adam makes much of rounding
 
 
 class StoppedError(Exception):
@@ -126,6 +137,11 @@ class Seen:
         self.number += 1
         with self.path.open("a") as file:
             file.write(f"{global_step} {batch['input_ids'].tolist()}\n")
+
+
+def mean_over_tokens(outputs, labels, num_items_in_batch=None):
+    losses = cross_entropy(outputs["logits"].flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum")
+    return losses / (num_items_in_batch if num_items_in_batch is not None else (labels != -100).sum())
 
 
 class WatchedTrainer(PipelineTrainer):
@@ -166,6 +182,7 @@ def trainer_of(run: Run, **changes: Any) -> WatchedTrainer:
         arguments_of(setup, run.folder, world_size, **changes),
         train_dataset=training_loader(setup),
         eval_dataset=evaluation_loader() if setup.eval_steps else None,
+        compute_loss_func=mean_over_tokens if setup.model == "masked" else None,
     )
     trainer.seen = Seen(run, rank, world_size)
     return trainer
@@ -177,6 +194,9 @@ def train_with_trainer(run: Run):
         trainer.train(resume_from_checkpoint=run.is_resumed)
     except StoppedError:
         return None
+    if run.setup.eval_steps:
+        predicted = trainer.predict(evaluation_loader())
+        Path(run.folder, f"{run.name}.pickle").write_bytes(pickle.dumps((predicted.predictions, predicted.label_ids)))
     return trainer.model
 
 
