@@ -249,11 +249,12 @@ def train_with_accelerate(run: Run):
                 model.train()
             if global_step % setup.save_steps == 0:
                 accelerator.save_state(folder / str(global_step))
-            if global_step == run.ends_at:
-                return None
-            if global_step == setup.max_steps:
+            if global_step in {run.ends_at, setup.max_steps}:
                 break
-    return accelerator.unwrap_model(model)
+        if global_step == run.ends_at:
+            break
+    batches.close()
+    return None if global_step == run.ends_at else accelerator.unwrap_model(model)
 
 
 def train(run: Run) -> None:

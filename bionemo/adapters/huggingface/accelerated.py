@@ -1,5 +1,6 @@
 """A loader for a training loop that uses accelerate."""
 
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -17,19 +18,24 @@ class AcceleratedLoader(PipelineLoader[Any]):
     """A loader that tells an Accelerator where a pass ends; made by `accelerate_loader`.
 
     Args:
-        accelerator: the Accelerator of this process.
+        accelerator: the Accelerator of this process. Only a weak reference is kept, because it refers to the loader: a
+            cycle would keep worker processes alive after a run.
     """
 
-    accelerator: Any = attrs.field(kw_only=True)
+    accelerator: Any = attrs.field(kw_only=True, converter=weakref.ref)
     end_of_dataloader: bool = attrs.field(init=False, default=False)
     """Whether the batch delivered last is the last one before a pause: there, accelerate synchronizes gradients."""
 
     remainder: Final = 0
     """Number of samples at the end of a pass that `gather_for_metrics` keeps; 0 for all: none is there twice."""
 
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._gradients = self.accelerator().gradient_state
+
     def __iter__(self) -> Iterator[Any]:
         # Accelerate knows loops inside loops: the loader that was entered last is the active one.
-        gradients, self._turn = self.accelerator.gradient_state, (turn := object())
+        gradients, self._turn = self._gradients, (turn := object())
         batches = super().__iter__()
         pause = None
         try:
@@ -51,11 +57,11 @@ class AcceleratedLoader(PipelineLoader[Any]):
         Raises:
             RuntimeError: between batches whose gradients are accumulated: these gradients aren't saved.
         """
-        if not self.accelerator.sync_gradients:
+        if not self._gradients.sync_gradients:
             message = (
                 "a state must be saved when accumulated gradients have been applied, got "
-                f"sync_gradients=False with gradient_accumulation_steps={self.accelerator.gradient_accumulation_steps}."
-                " Call save_state only if accelerator.sync_gradients."
+                f"sync_gradients=False with gradient_accumulation_steps={self._gradients.num_steps}. "
+                "Call save_state only if accelerator.sync_gradients."
             )
             raise RuntimeError(message)
         return super().state_dict()
@@ -68,8 +74,9 @@ class AcceleratedLoader(PipelineLoader[Any]):
         """
         super().load_state_dict(state)
         # Nothing is accumulated. Accelerate restores its count for as many processes as have saved, and for no others.
-        self.accelerator.step = 0
-        self.accelerator.sync_gradients = True
+        if (accelerator := self.accelerator()) is not None:
+            accelerator.step = 0
+        self._gradients.sync_gradients = True
 
 
 def accelerate_loader(batches: PipelineLoader[Any], accelerator: Any, /) -> AcceleratedLoader:
