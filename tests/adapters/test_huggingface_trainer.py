@@ -3,6 +3,7 @@
 import gc
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from transformers import Trainer, TrainerCallback
 
+from bionemo.adapters import huggingface
 from bionemo.adapters.huggingface import PipelineTrainer
 from bionemo.data import EpochOrder, Pipeline
 from bionemo.data.pipes import batch_sampler, loader
@@ -23,7 +25,6 @@ from tests.adapters.huggingface_runs import (
     StoppedError,
     WatchedTrainer,
     arguments_of,
-    evaluation_loader,
     model_of,
     seen_by,
     train,
@@ -190,39 +191,9 @@ def test_an_order_without_end_and_without_pauses_is_one_epoch(make) -> None:
     trainer = make(loader(training_loader(SETUP).pipeline))
     assert trainer.train().global_step == 4
     resumed = make(loader(training_loader(SETUP).pipeline), max_steps=6)
-    assert resumed.train(resume_from_checkpoint=True).global_step == 6
-
-
-def test_it_evaluates_and_predicts_each_sample_once(make) -> None:
-    several = {"one": evaluation_loader(), "other": evaluation_loader()}
-    seen = []
-
-    def metrics(prediction):
-        seen.append(prediction.predictions.shape[0])
-        return {"samples": prediction.predictions.shape[0]}
-
-    trainer = make(options={"eval_dataset": several, "compute_metrics": metrics}, eval_strategy="steps", eval_steps=2)
-    trainer.train()
-    assert seen == [11] * 4
-    result = trainer.evaluate()
-    assert result["eval_one_samples"] == result["eval_other_samples"] == 11
-    predicted = trainer.predict(evaluation_loader())
-    assert predicted.label_ids[:, 0].tolist() == [
-        ids[0] for batch in evaluation_loader() for ids in batch["input_ids"].tolist()
-    ]
-    assert not trainer.accelerator.gradient_state.in_dataloader
-
-
-def test_metrics_by_batch_are_told_the_last_one(make) -> None:
-    seen = []
-
-    def metrics(prediction, compute_result):
-        seen.append(compute_result)
-        return {"batches": len(seen)} if compute_result else None
-
-    options = {"eval_dataset": evaluation_loader(), "compute_metrics": metrics}
-    assert make(options=options, batch_eval_metrics=True).evaluate()["eval_batches"] == 3
-    assert seen == [False, False, True]
+    newest = Path(trainer.args.output_dir, "checkpoint-4")
+    assert resumed.train(resume_from_checkpoint=newest).global_step == 6
+    assert resumed._batches.consumed_samples == 30
 
 
 def test_it_extends_other_trainers(make) -> None:
@@ -264,3 +235,12 @@ def test_an_uneven_last_batch_is_a_step_of_its_own(tmp_path: Path) -> None:
     assert [(step, len(ids)) for step, ids in seen_by(run, 0)] == [(0, 5), (0, 5), (1, 2)]
     assert torch.isfinite(torch.cat([weight.flatten() for weight in trainer.model.parameters()])).all()
     train(attrs.evolve(run, name="whole"))
+
+
+@pytest.mark.parametrize("library", ["accelerate", "transformers"])
+def test_an_absent_library_is_named_with_its_extra(library: str, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"{library} must be installed: pip install 'bionemo-core\[huggingf"):
+        huggingface.PipelineTrainer  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
+        huggingface.Trainer  # noqa: B018

@@ -1,5 +1,6 @@
 """transformers' Trainer on loaders of pipelines."""
 
+import os
 from functools import partial
 from math import ceil
 from typing import Any
@@ -47,7 +48,7 @@ class PipelineTrainer(Trainer):
 
     def train(
         self,
-        resume_from_checkpoint: str | bool | None = None,  # noqa: FBT001
+        resume_from_checkpoint: str | os.PathLike[str] | bool | None = None,  # noqa: FBT001
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
@@ -60,7 +61,8 @@ class PipelineTrainer(Trainer):
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = newest_checkpoint(self.args.output_dir) or True
-        if isinstance(resume_from_checkpoint, str):
+        if resume_from_checkpoint and resume_from_checkpoint is not True:
+            resume_from_checkpoint = os.fspath(resume_from_checkpoint)
             self._checkpoint = read_checkpoint(resume_from_checkpoint)
         try:
             return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
