@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bionemo.adapters.huggingface import PipelineTrainer
-from tests.adapters.huggingface_runs import Setup, arguments_of, evaluation_loader, model_of, training_loader
+from tests.adapters.huggingface_runs import arguments_of
+from tests.adapters.huggingface_setups import Setup, evaluation_loader, model_of, training_loader
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the other libraries
 

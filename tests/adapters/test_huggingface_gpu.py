@@ -9,7 +9,8 @@ from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState, GradientState
 
 from bionemo.adapters.huggingface import PipelineTrainer, accelerate_loader
-from tests.adapters.huggingface_runs import Setup, arguments_of, evaluation_loader, expected, model_of, training_loader
+from tests.adapters.huggingface_runs import arguments_of
+from tests.adapters.huggingface_setups import Setup, evaluation_loader, expected, model_of, training_loader
 
 pytestmark = [
     pytest.mark.gpu,

@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 import pytest
 
-from tests.adapters.huggingface_runs import Run, Setup, expected, seen_by, weights_of
+from tests.adapters.huggingface_runs import Run, seen_by, weights_of
+from tests.adapters.huggingface_setups import Setup, expected
 from tests.torchrun import run_on_ranks, torchrun
 
 PROGRAM = str(Path(__file__).with_name("huggingface_runs.py"))

@@ -9,17 +9,8 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from tests.adapters.huggingface_runs import (
-    BATCHES_PER_EPOCH,
-    Run,
-    Setup,
-    expected,
-    pipeline_of,
-    seen_by,
-    train,
-    trainer_of,
-    weights_of,
-)
+from tests.adapters.huggingface_runs import Run, seen_by, train, trainer_of, weights_of
+from tests.adapters.huggingface_setups import BATCHES_PER_EPOCH, Setup, expected, pipeline_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the other libraries
 

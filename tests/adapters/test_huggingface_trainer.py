@@ -17,20 +17,8 @@ from bionemo.adapters import huggingface
 from bionemo.adapters.huggingface import PipelineTrainer
 from bionemo.data import EpochOrder, Pipeline
 from bionemo.data.pipes import batch_sampler, loader
-from tests.adapters.huggingface_runs import (
-    PADDING,
-    ROWS,
-    Run,
-    Setup,
-    StoppedError,
-    WatchedTrainer,
-    arguments_of,
-    model_of,
-    seen_by,
-    train,
-    trainer_of,
-    training_loader,
-)
+from tests.adapters.huggingface_runs import Run, StoppedError, WatchedTrainer, arguments_of, seen_by, train, trainer_of
+from tests.adapters.huggingface_setups import PADDING, ROWS, Setup, model_of, training_loader
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the other libraries
 
