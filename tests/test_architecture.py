@@ -52,6 +52,7 @@ ROOMS = [
     "bionemo.data.__main__",
     "bionemo.adapters.lightning",
     "bionemo.adapters.megatron",
+    "bionemo.adapters.huggingface",
     "bionemo.examples.minimal",
     "bionemo.examples.protein_mlm",
     "bionemo.examples.protein_gpt_megatron",
@@ -62,6 +63,8 @@ PACKAGES = {"bionemo", "bionemo.core", "bionemo.data", "bionemo.adapters", "bion
 """What holds the rooms, and exports names of them."""
 
 OTHER_LIBRARIES = {
+    "accelerate": {"bionemo.adapters.huggingface"},
+    "transformers": {"bionemo.adapters.huggingface"},
     "torchdata": {"bionemo.data.pipes.nodes"},
     "lightning": {"bionemo.adapters.lightning", "bionemo.examples"},
     "megatron": {"bionemo.adapters.megatron", "bionemo.examples"},
@@ -204,10 +207,14 @@ def test_every_public_function_has_an_example_that_runs(module: str) -> None:
     [
         ("bionemo.core", {"torch", "torchdata", "lightning", "megatron"}),
         # torch._dynamo takes a second to import, more than all the rest.
-        ("bionemo.data", {"torchdata", "lightning", "megatron", "Bio", "matplotlib", "torch._dynamo"}),
+        (
+            "bionemo.data",
+            {"torchdata", "lightning", "megatron", "accelerate", "transformers", "Bio", "matplotlib", "torch._dynamo"},
+        ),
         ("bionemo.data.testing, bionemo.data.plot", {"torchdata", "lightning", "hypothesis", "matplotlib"}),
         ("bionemo.data.pipes", {"torchdata", "lightning", "megatron", "Bio", "matplotlib"}),
         ("bionemo.adapters.lightning", {"torchdata", "megatron", "Bio"}),
+        ("bionemo.adapters.huggingface", {"accelerate", "transformers", "torchdata", "lightning", "megatron"}),
     ],
 )
 def test_importing_loads_no_more_than_its_floor(module: str, unwanted: set[str]) -> None:

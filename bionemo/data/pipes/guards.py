@@ -24,7 +24,8 @@ class TrainerGuards:
         if epoch > 0 and not self.restart and self.consumed_samples == 0:
             message = (
                 f"a loader must be where a trainer resumes, got epoch={epoch} and a loader at sample 0. "
-                "Restore its position by load_state_dict; under Lightning, use PipelineDataModule, which does."
+                "Restore its position by load_state_dict. PipelineDataModule does so under Lightning, PipelineTrainer "
+                "under transformers."
             )
             raise RuntimeError(message)
 
@@ -36,8 +37,8 @@ class TrainerGuards:
             AttributeError: always.
         """
         message = (
-            "a PipelineLoader has no dataset to skip batches in. Restore its position by load_state_dict, and give "
-            "transformers' TrainingArguments ignore_data_skip=True."
+            "a PipelineLoader has no dataset to skip batches in. Restore its position by load_state_dict. With "
+            "transformers' Trainer, use bionemo.adapters.huggingface.PipelineTrainer, which does."
         )
         raise AttributeError(message)
 
