@@ -19,12 +19,11 @@ pytestmark = [
 STEPS = 9
 
 
-@pytest.fixture
-def one_rank() -> Iterator[None]:
+@pytest.fixture(params=[None, torch.device("cuda", 0)], ids=["any device", "device of the group"])
+def one_rank(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.cuda.set_device(0)
-    device = torch.device("cuda", 0)
     store = torch.distributed.HashStore()
-    torch.distributed.init_process_group("nccl", store=store, rank=0, world_size=1, device_id=device)
+    torch.distributed.init_process_group("nccl", store=store, rank=0, world_size=1, device_id=request.param)
     yield
     torch.distributed.destroy_process_group()
 
