@@ -125,7 +125,7 @@ class CheckpointWriter(metaclass=Documented):
         storage = AtomicFolderWriter(path, keep=self.keep)
         if self._group is None:
             with _without_warning(), _named_errors(path):
-                dcp.save(state, storage_writer=storage, no_dist=True)
+                dcp.save(state, storage_writer=storage)
         else:
             self._pending = path, dcp.async_save(state, storage_writer=storage, process_group=self._group)
         return path
@@ -216,7 +216,7 @@ def load_checkpoint(
 
     def read(state: dict[str, Any]) -> None:
         with _without_warning():
-            dcp.load(state, storage_reader=dcp.FileSystemReader(path), no_dist=not _is_distributed())
+            dcp.load(state, storage_reader=dcp.FileSystemReader(path))
 
     restore(saved, read, model, optimizer, batches, others=others)
 
@@ -228,7 +228,7 @@ def _is_distributed() -> bool:
 @contextmanager
 def _without_warning() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        warnings.filterwarnings("ignore", "torch.distributed is (disabled|unavailable)")
         yield
 
 
