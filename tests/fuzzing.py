@@ -33,8 +33,8 @@ import torch
 from matplotlib.figure import Figure
 
 from bionemo import data
+from bionemo.adapters import distributed, megatron
 from bionemo.adapters import lightning as lightning_adapter
-from bionemo.adapters import megatron
 from bionemo.core import padding, record
 from bionemo.core import random as randomness
 from bionemo.core.model import config as model_config
@@ -400,6 +400,11 @@ def model_calls() -> Iterator[Call]:
     yield call(lightning_adapter.PipelineDataModule, **pipelines, batches_per_epoch=2, num_workers=0)
     yield call(lightning_adapter.find_checkpoint, folder=Path(__file__).parent)
     yield call(lightning_adapter.check_checkpoint, path=Path("does not exist"))
+    model = torch.nn.Linear(1, 1)
+    parts = {"model": model, "optimizer": torch.optim.SGD(model.parameters()), "batches": pipes.loader(PIPELINE)}
+    yield call(distributed.find_checkpoint, folder=Path(__file__).parent)
+    yield call(distributed.load_checkpoint, path=Path("does not exist"), **parts, others={})
+    yield call(distributed.CheckpointWriter, folder=Path(__file__).parent, keep=2)
     transformer = megatron.TransformerSizes(**SIZES)
     shape = {"ffn_hidden_size": 16, "num_query_groups": 2, "hidden_dropout": 0.1, "attention_dropout": 0.1, "extra": {}}
     yield call(megatron.TransformerSizes, **SIZES, **shape)
@@ -419,7 +424,7 @@ CALLS += (*plot_calls(), *law_calls())
 LAWS = {made.function for made in law_calls()}
 
 MODULES = (data, pipes, nodes, plot, sources, testing, randomness, permutation, padding, record, dtypes)
-MODULES += (subprocess_utils, model_config, config_yaml, functional, loss, lightning_adapter, megatron)
+MODULES += (subprocess_utils, model_config, config_yaml, functional, loss, distributed, lightning_adapter, megatron)
 """Modules whose functions and records users call."""
 
 NOT_CALLED = {

@@ -50,11 +50,13 @@ ROOMS = [
     "bionemo.data.plot",
     "bionemo.data.testing",
     "bionemo.data.__main__",
+    "bionemo.adapters.distributed",
     "bionemo.adapters.lightning",
     "bionemo.adapters.megatron",
     "bionemo.adapters.huggingface",
     "bionemo.examples.minimal",
     "bionemo.examples.protein_mlm",
+    "bionemo.examples.fsdp2",
     "bionemo.examples.protein_gpt_megatron",
 ]
 """Folders, and files beside them, from the ground up: each imports from itself and from what is below it."""
@@ -213,6 +215,7 @@ def test_every_public_function_has_an_example_that_runs(module: str) -> None:
         ),
         ("bionemo.data.testing, bionemo.data.plot", {"torchdata", "lightning", "hypothesis", "matplotlib"}),
         ("bionemo.data.pipes", {"torchdata", "lightning", "megatron", "Bio", "matplotlib"}),
+        ("bionemo.adapters.distributed", {"torchdata", "lightning", "megatron"}),
         ("bionemo.adapters.lightning", {"torchdata", "megatron", "Bio"}),
         ("bionemo.adapters.huggingface", {"accelerate", "transformers", "torchdata", "lightning", "megatron"}),
     ],

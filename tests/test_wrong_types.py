@@ -18,7 +18,7 @@ from tests.fuzzing import CALLS, MODULES, NOT_CALLED, VALUES, Call
 NUM_VALUES = 12
 """Values per argument, different for each function."""
 
-NEEDS_MORE = {"pin_memory": "a CUDA device", "check_checkpoint": "a checkpoint"}
+NEEDS_MORE = {"pin_memory": "a CUDA device", "check_checkpoint": "a checkpoint", "load_checkpoint": "a checkpoint"}
 
 
 @pytest.mark.usefixtures("no_type_checks")

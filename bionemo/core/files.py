@@ -1,17 +1,19 @@
 """Atomic writes: a file is complete or doesn't exist."""
 
+import contextlib
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["write_atomically"]
+__all__ = ["newest_first", "write_atomically"]
 
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error codes for a full disk, an exhausted quota and a file above the size limit."""
@@ -61,6 +63,24 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], /) -> None
         raise _no_space(error, path, partial) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def newest_first(paths: Iterable[Path], /) -> list[Path]:
+    """Return the paths that exist, the latest modification time first.
+
+    Ties are broken by the path, comparing numbers as numbers: `step=10` is newer than `step=9`.
+
+    Example:
+        >>> newest_first([Path("no such file")])
+        []
+    """
+    ages = {}
+    for path in paths:
+        parts = re.split(r"([0-9]+)", str(path))  # text and digits alternate
+        name = [int(part) if index % 2 else part for index, part in enumerate(parts)]
+        with contextlib.suppress(FileNotFoundError):  # another process may remove it
+            ages[path] = path.stat().st_mtime_ns, name
+    return sorted(ages, key=ages.__getitem__, reverse=True)
 
 
 def _remove_dead(target: Path) -> None:

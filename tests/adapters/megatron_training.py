@@ -25,21 +25,25 @@ from bionemo.core.model.config import build_model
 from bionemo.core.random import integers_at, make_generator
 from bionemo.data import (
     EpochOrder,
+    PackedOrder,
     Pipeline,
     RaggedField,
     ScalarField,
     Source,
     collate_fields,
+    collate_packed,
+    mask_packed_tokens,
     mask_tokens,
+    next_packed_labels,
     next_token_labels,
 )
 from bionemo.data.pipes import loader
 
-VOCAB_SIZE, MAX_LENGTH = 32, 20
+VOCAB_SIZE, MAX_LENGTH, PACKED_LENGTH = 32, 20, 64
 KINDS = {"gpt": MegatronGPTConfig, "bert": MegatronBertConfig}
 
 
-def as_sample(row: int, *, generator: torch.Generator) -> dict[str, Any]:
+def as_sample(row: int) -> dict[str, Any]:
     """Return a row of 1 to 19 tokens, each 1 or 2 above the one before it."""
     steps = integers_at(row, torch.arange(integers_at(7, row, 19) + 1), 2) + 1
     return {"row": row, "ids": 2 + steps.cumsum(0) % 30}
@@ -71,6 +75,34 @@ def make_pipeline(kind: str = "gpt") -> Pipeline:
     )
 
 
+def make_packed_pipeline(kind: str = "gpt") -> Pipeline:
+    """Return a pipeline of the same rows, packed into one bin per step and data-parallel rank."""
+    fields = {"ids": RaggedField(torch.int64), "row": ScalarField(torch.int64)}
+    return Pipeline(
+        order=PackedOrder(
+            order=EpochOrder(length=50, seed=1),
+            lengths=[len(as_sample(row)["ids"]) for row in range(50)],
+            max_tokens=PACKED_LENGTH,
+            bins_per_step=rank_and_world_size()[1],
+            divisible_by=4,
+            window_size=50,
+            seed=3,
+        ),
+        sources=Source(list(range(50)), transform=as_sample),
+        seed=2,
+        collate=partial(collate_packed, fields=fields, divisible_by=4, length=PACKED_LENGTH),
+        batch_transform={"gpt": label_next_packed, "bert": hide_packed}[kind],
+    )
+
+
+def label_next_packed(batch: Mapping[str, Any], *, seeds: Tensor) -> dict[str, Any]:
+    return {**batch, "labels": next_packed_labels(batch)}
+
+
+def hide_packed(batch: Mapping[str, Any], *, seeds: Tensor) -> dict[str, Any]:
+    return mask_packed_tokens(batch, seeds=seeds, mask_id=1, replacement_ids=range(2, 32), mask_prob=0.4)
+
+
 def make_config(kind: str = "gpt", dropout: float = 0.1, **fields: Any) -> MegatronGPTConfig | MegatronBertConfig:
     sizes = TransformerSizes(
         num_layers=2, hidden_size=32, num_attention_heads=4, hidden_dropout=dropout, attention_dropout=dropout
@@ -90,6 +122,7 @@ def train(
     dropout: float = 0.1,
     steps: int = 20,
     num_micro_batches: int = 2,
+    packed: bool = False,
     sizes: Mapping[str, int] = {},
     position_embedding_type: str = "rope",
     share_embeddings: bool = False,
@@ -120,7 +153,11 @@ def train(
         ddp = DistributedDataParallelConfig(use_distributed_optimizer=is_sharded)
         model = DistributedDataParallel(model.config, ddp, model)
         optimizer = get_megatron_optimizer(OptimizerConfig(**options), [model])
-        batches = loader(split_into_micro_batches(make_pipeline(kind), num_micro_batches), *rank_and_world_size())
+        if packed:
+            pipeline = make_packed_pipeline(kind)
+        else:
+            pipeline = split_into_micro_batches(make_pipeline(kind), num_micro_batches)
+        batches = loader(pipeline, *rank_and_world_size())
 
         def state(*, is_loading: bool) -> dict[str, Any]:
             sharded = model.module.sharded_state_dict()
@@ -148,11 +185,12 @@ def train(
                 data_iterator=iterator,
                 model=model,
                 num_microbatches=num_micro_batches,
-                seq_length=MAX_LENGTH,
-                micro_batch_size=8 // num_micro_batches // batches.world_size,
+                seq_length=PACKED_LENGTH if packed else MAX_LENGTH,
+                micro_batch_size=1 if packed else 8 // num_micro_batches // batches.world_size,
             )
             optimizer.step()
-            means = mean_reports(reports, group=parallel_state.get_data_parallel_group())
+            group = parallel_state.get_data_parallel_group(with_context_parallel=True)
+            means = mean_reports(reports, group=group)
             losses += [float(mean) for mean in means.values()]
         first = next(parameter for name, parameter in model.named_parameters() if name.endswith("linear_qkv.weight"))
         return {"losses": losses, "rows": rows, "weights": first.detach().flatten()[:8].tolist()}

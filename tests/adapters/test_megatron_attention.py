@@ -178,10 +178,6 @@ def test_the_softmax_of_half_precision_scores_is_computed_in_float32(dtype: torc
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        (
-            {"context_parallel_size": 2},
-            "context_parallel_size must be 1 for this attention, got context_parallel_size=2",
-        ),
         ({"window_size": (3, 0)}, r"window_size must be None for this attention, got window_size=\(3, 0\)"),
         (
             {"softmax_type": "learnable"},
@@ -194,8 +190,8 @@ def test_unsupported_configurations_are_refused(field: dict, message: str) -> No
         make_attention(**field)
 
 
-def test_packed_sequences_and_biases_are_refused() -> None:
-    with pytest.raises(ValueError, match="packed_seq_params must be None. Use Transformer Engine's"):
+def test_biases_and_the_packed_sequences_of_others_are_refused() -> None:
+    with pytest.raises(ValueError, match="packed_seq_params must be those that the models of this library make"):
         make_attention()(*make_rows(), None, packed_seq_params=object())
-    with pytest.raises(ValueError, match="attention_bias and packed_seq_params must be None"):
+    with pytest.raises(ValueError, match="attention_bias must be None. Use Transformer Engine's"):
         make_attention()(*make_rows(), None, attention_bias=torch.ones(1))

@@ -22,6 +22,7 @@ from bionemo.core.model.config_yaml import config_from_yaml, config_to_yaml
 from bionemo.core.model.functional import apply, init_params
 from bionemo.core.random import make_generator
 from bionemo.core.record import fingerprint, from_json, to_json
+from bionemo.data import collate_packed
 
 SIZES = TransformerSizes(num_layers=2, hidden_size=16, num_attention_heads=4, num_query_groups=2)
 CONFIGS = [
@@ -76,6 +77,33 @@ def test_logits_at_real_tokens_do_not_depend_on_the_padding(config) -> None:
         torch.testing.assert_close(model(other)[other["mask"]], expected, atol=1e-6, rtol=1e-5)
     alone = {"ids": batch["ids"][:1]}  # without padding no mask is needed
     torch.testing.assert_close(model(alone)[0], expected[:7], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"divisible_by": 4, "length": 20}], ids=["whole", "padded"])
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.usefixtures("groups")
+def test_logits_at_real_tokens_do_not_depend_on_packing(config, options: dict) -> None:
+    model = build_model(config, generator=make_generator(1)).eval()
+    batch = make_batch()
+    rows = [row[: int(mask.sum())] for row, mask in zip(batch["ids"], batch["mask"], strict=True)]
+    packed = collate_packed([row for row in rows if len(row)], **options)
+    logits = model(packed)
+    assert logits.shape == (*packed["ids"].shape, 24)
+    assert logits.isfinite().all()
+    torch.testing.assert_close(logits[packed["mask"]], model(batch)[batch["mask"]], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("groups")
+def test_packed_samples_that_are_too_long_and_padded_rows_of_context_parallel_ranks_are_refused(monkeypatch) -> None:
+    model = build_model(CONFIGS[0], generator=make_generator(1))
+    assert model(collate_packed([range(16), range(16)])).shape == (32, 24)
+    with pytest.raises(ValueError, match="at most max_length=16 tokens"):
+        model(collate_packed([range(17)]))
+    with pytest.raises(ValueError, match="batch must be what collate_packed returned, got no tensor 'positions'"):
+        model({"ids": torch.arange(3), "cu_seqlens": torch.tensor([0, 3])})
+    monkeypatch.setattr(import_megatron("megatron.core.parallel_state"), "get_context_parallel_world_size", lambda: 2)
+    with pytest.raises(ValueError, match="batch must be packed with context parallelism, got a padded one. Collate it"):
+        build_model(CONFIGS[0], generator=make_generator(1))(make_batch())
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -293,14 +321,12 @@ def test_wrapping_is_refused_if_ranks_split_models(monkeypatch, kind: str) -> No
             attrs.evolve(CONFIGS[0], transformer=attrs.evolve(SIZES, num_layers=3)),
             "num_layers must be a",
         ),
-        ("context", CONFIGS[0], "context_parallel_size must be 1 for the models of this library, got context_p"),
     ],
 )
 @pytest.mark.usefixtures("groups")
 def test_sizes_that_ranks_cannot_share_are_refused(monkeypatch, kind: str, config, message: str) -> None:
     state = import_megatron("megatron.core.parallel_state")
-    name = "get_context_parallel_world_size" if kind == "context" else f"get_{kind}_model_parallel_world_size"
-    monkeypatch.setattr(state, name, lambda: 2)
+    monkeypatch.setattr(state, f"get_{kind}_model_parallel_world_size", lambda: 2)
     with pytest.raises(ValueError, match=message):
         build_model(config, generator=make_generator(1))
 

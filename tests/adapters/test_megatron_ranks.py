@@ -16,6 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # deprecated p
 
 TENSOR = {"tensor_model_parallel_size": 2}
 STAGES = {"pipeline_model_parallel_size": 2}
+CONTEXT = {"context_parallel_size": 2}
 # Some gradients are nothing but rounding errors, e.g. that of a bias added to all keys. Adam would divide them by their
 # own size, and so amplify them.
 PLAIN_DESCENT = {"optimizer": "sgd", "lr": 0.3}
@@ -40,6 +41,22 @@ RUNS = {
 SLOW_RUNS = {
     "tensor shared": {"sizes": TENSOR, "share_embeddings": True, "steps": 5},
     "stages shared": {"sizes": STAGES, "save_at": 3, "steps": 6, "dropout": 0.0, "share_embeddings": True},
+}
+PACKED = {"packed": True, "dropout": 0.0, "steps": 8}
+PACKED_BERT = PACKED | {"kind": "bert", "optimizer_options": PLAIN_DESCENT}
+PACKED_RUNS = {
+    "context": {**PACKED, "sizes": CONTEXT, "save_at": 4},
+    "context bert": {**PACKED_BERT, "sizes": CONTEXT},
+    "context bert, learned": {**PACKED_BERT, "sizes": CONTEXT, "position_embedding_type": "learned_absolute"},
+    "stages packed": {**PACKED, "sizes": STAGES, "save_at": 4},
+    "stages packed bert": {**PACKED, "kind": "bert", "sizes": STAGES, "save_at": 4},
+    "stages bert": {"kind": "bert", "dropout": 0.0, "sizes": STAGES, "save_at": 4, "steps": 8},
+    "data packed": {**PACKED, "sizes": {}},
+}
+PACKED_RUNS_OF_FOUR = {
+    "context and stages": {**PACKED, "sizes": CONTEXT | STAGES},
+    "context and tensor": {**PACKED, "sizes": CONTEXT | TENSOR},
+    "context and data": {**PACKED, "sizes": CONTEXT},
 }
 ALONE = {
     "tensor": {},
@@ -129,9 +146,12 @@ def test_a_checkpoint_of_two_ranks_resumes_in_one_process_at_the_next_sample_wit
 
 def check_resume(folder: Path, name: str, run: dict, changes: dict) -> None:
     steps, saved_at = run.get("steps", 20), run["save_at"]
-    arguments = {key: value for key, value in run.items() if key in {"dropout", "share_embeddings"}}
+    arguments = {key: value for key, value in run.items() if key not in {"sizes", "save_at", "steps"}}
     found = alone(**arguments, **changes, checkpoint=str(folder / name), resume=True, steps=steps - saved_at)
-    assert sum(found["rows"], []) == rows_from(saved_at, steps - saved_at)
+    if run.get("packed"):
+        assert found["rows"] == read(folder, name)[1]["rows"][2 * saved_at :]  # two micro-batches per step
+    else:
+        assert sum(found["rows"], []) == rows_from(saved_at, steps - saved_at)
     expected = read(folder, name)[1]["losses"]  # only the last stage knows the loss
     assert found["losses"] == pytest.approx(expected[saved_at:], abs=1e-5)
 
@@ -159,3 +179,47 @@ def test_two_stages_of_two_tensor_parallel_ranks_drop_what_two_stages_of_one_ran
     )
     assert len(expected) == 20
     assert found[0] == found[1] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with the results of all packed runs on two and four ranks."""
+    folder = tmp_path_factory.mktemp("packed")
+    train_on_ranks(folder, PACKED_RUNS)
+    train_on_ranks(folder, PACKED_RUNS_OF_FOUR, processes=4)
+    return folder
+
+
+def losses(folder: Path, name: str, rank: int = 0) -> list[float]:
+    return json.loads((folder / f"{name} {rank}.json").read_text())["losses"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["context", "context bert", "context bert, learned"])
+def test_context_parallel_ranks_have_the_losses_of_one_process(packed: Path, name: str) -> None:
+    """They compute different tokens of the same packed batches."""
+    first, second = read(packed, name)
+    arguments = {key: value for key, value in PACKED_RUNS[name].items() if key not in {"sizes", "save_at"}}
+    expected = alone(**arguments)
+    assert first["losses"] == second["losses"] == pytest.approx(expected["losses"], abs=1e-5)
+    assert first["rows"] == second["rows"] == expected["rows"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["context", "stages packed", "stages packed bert", "stages bert"])
+def test_checkpoints_of_context_parallel_ranks_and_of_stages_resume_in_one_process(packed: Path, name: str) -> None:
+    check_resume(packed, name, PACKED_RUNS[name], {})
+
+
+@pytest.mark.slow
+def test_context_parallelism_goes_with_stages_tensor_and_data_parallelism(packed: Path) -> None:
+    expected = losses(packed, "stages packed", 1)
+    found = [losses(packed, "context and stages", rank) for rank in range(4)]
+    assert found[:2] == [[], []]  # the first stage
+    assert found[2] == found[3] == pytest.approx(expected, abs=1e-5)
+    for name, alike in (
+        ("context and tensor", losses(packed, "context")),
+        ("context and data", losses(packed, "data packed")),
+    ):
+        found = [losses(packed, name, rank) for rank in range(4)]
+        assert found == [pytest.approx(alike, abs=1e-5)] * 4

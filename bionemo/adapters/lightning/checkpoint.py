@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -13,7 +12,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from bionemo.adapters.lightning.digest import damage, has_digest, is_archive, save_with_digest, size
 from bionemo.core.checked import checked
-from bionemo.core.files import write_atomically
+from bionemo.core.files import newest_first, write_atomically
 
 __all__ = ["AtomicCheckpointIO", "check_checkpoint", "check_destinations", "find_checkpoint"]
 
@@ -159,14 +158,8 @@ def _first_whole(paths: Iterable[Path]) -> Path | None:
 
 def _newest_first(folder: Path) -> list[Path]:
     """Return the paths of a folder's `*.ckpt` files, newest first; an empty list if there is no such folder."""
-    ages = {}
-    for entry in os.scandir(folder) if folder.exists() else ():
-        if entry.name.endswith(".ckpt") and entry.is_file():
-            parts = re.split(r"([0-9]+)", entry.name)  # text and digits alternate
-            name = [int(part) if index % 2 else part for index, part in enumerate(parts)]
-            with contextlib.suppress(FileNotFoundError):  # another process may remove it
-                ages[Path(entry.path)] = entry.stat().st_mtime_ns, name
-    return sorted(ages, key=ages.__getitem__, reverse=True)
+    entries = os.scandir(folder) if folder.exists() else ()
+    return newest_first(Path(entry.path) for entry in entries if entry.name.endswith(".ckpt") and entry.is_file())
 
 
 def check_destinations(trainer: Any, /) -> None:

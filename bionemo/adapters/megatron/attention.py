@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from bionemo.adapters.megatron.gathering import gather_tokens
 from bionemo.adapters.megatron.parallel import parallel_state
 from bionemo.core.random import make_generator, seed_from_generator
 
@@ -23,6 +24,9 @@ class PortableDotProductAttention(nn.Module):
     call takes one draw from torch's global state, the same on every rank, and each head derives its own stream from
     that draw and from its index in the whole model.
 
+    Packed batches are supported on one and on several context-parallel ranks, which gather the keys and values of all
+    tokens: it saves the memory of activations, not that of attention.
+
     Args:
         config: megatron-core's configuration.
         layer_number: not used.
@@ -31,10 +35,11 @@ class PortableDotProductAttention(nn.Module):
         attention_dropout: fraction of attention weights dropped in training; None for the one in `config`.
         softmax_scale: factor on the scores; None for the usual `1 / sqrt(head width)`.
         cp_comm_type: not used.
-        pg_collection: its `tp` is the group that shares the heads; None for megatron-core's own groups.
+        pg_collection: its `tp` is the group that shares the heads, and its `cp` the one that shares the tokens; None
+            for megatron-core's own groups.
 
     Raises:
-        ValueError: if `config` has context parallelism, window attention or a softmax other than the usual one.
+        ValueError: if `config` has window attention or a softmax other than the usual one.
     """
 
     def __init__(  # noqa: PLR0917 - megatron-core's signature
@@ -49,7 +54,7 @@ class PortableDotProductAttention(nn.Module):
         pg_collection: Any = None,
     ) -> None:
         super().__init__()
-        for name, usual in (("context_parallel_size", 1), ("window_size", None), ("softmax_type", "vanilla")):
+        for name, usual in (("window_size", None), ("softmax_type", "vanilla")):
             if getattr(config, name) != usual:
                 message = (
                     f"{name} must be {usual!r} for this attention, got {name}={getattr(config, name)!r}. "
@@ -61,12 +66,16 @@ class PortableDotProductAttention(nn.Module):
         self.scale = 1 / math.sqrt(config.kv_channels) if softmax_scale is None else softmax_scale
         tensor_group = parallel_state().get_tensor_model_parallel_group() if pg_collection is None else pg_collection.tp
         self.tensor_parallel_rank: int = tensor_group.rank()
+        self.context_group = None
+        if config.context_parallel_size > 1:
+            own = parallel_state().get_context_parallel_group
+            self.context_group = own() if pg_collection is None else pg_collection.cp
 
     def forward(
         self,
-        query: Float[Tensor, "queries batch heads width"],
-        key: Float[Tensor, "keys batch groups width"],
-        value: Float[Tensor, "keys batch groups value_width"],
+        query: Float[Tensor, "queries *batch heads width"],
+        key: Float[Tensor, "keys *batch groups width"],
+        value: Float[Tensor, "keys *batch groups value_width"],
         attention_mask: Bool[Tensor, "#batch #heads #queries keys"] | None,
         *,
         attn_mask_type: Any = None,
@@ -83,19 +92,26 @@ class PortableDotProductAttention(nn.Module):
                 all of them, so that its output is finite.
             attn_mask_type: overrides the layer's; None keeps it.
             attention_bias: not supported.
-            packed_seq_params: not supported.
+            packed_seq_params: of a packed batch, as this library's models make them. Then the tensors have no axis
+                "batch", and there is no `attention_mask`.
 
         Raises:
-            ValueError: if a bias or packed sequences are given.
+            ValueError: if a bias or other packed sequences are given, or context-parallel ranks don't get packed ones.
         """
-        if attention_bias is not None or packed_seq_params is not None:
-            message = "attention_bias and packed_seq_params must be None. Use Transformer Engine's attention for them."
+        if attention_bias is not None:
+            message = "attention_bias must be None. Use Transformer Engine's attention for it."
             raise ValueError(message)
-        query, key, value = (part.permute(1, 2, 0, 3) for part in (query, key, value))
         is_causal = "causal" in (attn_mask_type or self.attn_mask_type).name
+        visible: Tensor | None = None if attention_mask is None else ~attention_mask
+        if packed_seq_params is not None or self.context_group is not None:
+            visible, is_causal = _visible(packed_seq_params), False  # it knows which tokens are later
+            query, key, value = (
+                part[:, None]
+                for part in (query, gather_tokens(key, self.context_group), gather_tokens(value, self.context_group))
+            )
+        query, key, value = (part.permute(1, 2, 0, 3) for part in (query, key, value))
         dropout = self.dropout if self.training else 0.0
         num_queries, num_keys = query.shape[2], key.shape[2]
-        visible = None if attention_mask is None else ~attention_mask
         if is_causal and (visible is not None or dropout or num_queries != num_keys):
             # The queries are the last positions of the keys (as in decoding), so the diagonal ends at the last key;
             # torch's own is_causal would align it with the first one.
@@ -134,3 +150,15 @@ class PortableDotProductAttention(nn.Module):
             head = self.tensor_parallel_rank * num_heads + local_head  # index in the whole model
             kept.bernoulli_(1 - dropout, generator=make_generator(seed, "head", head, device=keep.device))
         return (weights * keep.transpose(0, 1)) @ value / (1 - dropout)
+
+
+def _visible(packed_seq_params: Any) -> Tensor:
+    """Return which keys each query attends to, in a packed batch."""
+    visible: Tensor | None = getattr(packed_seq_params, "visible", None)
+    if visible is None:
+        message = (
+            "packed_seq_params must be those that the models of this library make of a packed batch. Call the model "
+            "with what collate_packed returned, or use Transformer Engine's attention."
+        )
+        raise ValueError(message)
+    return visible

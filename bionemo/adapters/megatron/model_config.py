@@ -51,7 +51,7 @@ class _LanguageModelConfig(BionemoTrainableModelConfig[Any, TokenCrossEntropy]):
             ModuleNotFoundError: if megatron-core isn't installed.
             RuntimeError: if its process groups don't exist: see `model_parallel`.
             ValueError: if the parallel sizes don't divide the heads, the vocabulary or the layers; if the groups have
-                context-parallel or virtual stages; if a field in `extra` is unknown or would have no effect.
+                virtual stages; if a field in `extra` is unknown or would have no effect.
         """
         config: Any = transformer_config(self.transformer, **runtime_fields(runtime, dict(self.transformer.extra)))
         ranks, stages = config.tensor_model_parallel_size, config.pipeline_model_parallel_size
@@ -120,9 +120,10 @@ class MegatronGPTConfig(_LanguageModelConfig):
 
     A batch is a mapping with int64 `ids` of shape (rows, tokens), a bool `mask` (True = real token) if rows are padded,
     and, for the loss, `labels` from `next_token_labels`. Every tensor-parallel rank returns the logits of the whole
-    vocabulary.
+    vocabulary. A batch of `collate_packed` is one axis of tokens, and the logits have one row per token.
+    Context-parallel ranks need such batches.
 
-    Law: the logits at real tokens don't depend on the padding, on either side.
+    Laws: the logits at real tokens don't depend on the padding, on either side, nor on packing.
 
     Autograd works; `torch.func`'s transforms don't, because megatron-core's autograd functions don't support them. With
     `qk_layernorm` on several tensor-parallel ranks, a training loop of your own must sum the gradients of those norms

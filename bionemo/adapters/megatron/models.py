@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from bionemo.adapters.megatron.attention import PortableDotProductAttention
+from bionemo.adapters.megatron.gathering import gather_logits
 from bionemo.adapters.megatron.imports import import_megatron
-from bionemo.adapters.megatron.logits import gather_logits
+from bionemo.adapters.megatron.packing import packed_rows
 from bionemo.core.checks import is_concrete
+from bionemo.data.batches.packing import check_packed
 
 __all__ = ["BatchBertModel", "BatchGPTModel", "BatchModule"]
 
@@ -56,6 +58,18 @@ def _checked(batch: Mapping[str, Tensor], model: Any) -> tuple[Tensor, Tensor | 
         message = f'batch must be a mapping with "ids", and "mask" if rows are padded, got {found}.'
         raise TypeError(message)
     ids, mask = batch["ids"], batch.get("mask")
+    if "cu_seqlens" in batch:
+        check_packed(batch, "ids")
+        ids = ids[None]
+        longest, mask = batch["max_seqlen"], None
+    elif model.config.context_parallel_size > 1:
+        message = (
+            "batch must be packed with context parallelism, got a padded one. Collate it by collate_packed, and give "
+            "each rank its part by shard_for_context_parallel, as iter_micro_batches does."
+        )
+        raise ValueError(message)
+    else:
+        longest = ids.shape[1] if ids.ndim == 2 else 0  # noqa: PLR2004
     if ids.ndim != 2 or ids.is_floating_point() or (mask is not None and mask.shape != ids.shape):  # noqa: PLR2004
         masked = "no mask" if mask is None else f"mask {tuple(mask.shape)}"
         message = (
@@ -63,7 +77,7 @@ def _checked(batch: Mapping[str, Tensor], model: Any) -> tuple[Tensor, Tensor | 
             f"got {ids.dtype} {tuple(ids.shape)}, {masked}."
         )
         raise ValueError(message)
-    if ids.shape[1] > model.max_sequence_length:
+    if longest > model.max_sequence_length:
         message = (
             f"rows must have at most max_length={model.max_sequence_length} tokens, got ids {tuple(ids.shape)}. "
             "Crop them."
@@ -75,16 +89,19 @@ def _checked(batch: Mapping[str, Tensor], model: Any) -> tuple[Tensor, Tensor | 
     return ids, None if mask is None else mask.bool()
 
 
-def _gathered(model: Any, output: Tensor) -> Tensor:
+def _gathered(model: Any, output: Tensor, batch: Mapping[str, Any]) -> Tensor:
     """Return the logits of the whole vocabulary; before the last stage, the hidden states unchanged."""
-    return gather_logits(output, group=model.pg_collection.tp) if model.post_process else output
+    if not model.post_process:
+        return output
+    logits = gather_logits(output, group=model.pg_collection.tp)
+    return logits[0] if "cu_seqlens" in batch else logits
 
 
 class BatchGPTModel(_GPT):
     """Megatron-core's `GPTModel`, called with a batch.
 
-    A batch is a mapping with int64 `ids` and, if rows are padded (on either side), a bool `mask`, True = real token.
-    The output is logits; before the last pipeline-parallel stage it is hidden states.
+    A batch is a mapping with int64 `ids` and, if rows are padded (on either side), a bool `mask`, True = real token; or
+    what `collate_packed` returned. The output is logits; before the last pipeline-parallel stage it is hidden states.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -94,19 +111,23 @@ class BatchGPTModel(_GPT):
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return, at each token, the logits of the next one."""
         ids, mask = _checked(batch, self)
+        if "cu_seqlens" in batch:
+            rows = packed_rows(batch, self.pg_collection.cp, causal=True)
+            output = super().forward(ids, batch["positions"][None], None, packed_seq_params=rows)
+            return _gathered(self, output, batch)
         if mask is None:
             positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         else:
             positions = (mask.cumsum(-1) - 1).clamp(min=0)  # counted from the first real token
         hidden = None if mask is None else ~mask[:, None, None]
-        return _gathered(self, super().forward(ids, positions, hidden))
+        return _gathered(self, super().forward(ids, positions, hidden), batch)
 
 
 class BatchBertModel(_Bert):
     """Megatron-core's `BertModel`, called with a batch.
 
-    A batch is a mapping with int64 `ids` and, if rows are padded, a bool `mask`, True = real token. The output is
-    logits; before the last pipeline-parallel stage it is hidden states.
+    A batch is a mapping with int64 `ids` and, if rows are padded, a bool `mask`, True = real token; or what
+    `collate_packed` returned. The output is logits; before the last pipeline-parallel stage it is hidden states.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -124,8 +145,22 @@ class BatchBertModel(_Bert):
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the logits of each token."""
         ids, mask = _checked(batch, self)
+        if "cu_seqlens" in batch:
+            rows = packed_rows(batch, self.pg_collection.cp, causal=False)
+            return _gathered(self, self._forward_packed(ids, batch["positions"][None], rows), batch)
         output = super().forward(ids, torch.ones_like(ids) if mask is None else mask.long())
-        return _gathered(self, output[0] if self.post_process else output)
+        return _gathered(self, output[0] if self.post_process else output, batch)
+
+    def _forward_packed(self, ids: Tensor, positions: Tensor, rows: Any) -> Tensor:
+        """Return what `BertModel.forward` returns, which doesn't take packed batches."""
+        hidden = self.embedding(ids, positions) if self.pre_process else None
+        rotary = self.rotary_pos_emb(rows.max_seqlen_q, packed_seq=True) if hasattr(self, "rotary_pos_emb") else None
+        hidden = self.encoder(hidden_states=hidden, attention_mask=None, rotary_pos_emb=rotary, packed_seq_params=rows)
+        if not self.post_process:
+            return hidden
+        shared = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
+        logits: Tensor = self.output_layer(self.lm_head(hidden_states=hidden), weight=shared)[0]
+        return logits.transpose(0, 1).contiguous()
 
 
 class BatchModule(_Module):

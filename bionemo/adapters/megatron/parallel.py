@@ -12,7 +12,14 @@ import torch.distributed
 from bionemo.adapters.megatron.imports import import_megatron
 from bionemo.core.checks import check_int
 
-__all__ = ["data_parallel_size", "model_parallel", "parallel_state", "pipeline_stage", "rank_and_world_size"]
+__all__ = [
+    "context_rank_and_size",
+    "data_parallel_size",
+    "model_parallel",
+    "parallel_state",
+    "pipeline_stage",
+    "rank_and_world_size",
+]
 
 
 @contextmanager
@@ -141,3 +148,16 @@ def pipeline_stage() -> int:
     """
     state = _state_if_initialized()
     return 0 if state is None else int(state.get_pipeline_model_parallel_rank())
+
+
+def context_rank_and_size() -> tuple[int, int]:
+    """Return this process's context-parallel rank, and the number of them; (0, 1) if there are no process groups.
+
+    Example:
+        >>> context_rank_and_size()
+        (0, 1)
+    """
+    state = _state_if_initialized()
+    if state is None:
+        return 0, 1
+    return int(state.get_context_parallel_rank()), int(state.get_context_parallel_world_size())

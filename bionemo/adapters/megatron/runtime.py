@@ -20,7 +20,7 @@ def runtime_fields(given: Mapping[str, Any], extra: Mapping[str, Any], /) -> dic
 
     Raises:
         RuntimeError: if megatron-core's process groups don't exist: see `model_parallel`.
-        ValueError: if `given` holds a parallel size, or the groups have context-parallel or virtual stages.
+        ValueError: if `given` holds a parallel size, or the groups have virtual stages.
 
     Example:
         >>> from bionemo.adapters.megatron import model_parallel
@@ -32,20 +32,18 @@ def runtime_fields(given: Mapping[str, Any], extra: Mapping[str, Any], /) -> dic
     if sizes := [name for name in given if name.endswith("_parallel_size")]:
         message = f"parallel sizes must be those of model_parallel(), got {', '.join(sizes)}. Pass them there."
         raise ValueError(message)
-    several = {
-        "context_parallel_size": state.get_context_parallel_world_size(),
-        "virtual_pipeline_model_parallel_size": state.get_virtual_pipeline_model_parallel_world_size() or 1,
-    }
-    for name, size in several.items():
-        if size > 1:
-            message = f"{name} must be 1 for the models of this library, got {name}={size}."
-            raise ValueError(message)
+    virtual = state.get_virtual_pipeline_model_parallel_world_size() or 1
+    if virtual > 1:
+        name = "virtual_pipeline_model_parallel_size"
+        message = f"{name} must be 1 for the models of this library, got {name}={virtual}."
+        raise ValueError(message)
     # Stages send activations in the dtype that they compute in.
     halves = {"bf16": torch.bfloat16, "fp16": torch.float16}
     sent = [dtype for name, dtype in halves.items() if given.get(name, extra.get(name))]
     return {
         "tensor_model_parallel_size": state.get_tensor_model_parallel_world_size(),
         "pipeline_model_parallel_size": state.get_pipeline_model_parallel_world_size(),
+        "context_parallel_size": state.get_context_parallel_world_size(),
         "expert_model_parallel_size": state.get_expert_model_parallel_world_size(),
         "pipeline_dtype": sent[0] if sent else given.get("params_dtype", torch.float32),
         "use_cpu_initialization": True,

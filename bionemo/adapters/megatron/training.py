@@ -10,12 +10,12 @@ import torch.distributed
 from jaxtyping import Float
 from torch import Tensor
 
-from bionemo.adapters.megatron.parallel import data_parallel_size, pipeline_stage
+from bionemo.adapters.megatron.parallel import context_rank_and_size, data_parallel_size, pipeline_stage
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
 from bionemo.core.model.loss import divisor_of
 from bionemo.core.random import make_generator, random_torch_context
-from bionemo.data import Pipeline
+from bionemo.data import Pipeline, shard_for_context_parallel
 from bionemo.data.pipeline.steps import step_of
 from bionemo.data.pipes.device import to_device
 from bionemo.data.pipes.loader import PipelineLoader
@@ -107,8 +107,8 @@ def _check_micro_batch(pipeline: Pipeline[Any], world_size: int) -> None:
 def iter_micro_batches(loader: Any, /, *, device: torch.device | str | None = None) -> Iterator[MicroBatch]:
     """Return an iterator over a loader's batches with their coordinates, as the `data_iterator` of schedules.
 
-    It ends when the loader pauses, after `batches_per_epoch` batches; call this function again to continue. The only
-    state to save is the loader's.
+    Context-parallel ranks get their part of each batch. The iterator ends when the loader pauses, after
+    `batches_per_epoch` batches; call this function again to continue. The only state to save is the loader's.
 
     Args:
         loader: a `PipelineLoader`: `loader(split_into_micro_batches(pipeline, n), *rank_and_world_size())`. Each rank
@@ -136,7 +136,9 @@ def iter_micro_batches(loader: Any, /, *, device: torch.device | str | None = No
 
 
 def _iter_micro_batches(loader: PipelineLoader[Any], device: torch.device | str | None) -> Iterator[MicroBatch]:
-    for batch in loader:
+    rank, size = context_rank_and_size()
+    for whole in loader:
+        batch = whole if size == 1 else shard_for_context_parallel(whole, rank, size)
         moved = batch if device is None else to_device(batch, device)
         yield MicroBatch(moved, step_of(loader.pipeline, loader.last_positions.start), loader.rank)
 
@@ -152,9 +154,9 @@ def forward_step(
     of a step has the same weight, whatever its rank and micro-batch.
 
     The model's random draws (dropout) come from `(seed, "step", step, rank)` of the micro-batch, and on later
-    pipeline-parallel stages from the stage as well. So there is no random state to save, and ranks that share layers
-    draw the same. Sequence parallelism and layers of Transformer Engine are the exception: they draw from
-    megatron-core's own tracker, whose state must be saved.
+    pipeline-parallel stages and context-parallel ranks from these as well. So there is no random state to save, and
+    ranks that share layers draw the same. Sequence parallelism and layers of Transformer Engine are the exception: they
+    draw from megatron-core's own tracker, whose state must be saved.
 
     Args:
         batches: an iterator from `iter_micro_batches`.
@@ -188,9 +190,10 @@ def forward_step(
     if not isinstance(micro_batch, MicroBatch):
         message = f"batches must be those of iter_micro_batches(loader), got one of type {type(micro_batch).__name__}."
         raise TypeError(message)
-    stage = pipeline_stage()
-    # The first stage draws as a plain loop and Lightning do, from step and rank alone.
+    # The first stage and context-parallel rank draw as a plain loop and Lightning do, from step and rank alone.
+    stage, part = pipeline_stage(), context_rank_and_size()[0]
     purpose = (micro_batch.step, micro_batch.rank, *(("stage", stage) if stage else ()))
+    purpose += ("context", part) if part else ()
     with random_torch_context(make_generator(seed, "step", *purpose)):
         output = model(micro_batch.batch)
     return output, partial(_reported_loss, loss, micro_batch.batch)
@@ -218,7 +221,7 @@ def mean_reports(
 
     Args:
         reports: what a schedule returns: one report per micro-batch; none before the last pipeline-parallel stage.
-        group: megatron-core's `get_data_parallel_group()`; None for this rank alone.
+        group: megatron-core's `get_data_parallel_group(with_context_parallel=True)`; None for this rank alone.
 
     Returns:
         Means by name; 0 if there is no token.

@@ -1,0 +1,6 @@
+"""PyTorch's own parallelism: checkpoints of sharded models and of a loader's position, and the ranks of a mesh."""
+
+from bionemo.adapters.distributed.checkpoint import CheckpointWriter, find_checkpoint, load_checkpoint
+from bionemo.adapters.distributed.ranks import rank_and_world_size
+
+__all__ = ["CheckpointWriter", "find_checkpoint", "load_checkpoint", "rank_and_world_size"]

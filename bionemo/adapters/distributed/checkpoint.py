@@ -1,0 +1,242 @@
+"""Checkpoints of a sharded model, its optimizer and a loader, written in the background."""
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import attrs
+import torch
+import torch.distributed
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed import ProcessGroup
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.stateful import Stateful
+
+from bionemo.adapters.distributed.state import capture, restore
+from bionemo.adapters.distributed.storage import AtomicFolderWriter, complete_checkpoints
+from bionemo.core.checked import checked
+from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.fields import Documented, check_size, to_int
+from bionemo.data.testing import check_same_on_ranks
+
+__all__ = ["CheckpointWriter", "find_checkpoint", "load_checkpoint"]
+
+_NO_OTHERS: Final[Mapping[str, Stateful]] = {}
+
+
+@checked
+def _local_folder(folder: str | os.PathLike[str]) -> Path:
+    if "://" in str(folder):
+        message = f"folder must be local, or on a file system that all ranks have mounted, got folder={str(folder)!r}."
+        raise ValueError(message)
+    return Path(folder)
+
+
+@attrs.define(eq=False)
+class CheckpointWriter(metaclass=Documented):
+    """Writer of a run's checkpoints, which torch.distributed.checkpoint writes while the training continues.
+
+    Each checkpoint is a folder `step-N`. It appears under this name once all ranks' files are on disk: a killed process
+    leaves no folder that looks complete. Every rank writes its own part of a sharded model, and one rank the loader's
+    state, which is equal on all.
+
+    Use it in a `with` block, at whose end the last checkpoint is complete. All ranks make the same calls. Without a
+    process group, `save` returns when the checkpoint is complete.
+
+    Laws: a checkpoint holds the weights, the optimizer's state and the loader's position as they were when `save` was
+    called; `load_checkpoint` restores them on any number of ranks.
+
+    Args:
+        folder: folder of the checkpoints, which all ranks share. It is created if it doesn't exist.
+        keep: number of complete checkpoints that are kept, the newest ones; None for all.
+
+    Example:
+        >>> import tempfile
+        >>> from bionemo.data import EpochOrder, Pipeline
+        >>> from bionemo.data.pipes import loader
+        >>> order = EpochOrder(length=5, seed=7)
+        >>> batches = loader(Pipeline(order=order, sources="abcde", batch_size=2, seed=42))
+        >>> model = nn.Linear(1, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with CheckpointWriter(folder) as checkpoints:
+        ...         for step, batch in zip(range(1, 4), batches):
+        ...             _ = checkpoints.save(step, model, optimizer, batches)
+        ...     path = find_checkpoint(folder)
+        ...     load_checkpoint(path, model, optimizer, batches)
+        ...     path.name, batches.consumed_samples
+        ('step-3', 6)
+    """
+
+    folder: Path = attrs.field(converter=_local_folder)
+    keep: int | None = attrs.field(
+        default=2,
+        converter=attrs.converters.optional(to_int),
+        validator=attrs.validators.optional(check_size),
+        kw_only=True,
+    )
+    _group: ProcessGroup | None = attrs.field(default=None, init=False, repr=False)
+    _pending: tuple[Path, Future[Any]] | None = attrs.field(default=None, init=False, repr=False)
+
+    @checked
+    def save(
+        self,
+        step: AnyInt,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Stateful,
+        *,
+        others: Mapping[str, Stateful] = _NO_OTHERS,
+    ) -> Path:
+        """Copy the state of the run, start to write it, and return the folder that the checkpoint will have.
+
+        The copy is made before this returns. If the checkpoint before is still being written, this waits for it.
+
+        Args:
+            step: number of optimizer steps that were made; a checkpoint of the same step is replaced.
+            model: a model, sharded by `fully_shard` or not.
+            optimizer: its optimizer.
+            batches: a loader whose state consists of plain values and is equal on all ranks.
+            others: other objects with a state by name, e.g. a schedule of learning rates. What differs between ranks is
+                saved from one of them.
+
+        Raises:
+            RuntimeError: if the checkpoint before could not be written.
+            TypeError: if the loader's state doesn't consist of plain values.
+            ValueError: if the step or the loader's state differs between ranks.
+        """
+        self.wait()
+        path = self.folder / f"step-{check_int(step, name='step')}"
+        if _is_distributed() and self._group is None:
+            # The training's own group can't be used: it may not exist for the CPU, and is in use by another thread.
+            self._group = torch.distributed.new_group(backend="gloo")
+        state = capture(model, optimizer, batches, others=others)
+        try:
+            check_same_on_ranks({"step": path.name, "batches": batches.state_dict()}, group=self._group)
+        except AssertionError as error:
+            message = f"batches must have the same state on every rank: {error} Give every rank the same pipeline."
+            raise ValueError(message) from error
+        storage = AtomicFolderWriter(path, keep=self.keep)
+        if self._group is None:
+            with _without_warning(), _named_errors(path):
+                dcp.save(state, storage_writer=storage)
+        else:
+            self._pending = path, dcp.async_save(state, storage_writer=storage, process_group=self._group)
+        return path
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is complete.
+
+        Raises:
+            RuntimeError: if it could not be written; the message names the rank and the reason.
+        """
+        if self._pending is not None:
+            (path, future), self._pending = self._pending, None
+            with _named_errors(path):
+                future.result()
+
+    def __enter__(self) -> "CheckpointWriter":  # noqa: PYI034 - beartype refuses Self
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self.wait()
+        except Exception as failure:
+            if error is None:
+                raise
+            error.add_note(f"The last checkpoint is incomplete, too: {failure}")
+
+
+@checked
+def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
+    """Return the newest complete checkpoint in a folder, or None if there is none or the folder does not exist.
+
+    Every rank must call it: the first one searches, and all get what it has found. The newest is the one with the
+    latest modification time. What a killed process was writing is not complete.
+
+    Raises:
+        NotADirectoryError: if `folder` is a file.
+
+    Example:
+        >>> find_checkpoint("no such folder") is None
+        True
+    """
+    path = _local_folder(folder)
+    found: list[Any] = [None]
+    if not _is_distributed() or torch.distributed.get_rank() == 0:
+        found = complete_checkpoints(path)[:1] or found
+    if _is_distributed():
+        torch.distributed.broadcast_object_list(found, src=0)
+    newest: Path | None = found[0]
+    return newest
+
+
+@checked
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Stateful,
+    *,
+    others: Mapping[str, Stateful] = _NO_OTHERS,
+) -> None:
+    """Load a checkpoint of a `CheckpointWriter` into a model, its optimizer and a loader; every rank must call it.
+
+    Law: training continues at the very next sample with the same weights, on any number of ranks.
+
+    Args:
+        path: folder of the checkpoint, e.g. from `find_checkpoint`.
+        model: the same model, sharded in any way or not.
+        optimizer: the same kind of optimizer.
+        batches: a loader of the same order.
+        others: objects of the same names as those saved.
+
+    Raises:
+        FileNotFoundError: if there is no complete checkpoint.
+        ValueError: if it has other weights or other names, or the loader refuses its state: nothing is changed then.
+
+    Example:
+        >>> model = nn.Linear(1, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters())
+        >>> load_checkpoint("step-1", model, optimizer, batches=optimizer)
+        Traceback (most recent call last):
+        FileNotFoundError: path must be a complete checkpoint, got path='step-1'.
+    """
+    try:
+        saved = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+    except FileNotFoundError as error:
+        message = f"path must be a complete checkpoint, got path={str(path)!r}."
+        raise FileNotFoundError(message) from error
+
+    def read(state: dict[str, Any]) -> None:
+        with _without_warning():
+            dcp.load(state, storage_reader=dcp.FileSystemReader(path))
+
+    restore(saved, read, model, optimizer, batches, others=others)
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is (disabled|unavailable)")
+        yield
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointException as error:
+        rank, (reason, _) = next(iter(error.failures.items()))
+        message = f"{path} could not be written, on rank {rank}: {type(reason).__name__}: {reason}"
+        raise RuntimeError(message) from error
