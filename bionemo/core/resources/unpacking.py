@@ -1,6 +1,7 @@
 """Decompress files and unpack archives that may be hostile: within limits, inside one folder, all or nothing."""
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -65,7 +66,9 @@ def decompress(path: Path, target: Path, /, limits: UnpackLimits) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
-    except _BROKEN as error:
+    except (OSError, *_BROKEN) as error:
+        if not _is_broken(error):
+            raise
         message = f"{path} can't be decompressed: {error}."
         raise ValueError(message) from error
     finally:
@@ -110,11 +113,18 @@ def unpack(path: Path, target: Path, /, limits: UnpackLimits) -> None:
             target.rename(old)
         partial.rename(target)
         shutil.rmtree(old, ignore_errors=True)
-    except _BROKEN as error:
+    except (OSError, *_BROKEN) as error:
+        if not _is_broken(error):
+            raise
         message = f"{path} can't be unpacked: {error}."
         raise ValueError(message) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_broken(error: Exception) -> bool:
+    """Return whether an error is the archive's fault: of bz2, it is a bare OSError, which no system call has caused."""
+    return isinstance(error, _BROKEN) or (isinstance(error, OSError) and error.errno in {None, errno.ENAMETOOLONG})
 
 
 def _random_partial(target: Path) -> Path:
@@ -219,6 +229,9 @@ def _make_links(links: dict[Path, str], folder: Path) -> None:
     """Make the symbolic links, and only then follow each, as the system does: all must end in the folder."""
     root = Path(os.path.realpath(folder))
     for path, target in links.items():
+        if not target:
+            message = f"the link {short(path.name)} must lead to a file of the archive, and has no target"
+            raise ValueError(message)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(target)
     for path, target in links.items():

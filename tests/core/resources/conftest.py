@@ -1,6 +1,7 @@
 """A server, and resources of it."""
 
 import hashlib
+import multiprocessing
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -36,3 +37,11 @@ def publish(server: Server) -> Callable[..., dict[str, Resource]]:
         return {"a/b": Resource(tag="a/b", urls=urls or [f"{server.url}/{name}"], **fields)}
 
     return publish
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Return a context whose processes start fast, and have no threads of this one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.core.resources.worker"])
+    return context

@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def head(self, status: int, **headers: object) -> None:
         self.send_response(status)
-        for name, value in {"Connection": "close", **headers}.items():
+        for name, value in {"Connection": "close", "X-Repo-Commit": "0" * 40, **headers}.items():
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
         self.close_connection = True
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         if name in self.server.redirects:
             return self.head(302, Location=self.server.redirects[name], Content_Length=0)
         if isinstance(fault, int) or name not in self.server.files:
-            return self.head(fault or 404, Content_Length=0)
+            return self.head(fault or 404, Content_Length=0, X_Error_Code="EntryNotFound")  # as the Hub says it
         body = self.server.files[name]
         etag = f'"{hashlib.md5(body).hexdigest()}"'
         if fault == "noranges" or self.headers.get("If-Range", etag) != etag:
@@ -75,7 +75,9 @@ class Handler(BaseHTTPRequestHandler):
         if wanted:
             versions["Content_Range"] = f"bytes {start + (fault == 'badrange')}-{total - 1}/{total}"
         self.head(206 if wanted else 200, Content_Length=len(body), **versions)
-        return self.send(body, fault)
+        return self.send(body, fault) if self.command == "GET" else None
+
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
     def send(self, body: bytes, fault: str) -> None:
         size = len(body)

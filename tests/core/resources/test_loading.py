@@ -127,7 +127,7 @@ def test_what_stays_wrong_is_an_error_and_leaves_nothing(
         load("a/b", resources=resources, cache_dir=tmp_path)
     assert len(server.requests) == (5 if faults[0] == 500 else 1)
     assert cached_path("a/b", resources=resources, cache_dir=tmp_path) is None
-    assert [path for path in tmp_path.rglob("few.bin*")] == []
+    assert list(tmp_path.rglob("few.bin*")) == []
 
 
 def test_a_file_that_changes_between_two_tries_is_never_mixed(server, publish, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """What the processes of the tests do; it loads neither pytest nor torch, so that they start fast."""
 
+import os
+import resource as process_limits
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,8 @@ import tqdm.auto
 
 from bionemo.core.resources import Resource, fetching, load
 
-assert filelock and pooch and requests and tqdm.auto  # imported once, before processes are forked
+PRELOADED = (filelock, pooch, requests, tqdm.auto)
+"""Modules that are imported once, before processes are forked."""
 
 
 def load_once(fields: dict[str, Any], cache: Path, results: Any = None) -> None:
@@ -19,3 +23,16 @@ def load_once(fields: dict[str, Any], cache: Path, results: Any = None) -> None:
     path = load("a/b", resources={"a/b": resource}, cache_dir=cache)
     if results is not None:
         results.put(str(path))
+
+
+def load_restricted(fields: dict[str, Any], cache: Path, results: Any, *, user: int, max_bytes: int) -> None:
+    """Load as another user, or with a limit on the size of files; send the path or the error."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    process_limits.setrlimit(process_limits.RLIMIT_FSIZE, (max_bytes, max_bytes))
+    os.setuid(user)
+    try:
+        for verify in (False, True):
+            found = load("a/b", resources={"a/b": Resource(tag="a/b", **fields)}, cache_dir=cache, verify=verify)
+        results.put(str(found))
+    except OSError as error:
+        results.put(f"{type(error).__name__}: {error}")

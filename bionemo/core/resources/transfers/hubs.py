@@ -13,7 +13,7 @@ __all__ = ["default_ngc_client", "fetch_hf", "fetch_ngc", "fetch_ngc_file"]
 
 _KINDS: Final = {"datasets": "dataset", "spaces": "space"}
 _GONE: Final = ("EntryNotFoundError", "RepositoryNotFoundError", "RevisionNotFoundError", "GatedRepoError")
-_GONE_NGC: Final = ("ResourceNotFoundException", "InvalidArgumentError", "AccessDeniedException")
+_GONE_NGC: Final = ("FileNotFoundError", "ResourceNotFoundException", "InvalidArgumentError", "AccessDeniedException")
 
 
 def fetch_hf(url: str, partial: Partial, /) -> None:
@@ -42,8 +42,7 @@ def fetch_hf(url: str, partial: Partial, /) -> None:
             f"{owner}/{repository}", name, repo_type=kind, revision=revision or "main", local_dir=folder
         )
     except Exception as error:
-        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise (GoneError if type(error).__name__ in _GONE else OSError)(message) from error
+        raise _classified(error, _GONE) from error
     _take(Path(found), partial)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -92,8 +91,7 @@ def fetch_ngc(url: str, partial: Partial, /) -> None:
             with ThreadPoolExecutor(1) as pool:
                 found = pool.submit(fetch_ngc_file, target, name, registry, folder).result()
         except Exception as error:
-            message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise (GoneError if type(error).__name__ in _GONE_NGC else OSError)(message) from error
+            raise _classified(error, _GONE_NGC) from error
         _take(found, partial)
 
 
@@ -113,6 +111,17 @@ def fetch_ngc_file(target: str, name: str, registry: str, folder: str, /) -> Pat
         message = f"{target} has no file {name}"
         raise FileNotFoundError(message)
     return found[0]
+
+
+def _classified(error: Exception, gone: tuple[str, ...]) -> GoneError | OSError:
+    """Return an error as a GoneError if its class, or one that it inherits from, says that no other try helps.
+
+    The classes are known by name, as their libraries may be absent.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    is_gone = names & {*gone} and "LocalEntryNotFoundError" not in names  # which is raised for a broken connection
+    return GoneError(message) if is_gone else OSError(message)
 
 
 def _take(found: Path, partial: Partial) -> None:
