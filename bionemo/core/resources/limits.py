@@ -1,6 +1,7 @@
 """How large the content of an archive may be: against bombs, which are small and unpack to fill any disk."""
 
 import io
+from numbers import Integral
 from reprlib import repr as short
 from typing import Any, Final
 
@@ -10,6 +11,10 @@ __all__ = ["Budget", "CountedStream", "UnpackLimits"]
 
 _SMALL: Final = 2**24
 """Number of bytes up to which any ratio is fine."""
+
+
+def _to_int(number: Any) -> Any:
+    return int(number) if isinstance(number, Integral) and not isinstance(number, bool) else number  # of NumPy, too
 
 
 def _check_number(_: object, field: "attrs.Attribute[Any]", value: Any) -> None:
@@ -32,9 +37,9 @@ class UnpackLimits:
         UnpackLimits(max_bytes=1099511627776, max_ratio=1000, max_files=1000000)
     """
 
-    max_bytes: int = attrs.field(default=2**40, validator=_check_number)
-    max_ratio: int = attrs.field(default=200, validator=_check_number)
-    max_files: int = attrs.field(default=10**6, validator=_check_number)
+    max_bytes: int = attrs.field(default=2**40, converter=_to_int, validator=_check_number)
+    max_ratio: int = attrs.field(default=200, converter=_to_int, validator=_check_number)
+    max_files: int = attrs.field(default=10**6, converter=_to_int, validator=_check_number)
 
 
 class Budget:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from numbers import Integral
 from reprlib import repr as short
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -79,6 +80,10 @@ def _to_lower(text: Any) -> Any:
     return text.lower() if isinstance(text, str) else text
 
 
+def _to_int(number: Any) -> Any:
+    return int(number) if isinstance(number, Integral) and not isinstance(number, bool) else number  # of NumPy, too
+
+
 def _check_text(_: object, field: "attrs.Attribute[str]", value: Any) -> None:
     if not isinstance(value, str):
         message = f"{field.name} must be a text, got {field.name}={short(value)}."
@@ -119,7 +124,7 @@ class Resource:
     tag: str = attrs.field(validator=_check_text)
     urls: tuple[str, ...] = attrs.field(converter=_to_tuple)
     sha256: str = attrs.field(converter=_to_lower)
-    size: int | None = attrs.field(default=None)
+    size: int | None = attrs.field(default=None, converter=_to_int)
     processing: str = attrs.field(default="none", validator=_check_choice)
     owner: str = attrs.field(default="", validator=_check_text)
     license: str = attrs.field(default="", validator=_check_text)
