@@ -204,7 +204,7 @@ def test_every_public_function_has_an_example_that_runs(module: str) -> None:
     [
         ("bionemo.core", {"torch", "torchdata", "lightning", "megatron"}),
         (
-            "bionemo.core.resources.__main__, bionemo.core.data.load, bionemo.core.data.resource, bionemo.core.data.api",
+            "bionemo.core.resources.__main__, bionemo.core.data.load, bionemo.core.data.resource",
             {"torch", "pooch", "requests", "fsspec", "s3fs", "boto3", "botocore", "huggingface_hub", "ngcsdk", "tqdm"},
         ),
         # torch._dynamo takes a second to import, more than all the rest.

@@ -14,7 +14,8 @@ _SMALL: Final = 2**24
 
 
 def _to_int(number: Any) -> Any:
-    return int(number) if isinstance(number, Integral) and not isinstance(number, bool) else number  # of NumPy, too
+    is_integer = isinstance(number, Integral) and not isinstance(number, bool)  # also one of NumPy
+    return int(number) if is_integer else number
 
 
 def _check_number(_: object, field: "attrs.Attribute[Any]", value: Any) -> None:

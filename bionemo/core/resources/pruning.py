@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 from bionemo.core.resources.store import cache_root, locked, used_path
 
@@ -27,7 +27,9 @@ class Pruned(NamedTuple):
     days: float
 
 
-def prune(*, older_than: float, cache_dir: Path | str | None = None, dry_run: bool = False) -> tuple[Pruned, ...]:
+def prune(
+    *, older_than: SupportsFloat, cache_dir: Path | str | None = None, dry_run: bool = False
+) -> tuple[Pruned, ...]:
     """Remove the contents that no `load` has asked for since some time, and all that is partial, and return them.
 
     What another process downloads or unpacks now is left alone. Files that are open stay readable, but a run of many
@@ -46,7 +48,8 @@ def prune(*, older_than: float, cache_dir: Path | str | None = None, dry_run: bo
         >>> prune(older_than=0, cache_dir="/nowhere")
         ()
     """
-    if not older_than >= 0:
+    seconds = float(older_than)
+    if not seconds >= 0:
         message = f"older_than must be a number of seconds of at least 0, got older_than={older_than!r}."
         raise ValueError(message)
     root = cache_root(cache_dir)
@@ -57,7 +60,7 @@ def prune(*, older_than: float, cache_dir: Path | str | None = None, dry_run: bo
         elif re.fullmatch("[0-9a-f]{64}", folder.name):
             try:
                 with locked(folder, timeout=0):
-                    found.extend(_prune_content(folder, older_than, dry_run=dry_run))
+                    found.extend(_prune_content(folder, seconds, dry_run=dry_run))
             except TimeoutError:
                 continue
     return tuple(found)

@@ -52,22 +52,36 @@ def get_all_resources(path: Path | str | None = None, /) -> dict[str, Resource]:
 def find_resource(tag: str, resources: Mapping[str, Any] | None = None, /) -> Resource:
     """Return the resource of a tag.
 
+    Args:
+        tag: `file/name`.
+        resources: resources by tag, of 2.x or not; None for all that are installed.
+
     Raises:
         ValueError: if there is none; the message names the tags that are most alike.
+        TypeError: if the arguments are of other types.
 
     Example:
         >>> find_resource("proteins/swisprot_2k")
         Traceback (most recent call last):
         ValueError: Resource 'proteins/swisprot_2k' not found. Did you mean 'proteins/swissprot_2k'?
     """
+    _check(tag, str, "tag must be a text, got tag=")
     known = get_all_resources() if resources is None else resources
+    _check(known, Mapping, "resources must be a mapping of tags to resources, got resources=")
     if tag in known:
         found = known[tag]
+        _check(found, (Resource, Resource2x), f"resources must hold records of the class Resource, got {tag!r}: ")
         return from_2x(found) if isinstance(found, Resource2x) else found
-    close = difflib.get_close_matches(str(tag), list(known), n=3)
+    close = difflib.get_close_matches(tag, list(known), n=3)
     hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"There are {len(known)} others."
     message = f"Resource {short(tag)} not found. {hint}"
     raise ValueError(message)
+
+
+def _check(value: object, kinds: type | tuple[type, ...], message: str) -> None:
+    if not isinstance(value, kinds):
+        message = f"{message}{short(value)}."
+        raise TypeError(message)
 
 
 @cache

@@ -81,7 +81,8 @@ def _to_lower(text: Any) -> Any:
 
 
 def _to_int(number: Any) -> Any:
-    return int(number) if isinstance(number, Integral) and not isinstance(number, bool) else number  # of NumPy, too
+    is_integer = isinstance(number, Integral) and not isinstance(number, bool)  # also one of NumPy
+    return int(number) if is_integer else number
 
 
 def _check_text(_: object, field: "attrs.Attribute[str]", value: Any) -> None:
@@ -91,7 +92,7 @@ def _check_text(_: object, field: "attrs.Attribute[str]", value: Any) -> None:
 
 
 def _check_choice(_: object, field: "attrs.Attribute[str]", value: Any) -> None:
-    if value not in PROCESSING:
+    if not isinstance(value, str) or value not in PROCESSING:
         message = f"{field.name} must be one of {', '.join(PROCESSING)}, got {field.name}={short(value)}."
         raise ValueError(message)
 

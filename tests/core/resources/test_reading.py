@@ -215,3 +215,14 @@ def test_an_unknown_tag_is_refused_with_those_that_are_alike() -> None:
         load("esm2/8m:2")
     with pytest.raises(ValueError, match="Resource 'x' not found. There are 0 others"):
         load("x", resources={})
+
+
+@pytest.mark.usefixtures("no_type_checks")
+def test_arguments_of_wrong_types_are_refused() -> None:
+    for tag, resources, error in [
+        (3, {}, "tag must be a text, got tag=3"),
+        ("a/b", ["a/b"], "resources must be a mapping of tags to resources, got resources="),
+        ("a/b", {"a/b": "s3://bucket/key"}, "resources must hold records of the class Resource, got 'a/b': 's3:"),
+    ]:
+        with pytest.raises(TypeError, match=error):
+            load(tag, resources=resources)
