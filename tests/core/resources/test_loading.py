@@ -21,12 +21,12 @@ CONTENT = random.Random(3).randbytes(2**20)
 
 def archive_of(files: dict[str, bytes]) -> bytes:
     packed = BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+    with tarfile.open(fileobj=packed, mode="w") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, BytesIO(content))
-    return packed.getvalue()
+    return gzip.compress(packed.getvalue(), mtime=0)  # the same bytes at any time
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -51,9 +51,9 @@ def test_a_file_is_downloaded_once_and_keeps_its_name(server, publish, tmp_path:
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
 def test_a_compressed_file_is_decompressed(compress, publish, tmp_path: Path) -> None:
     extension = {gzip.compress: "gz", bz2.compress: "bz2", lzma.compress: "xz"}[compress]
-    resources = publish(f"few.fasta.{extension}", compress(CONTENT), processing="decompress")
+    resources = publish(f"few.fasta.{extension}", compress(CONTENT[:5000]), processing="decompress")
     path = load("a/b", resources=resources, cache_dir=tmp_path)
-    assert (path.name, path.read_bytes()) == ("few.fasta", CONTENT)
+    assert (path.name, path.read_bytes()) == ("few.fasta", CONTENT[:5000])
 
 
 def test_an_archive_is_unpacked_into_a_folder_and_is_downloaded_once(server, publish, tmp_path: Path) -> None:

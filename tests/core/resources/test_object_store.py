@@ -81,7 +81,7 @@ def test_a_part_is_resumed_if_the_object_is_the_same(version: str, s3: str, tmp_
     assert sizes == ([100_000, 200_000] if version == "right" else [0, 100_000, 200_000])
 
 
-def test_what_is_absent_forbidden_or_wrong_is_an_error(s3: str, tmp_path: Path, monkeypatch) -> None:
+def test_what_is_absent_or_wrong_is_an_error(s3: str, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="s3://bucket/none: FileNotFoundError"):
         load("a/b", resources=resources_of("s3://bucket/none"), cache_dir=tmp_path)
     with pytest.raises(OSError, match="s3://nobucket/none: FileNotFoundError"):
@@ -90,10 +90,14 @@ def test_what_is_absent_forbidden_or_wrong_is_an_error(s3: str, tmp_path: Path, 
         load("a/b", resources=resources_of("s3://bucket/folder/few.bin", size=3), cache_dir=tmp_path)
     with pytest.raises(ValueError, match="few.bin: 300,000 bytes with sha256"):
         load("a/b", resources=resources_of("s3://bucket/folder/few.bin", sha256="0" * 64), cache_dir=tmp_path)
+
+
+@pytest.mark.slow  # s3fs waits between tries of its own
+def test_a_dead_endpoint_is_an_error(s3: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(OSError, match="few.bin: OSError: .*Could not connect"):
-        load("a/b", resources=resources_of("s3://bucket/folder/few.bin"), cache_dir=tmp_path / "other")
+        load("a/b", resources=resources_of("s3://bucket/folder/few.bin"), cache_dir=tmp_path)
 
 
 def test_a_public_object_needs_no_credentials(s3: str, tmp_path: Path, monkeypatch) -> None:
