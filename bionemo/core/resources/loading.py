@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bionemo.core.resources.fetching import fetch, is_offline
 from bionemo.core.resources.limits import UnpackLimits
-from bionemo.core.resources.marks import has_marked_content, is_unchanged, mark, sha256_of, unmark
+from bionemo.core.resources.marks import has_marked_content, is_unchanged, mark, refresh, sha256_of, unmark
 from bionemo.core.resources.reading import find_resource
 from bionemo.core.resources.resource import Resource, source_of
 from bionemo.core.resources.store import (
@@ -153,7 +153,7 @@ def _make(resource: Resource, urls: list[str], root: Path, *, verify: bool, limi
         _remove_partials(folder, keep=partial_path(download))
     if _is_right(resource, root):
         if not is_unchanged(path):
-            mark(path)
+            refresh(path)
         return
     unmark(path)
     if not download.is_file() or sha256_of(download) != resource.sha256:

@@ -3,16 +3,15 @@
 import hashlib
 import json
 import os
-import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from bionemo.core.files import write_atomically
 
-__all__ = ["has_marked_content", "is_unchanged", "mark", "mark_path", "sha256_of", "unmark"]
+__all__ = ["has_marked_content", "is_unchanged", "mark", "mark_path", "refresh", "sha256_of", "unmark"]
 
 _TICK: Final = 0.02
 """Seconds after which the clock of a file system has certainly moved: Linux counts in steps of 1 to 10 ms."""
@@ -40,13 +39,13 @@ def mark_path(path: Path, /) -> Path:
 
 
 def _state(path: Path) -> list[Any]:
-    """Return what changes with a file's content: size, times, inode; of a link, its target.
+    """Return what changes with a file's content: size, times, inode; of a link to a folder, its target.
 
     The time of the last change of the inode can't be set: it tells even if the modification time was restored.
     """
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
+    if path.is_symlink() and path.is_dir():
         return ["link", str(path.readlink())]
+    found = path.stat()  # of a link, that of the file that it leads to
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
@@ -74,9 +73,31 @@ def mark(path: Path, /) -> None:
         ...     before, is_unchanged(path), has_marked_content(path)
         (True, False, False)
     """
+    _write(path, _parts(path))
+
+
+def refresh(path: Path, /) -> None:
+    """Remember the state of the files that were marked, after their digests were found to be right.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "a.txt")
+        ...     _ = path.write_text("right")
+        ...     mark(path)
+        ...     path.touch()
+        ...     before = is_unchanged(path)
+        ...     refresh(path)
+        ...     before, is_unchanged(path)
+        (False, True)
+    """
+    _write(path, _read(path) or _parts(path))
+
+
+def _write(path: Path, names: Iterable[str]) -> None:
     time.sleep(_TICK)  # a later change gets a later time, even with a coarse clock
     known = {}
-    for name in _parts(path):
+    for name in names:
         part = path / name
         state = _state(part)  # before the digest: a change meanwhile shows
         known[name] = [state, None if state[0] == "link" else sha256_of(part)]

@@ -23,7 +23,7 @@ ENTRY_POINTS: Final = "bionemo.resources"
 _MAX_CHARACTERS: Final = 2**22
 
 
-def get_all_resources(path: Path | str | None = None, /) -> dict[str, Resource]:
+def get_all_resources(path: Path | str | None = None) -> dict[str, Resource]:
     """Return the resources of the YAML files in a folder, by tag; or all that are installed.
 
     A file is a list of entries with the fields of `Resource`. The tag of an entry is without the part before the slash,

@@ -29,6 +29,7 @@ _LOG: Final = logging.getLogger(__name__)
 _PATIENCE: Final = 2.0
 """Seconds after which a process says that it waits for another."""
 
+_NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _READ_ONLY: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -146,7 +147,7 @@ def locked(folder: Path, /, *, timeout: float = -1) -> Iterator[None]:
     # Outside the folder, and never removed: who waits for it and who comes later wait for the same file.
     file = folder.parent / "locks" / f"{folder.name}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file)
+    lock = FileLock(file, fallback_to_soft=False)  # a soft lock would survive its process if that is killed
     try:
         try:
             lock.acquire(timeout=_PATIENCE if timeout < 0 else timeout)
@@ -156,9 +157,11 @@ def locked(folder: Path, /, *, timeout: float = -1) -> Iterator[None]:
                 raise TimeoutError(message) from error
             _LOG.warning("waiting for another process that downloads or unpacks %s", folder)
             lock.acquire()
-    except NotImplementedError as error:
-        message = f"the file system of {file} has no locks. Choose another folder by BIONEMO_CACHE_DIR or cache_dir."
-        raise OSError(errno.ENOLCK, message) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        message = "the file system has no locks. Choose another folder by BIONEMO_CACHE_DIR or cache_dir"
+        raise OSError(error.errno, message, str(file)) from error
     try:
         yield
     finally:

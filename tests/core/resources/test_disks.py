@@ -1,5 +1,7 @@
 """Disks that are full, read-only, or other ones than the temporary folder's."""
 
+import errno
+import fcntl
 import os
 import re
 import shutil
@@ -122,3 +124,17 @@ def test_a_limit_on_the_size_of_files_is_an_error(publish, processes, tmp_path: 
     assert "File too large: free some space, or choose another folder" in error
     assert cached_path("a/b", resources=resources, cache_dir=tmp_path) is None
     assert load("a/b", resources=resources, cache_dir=tmp_path).read_bytes() == CONTENT
+
+
+def test_a_file_system_without_locks_is_an_error(publish, tmp_path: Path, monkeypatch) -> None:
+    def flock(*_) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    resources = publish("few.bin", CONTENT)
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", flock)
+        with pytest.raises(OSError, match="the file system has no locks. Choose another folder"):
+            load("a/b", resources=resources, cache_dir=tmp_path)
+    path = load("a/b", resources=resources, cache_dir=tmp_path)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert load("a/b", resources=resources, cache_dir=tmp_path) == path  # what is there needs no lock

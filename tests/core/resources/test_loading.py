@@ -294,6 +294,23 @@ def test_a_copy_of_a_cache_is_hashed_and_not_downloaded(server, publish, tmp_pat
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("processing", ["none", "unpack"])
+def test_files_that_were_moved_and_linked_are_still_watched(processing: str, server, publish, tmp_path: Path) -> None:
+    content = archive_of({"data/one": CONTENT, "two": b"2"}) if processing == "unpack" else CONTENT
+    resources = publish("few.gz", content, processing=processing)
+    options = {"resources": resources, "cache_dir": tmp_path / "cache"}
+    path = load("a/b", **options)
+    moved = path / "data" if processing == "unpack" else path
+    moved.rename(tmp_path / "elsewhere")
+    moved.symlink_to(tmp_path / "elsewhere")
+    assert load("a/b", **options) == load("a/b", **options) == path
+    assert len(server.requests) == 1
+    corrupt(tmp_path / "elsewhere" / "one" if processing == "unpack" else tmp_path / "elsewhere")
+    assert cached_path("a/b", **options) is None
+    assert load("a/b", **options) == path
+    assert (path / "data" / "one" if processing == "unpack" else path).read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"": 3}', "null"])
 def test_a_damaged_mark_means_to_verify_again(text: str, server, publish, tmp_path: Path) -> None:
     resources = publish("few.bin", CONTENT)

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -40,6 +41,15 @@ def test_eight_processes_download_once_and_get_eight_right_answers(server, publi
     assert [process.exitcode for process in started] == [0] * 8
     (path,) = paths
     assert tree(Path(path)) == FILES
+    assert len(server.requests) == 1
+
+
+def test_threads_of_one_process_download_once(server, publish, tmp_path) -> None:
+    resources = publish("few.bin", CONTENT)
+    server.faults["few.bin"] = ["slow"]
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: load("a/b", resources=resources, cache_dir=tmp_path), range(8)))
+    assert [path.read_bytes() == CONTENT for path in paths] == [True] * 8
     assert len(server.requests) == 1
 
 
