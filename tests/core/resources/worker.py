@@ -3,6 +3,7 @@
 import os
 import resource as process_limits
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from bionemo.core.resources import Resource, fetching, load
 
 PRELOADED = (filelock, pooch, requests, tqdm.auto)
 """Modules that are imported once, before processes are forked."""
+
+tqdm.auto.tqdm.set_lock(threading.RLock())  # its own is a semaphore, of which a killed process leaves a warning
 
 
 def load_once(fields: dict[str, Any], cache: Path, results: Any = None) -> None:
