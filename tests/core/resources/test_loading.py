@@ -96,7 +96,7 @@ def test_the_embedded_proteins_need_no_network(tmp_path: Path, monkeypatch) -> N
     ],
     ids=["5xx", "busy", "cut", "cut-often", "no-ranges", "bad-range", "wrong-part", "416", "slow", "drip"],
 )
-@pytest.mark.parametrize("with_etags", [True, False], ids=["etag", "no-etag"])
+@pytest.mark.parametrize("with_etags", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["etag", "no-etag"])
 def test_what_passes_is_tried_again_and_resumed(faults, expected, with_etags, server, publish, tmp_path: Path) -> None:
     resources = publish("few.bin", CONTENT)
     server.with_etags = with_etags

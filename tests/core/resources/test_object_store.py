@@ -55,7 +55,7 @@ def test_an_object_is_downloaded_in_ranges(s3: str, tmp_path: Path) -> None:
     assert (path.name, path.read_bytes()) == ("few.bin", CONTENT)
 
 
-@pytest.mark.parametrize("version", ["right", "other"])
+@pytest.mark.parametrize("version", ["right", pytest.param("other", marks=pytest.mark.slow)])
 def test_a_part_is_resumed_if_the_object_is_the_same(version: str, s3: str, tmp_path: Path, monkeypatch) -> None:
     resources = resources_of("s3://bucket/folder/few.bin")
     partial = partial_path(download_path(tmp_path / "resources", resources["a/b"]))
