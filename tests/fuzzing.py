@@ -35,7 +35,7 @@ from matplotlib.figure import Figure
 from bionemo import data
 from bionemo.adapters import distributed, megatron
 from bionemo.adapters import lightning as lightning_adapter
-from bionemo.core import padding, record
+from bionemo.core import padding, record, resources
 from bionemo.core import random as randomness
 from bionemo.core.model import config as model_config
 from bionemo.core.model import config_yaml, cross_entropy, functional, loss
@@ -375,6 +375,9 @@ def core_calls() -> Iterator[Call]:
     yield call(record.parse_json, text="{}")
     yield call(record.plain_to_json, plain={"a": 1})
     yield call(record.type_name, kind=data.EpochOrder)
+    fields = {"tag": "a/b", "urls": ["s3://bucket/key"], "sha256": "0" * 64, "size": 3, "processing": "none"}
+    yield call(resources.Resource, **fields, owner="me", license="CC0", description="few")
+    yield call(resources.UnpackLimits, max_bytes=3, max_ratio=3, max_files=3)
     yield call(config_yaml.config_to_yaml, config=LinearConfig())
     yield call(config_yaml.config_from_yaml, kind=LinearConfig, text="size: 3")
 
@@ -424,7 +427,8 @@ CALLS += (*plot_calls(), *law_calls())
 LAWS = {made.function for made in law_calls()}
 
 MODULES = (data, pipes, nodes, plot, sources, testing, randomness, permutation, padding, record, dtypes)
-MODULES += (subprocess_utils, model_config, config_yaml, functional, loss, distributed, lightning_adapter, megatron)
+MODULES += (resources, subprocess_utils, model_config, config_yaml, functional, loss)
+MODULES += (distributed, lightning_adapter, megatron)
 """Modules whose functions and records users call."""
 
 NOT_CALLED = {
@@ -456,6 +460,7 @@ NOT_CALLED = {
     ),
     *("count_steps", "transformer_config"),  # the first writes files
     # They read and write files.
+    *("Pruned", "cached_path", "get_all_resources", "load", "prune", "verify_cached"),
     *(
         "CellRows",
         "FastaFile",

@@ -23,6 +23,7 @@ ROOMS = [
     "bionemo.core.arrays",
     "bionemo.core.int64",
     "bionemo.core.files",
+    "bionemo.core.resources",
     "bionemo.core.frozen_array",
     "bionemo.core.record",
     "bionemo.core.random",
@@ -208,6 +209,10 @@ def test_every_public_function_has_an_example_that_runs(module: str) -> None:
     ("module", "unwanted"),
     [
         ("bionemo.core", {"torch", "torchdata", "lightning", "megatron"}),
+        (
+            "bionemo.core.resources.__main__, bionemo.core.data.load, bionemo.core.data.resource",
+            {"torch", "pooch", "requests", "fsspec", "s3fs", "boto3", "botocore", "huggingface_hub", "ngcsdk", "tqdm"},
+        ),
         # torch._dynamo takes a second to import, more than all the rest.
         (
             "bionemo.data",

@@ -38,6 +38,7 @@ from bionemo.core.random import (
     sample_with_replacement,
     sample_without_replacement,
 )
+from bionemo.core.resources import Resource, UnpackLimits, prune
 from bionemo.core.utils.dtype import get_autocast_dtype
 from bionemo.core.utils.subprocess_utils import run_subprocess_safely
 from bionemo.data import (
@@ -712,6 +713,9 @@ TABLE: dict[str, tuple[Callable[..., Any], list[Call]]] = {
     ),
     "throughput": (throughput, [call(TOKENS < 110, 2), call(TOKENS < 110, 0.3), call(TOKENS < 110, 0)]),
     "function_name": (function_name, [call(partial(jitter, 100)), call(partial(jitter, width=127))]),
+    "Resource": (partial(Resource, tag="a/b", urls=["s3://a/b"], sha256="0" * 64), over(lambda n: call(size=n))),
+    "UnpackLimits": (UnpackLimits, [call(max_bytes=100, max_ratio=127, max_files=1)]),
+    "prune": (prune, [call(older_than=100, cache_dir="/nowhere"), call(older_than=0.5, cache_dir="/nowhere")]),
     "write": (record_writing.write, [call((100, 127, 0.5, {"a": 3}))]),
 }
 """By name: the function and calls of it."""
@@ -738,6 +742,7 @@ WITHOUT_NUMBERS = {
     *("PositionedSample", "Rows", "ShuffleReport", "Throughput"),
     *("DrawnSample", "Job", "LoggedBatch", "ReplayedLoader", "RunSummary", "Topology"),
     # Records that store their arguments, and functions without arithmetic.
+    *("Budget", "Partial", "Pruned", "locked"),
     *("axes_or_new", "draw_bands"),
     *("EpochIndex", "check_size", "as_array", "numbers_for", "check_every_rank_reads"),
     *("mask_kernel", "width_kernel", "over", "shuffled_groups", "planned_bins"),

@@ -36,6 +36,7 @@ def test_the_wheel_contains_only_the_packages_and_their_data(wheels: list[Path])
     for package in ("core", "data", "adapters", "examples"):
         assert f"bionemo/{package}/py.typed" in names
     assert {"bionemo/examples/data/swissprot_2k.fasta.gz", "bionemo/examples/data/SOURCES.md"} <= set(names)
+    assert "bionemo/core/resources/catalog/proteins.yaml" in names
 
 
 @pytest.mark.slow
