@@ -12,10 +12,12 @@ from typing import Any, Final
 import attrs
 import torch
 import torch.distributed
-import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed import ProcessGroup
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from torch.distributed.checkpoint.stateful import Stateful
 
 from bionemo.adapters.distributed.state import capture, restore
@@ -36,6 +38,19 @@ def _local_folder(folder: str | os.PathLike[str]) -> Path:
         message = f"folder must be local, or on a file system that all ranks have mounted, got folder={str(folder)!r}."
         raise ValueError(message)
     return Path(folder)
+
+
+def _to_folder(folder: str | os.PathLike[str]) -> Path:  # mypy takes no decorated function for a converter
+    return _local_folder(folder)
+
+
+def _to_keep(keep: AnyInt | None) -> int | None:
+    return None if keep is None else to_int(keep)
+
+
+def _check_keep(instance: object, field: "attrs.Attribute[Any]", keep: int | None) -> None:
+    if keep is not None:
+        check_size(instance, field, keep)
 
 
 @attrs.define(eq=False)
@@ -74,13 +89,8 @@ class CheckpointWriter(metaclass=Documented):
         ('step-3', 6)
     """
 
-    folder: Path = attrs.field(converter=_local_folder)
-    keep: int | None = attrs.field(
-        default=2,
-        converter=attrs.converters.optional(to_int),
-        validator=attrs.validators.optional(check_size),
-        kw_only=True,
-    )
+    folder: Path = attrs.field(converter=_to_folder)
+    keep: int | None = attrs.field(default=2, converter=_to_keep, validator=_check_keep, kw_only=True)
     _group: ProcessGroup | None = attrs.field(default=None, init=False, repr=False)
     _pending: tuple[Path, Future[Any]] | None = attrs.field(default=None, init=False, repr=False)
 
@@ -125,9 +135,10 @@ class CheckpointWriter(metaclass=Documented):
         storage = AtomicFolderWriter(path, keep=self.keep)
         if self._group is None:
             with _without_warning(), _named_errors(path):
-                dcp.save(state, storage_writer=storage)
+                save(state, storage_writer=storage)
         else:
-            self._pending = path, dcp.async_save(state, storage_writer=storage, process_group=self._group)
+            written: Any = async_save(state, storage_writer=storage, process_group=self._group)
+            self._pending = path, written
         return path
 
     def wait(self) -> None:
@@ -209,14 +220,14 @@ def load_checkpoint(
         FileNotFoundError: path must be a complete checkpoint, got path='step-1'.
     """
     try:
-        saved = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+        saved = FileSystemReader(path).read_metadata().state_dict_metadata
     except FileNotFoundError as error:
         message = f"path must be a complete checkpoint, got path={str(path)!r}."
         raise FileNotFoundError(message) from error
 
     def read(state: dict[str, Any]) -> None:
         with _without_warning():
-            dcp.load(state, storage_reader=dcp.FileSystemReader(path))
+            load(state, storage_reader=FileSystemReader(path))
 
     restore(saved, read, model, optimizer, batches, others=others)
 

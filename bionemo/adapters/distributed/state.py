@@ -91,7 +91,7 @@ def restore(
     batches.load_state_dict(json.loads(plain["batches"]))
     for name, other in others.items():
         other.load_state_dict(torch.load(io.BytesIO(plain["others"][name]), weights_only=False))
-    moments = get_optimizer_state_dict(model, optimizer)
+    moments: dict[str, Any] = {**get_optimizer_state_dict(model, optimizer)}
     moments["state"] = {  # a parameter that never had a gradient has no state
         name: parts
         for name, parts in moments["state"].items()

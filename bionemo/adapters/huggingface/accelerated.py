@@ -13,6 +13,10 @@ from bionemo.data.pipes.loader import PipelineLoader
 __all__ = ["AcceleratedLoader", "accelerate_loader"]
 
 
+def _weakly(accelerator: Any) -> Any:
+    return weakref.ref(accelerator)
+
+
 @attrs.define(eq=False, repr=False, slots=False, on_setattr=attrs.setters.NO_OP)
 class AcceleratedLoader(PipelineLoader[Any]):
     """A loader that tells an Accelerator where a pass ends; made by `accelerate_loader`.
@@ -22,7 +26,7 @@ class AcceleratedLoader(PipelineLoader[Any]):
             cycle would keep worker processes alive after a run.
     """
 
-    accelerator: Any = attrs.field(kw_only=True, converter=weakref.ref)
+    accelerator: Any = attrs.field(kw_only=True, converter=_weakly)
     end_of_dataloader: bool = attrs.field(init=False, default=False)
     """Whether the batch delivered last is the last one before a pause: there, accelerate synchronizes gradients."""
 

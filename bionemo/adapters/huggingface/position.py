@@ -16,7 +16,7 @@ from bionemo.data.pipeline.state import loader_state
 __all__ = ["Checkpoint", "DataPosition", "check_counts", "counts", "newest_checkpoint", "read_checkpoint"]
 
 
-class DataPosition(TrainerCallback, ExportableState):  # type: ignore[misc]
+class DataPosition(TrainerCallback, ExportableState):
     """Puts the position after the last optimizer step into `trainer_state.json`, the last file of a checkpoint.
 
     The position and the number of steps are in one file, so a checkpoint has both or neither.

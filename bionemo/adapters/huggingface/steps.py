@@ -92,7 +92,7 @@ def step_loader(batches: PipelineLoader[Any], length: int | None, /, *, is_done:
     """
     return DataLoader(
         NextBatches(batches, length),
-        batch_sampler=_Steps(length, is_done=is_done),  # type: ignore[arg-type]
+        batch_sampler=_Steps(length, is_done=is_done),
         collate_fn=itemgetter(0),
         generator=torch.Generator(),  # an iteration draws from it, and would else draw from the global one
     )

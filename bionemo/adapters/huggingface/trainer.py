@@ -60,12 +60,13 @@ class PipelineTrainer(Trainer):
                 if an argument contradicts the pipeline, or the order ends before the training.
         """
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = newest_checkpoint(self.args.output_dir) or True
+            resume_from_checkpoint = newest_checkpoint(str(self.args.output_dir)) or True
         if resume_from_checkpoint and resume_from_checkpoint is not True:
             resume_from_checkpoint = os.fspath(resume_from_checkpoint)
             self._checkpoint = read_checkpoint(resume_from_checkpoint)
+        given: Any = resume_from_checkpoint
         try:
-            return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+            return super().train(given, trial, ignore_keys_for_eval)
         finally:
             self._checkpoint = None
             if self._batches is not None:
@@ -73,7 +74,8 @@ class PipelineTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of this process's part of the training batches, at the position of the checkpoint."""
-        template, arguments, checkpoint = self.train_dataset, self.args, self._checkpoint
+        template: Any = self.train_dataset
+        arguments, checkpoint = self.args, self._checkpoint
         check_template(template, name="train_dataset")
         if template.restart:
             message = "train_dataset must have restart=False, got restart=True: each epoch would have the same batches."
@@ -100,7 +102,8 @@ class PipelineTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Return the loader of this process's part of the evaluation batches; it starts over with each evaluation."""
         if eval_dataset is None or isinstance(eval_dataset, str):
-            eval_dataset = self.eval_dataset if eval_dataset is None else self.eval_dataset[eval_dataset]
+            given: Any = self.eval_dataset
+            eval_dataset = given if eval_dataset is None else given[eval_dataset]
         return self._evaluation_loader(eval_dataset, name="eval_dataset")
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
@@ -146,7 +149,8 @@ def _max_steps(arguments: Any, length: int | None) -> int:
     """Return the number of optimizer steps of the whole training, as the Trainer counts it."""
     if arguments.max_steps > 0 or length is None:
         return int(arguments.max_steps)
-    return ceil(arguments.num_train_epochs * ceil(length / arguments.gradient_accumulation_steps))
+    num_steps: int = ceil(arguments.num_train_epochs * ceil(length / arguments.gradient_accumulation_steps))
+    return num_steps
 
 
 def _check_end(

@@ -1,7 +1,7 @@
 """Megatron-core's models, called with a batch like every model here. Importing this module imports megatron-core."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ def _checked(batch: Mapping[str, Tensor], model: Any) -> tuple[Tensor, Tensor | 
     if "cu_seqlens" in batch:
         check_packed(batch, "ids")
         ids = ids[None]
-        longest, mask = batch["max_seqlen"], None
+        longest, mask = int(batch["max_seqlen"]), None
     elif model.config.context_parallel_size > 1:
         message = (
             "batch must be packed with context parallelism, got a padded one. Collate it by collate_packed, and give "
@@ -153,11 +153,11 @@ class BatchBertModel(_Bert):
 
     def _forward_packed(self, ids: Tensor, positions: Tensor, rows: Any) -> Tensor:
         """Return what `BertModel.forward` returns, which doesn't take packed batches."""
-        hidden = self.embedding(ids, positions) if self.pre_process else None
+        hidden: Any = self.embedding(ids, positions) if self.pre_process else None
         rotary = self.rotary_pos_emb(rows.max_seqlen_q, packed_seq=True) if hasattr(self, "rotary_pos_emb") else None
         hidden = self.encoder(hidden_states=hidden, attention_mask=None, rotary_pos_emb=rotary, packed_seq_params=rows)
         if not self.post_process:
-            return hidden
+            return cast("Tensor", hidden)
         shared = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
         logits: Tensor = self.output_layer(self.lm_head(hidden_states=hidden), weight=shared)[0]
         return logits.transpose(0, 1).contiguous()

@@ -93,5 +93,5 @@ def visible_tokens(
     """
     own = torch.stack([batch["segment_ids"], batch["positions"], batch["mask"].long()], dim=1)
     segments, positions, is_real = gather_tokens(own, group).unbind(1)
-    visible = (batch["segment_ids"][:, None] == segments) & is_real.bool()
+    visible: Tensor = (batch["segment_ids"][:, None] == segments) & is_real.bool()
     return visible & (positions <= batch["positions"][:, None]) if causal else visible
