@@ -1,6 +1,7 @@
 """The module path of bionemo-core 2.x for `bionemo.core.resources`: load by tag, from NGC or PBSS."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +19,12 @@ from bionemo.core.resources.transfers.object_store import PBSS_ENDPOINT
 __all__ = ["NGCDownloader", "default_ngc_client", "default_pbss_client", "entrypoint", "load"]
 
 _SOURCES: Final = ("ngc", "pbss")
+_DEFAULT_SOURCE: Final = os.environ.get("BIONEMO_DATA_SOURCE", "ngc")
 
 
 def load(
     model_or_data_tag: str,
-    source: str = "ngc",
+    source: str = _DEFAULT_SOURCE,
     resources: Mapping[str, Any] | None = None,
     cache_dir: Path | None = None,
 ) -> Path:
@@ -30,7 +32,7 @@ def load(
 
     Args:
         model_or_data_tag: `file/name` of the resource.
-        source: "ngc" or "pbss". A resource that is at neither is loaded from where it is.
+        source: "ngc" or "pbss"; by default that in the environment variable BIONEMO_DATA_SOURCE, or "ngc". A resource that is at neither is loaded from where it is.
         resources: resources by tag, of 2.x or not; by default all that are installed.
         cache_dir: folder of the cache; by default `BIONEMO_CACHE_DIR`.
 
@@ -109,7 +111,9 @@ def entrypoint() -> None:
     parser = argparse.ArgumentParser(description="Print the path of a resource, after downloading it if needed.")
     parser.add_argument("artifact_name", nargs="?", help="tag of the resource")
     parser.add_argument("--list-resources", action="store_true", help="list all resources and their sources")
-    parser.add_argument("--source", choices=_SOURCES, default="ngc", help="where to download from (default: ngc)")
+    parser.add_argument(
+        "--source", choices=_SOURCES, default=_DEFAULT_SOURCE, help="where to download from (default: %(default)s)"
+    )
     parser.add_argument("--all", action="store_true", help="download all resources")
     options = parser.parse_args()
     if not (options.artifact_name or options.list_resources or options.all):

@@ -17,6 +17,7 @@ from bionemo.core.resources.store import (
     is_read_only,
     locked,
     partial_path,
+    path_in_2x,
     result_path,
     touch_used,
 )
@@ -157,24 +158,26 @@ def _make(resource: Resource, urls: list[str], root: Path, *, verify: bool, limi
         return
     unmark(path)
     if not download.is_file() or sha256_of(download) != resource.sha256:
-        _download(resource, urls, download)
+        _download(resource, urls, root)
     if resource.processing != "none":
         path.parent.mkdir(exist_ok=True)
         (unpack if resource.processing == "unpack" else decompress)(download, path, limits)
         mark(path)
 
 
-def _download(resource: Resource, urls: list[str], path: Path) -> None:
+def _download(resource: Resource, urls: list[str], root: Path) -> None:
     """Make the downloaded file right; until then, an earlier one stays."""
+    path = download_path(root, resource)
     is_damaged = path.exists()
-    if is_offline() and all(source_of(url) not in OFFLINE_SOURCES for url in urls):
+    local = [other for other in path.parent.glob("[!.]*") if other != path and is_unchanged(other)]
+    local += [other for other in [path_in_2x(root, resource)] if other.is_file()]
+    if is_offline() and not local and all(source_of(url) not in OFFLINE_SOURCES for url in urls):
         state = "was changed after it had been verified" if is_damaged else "isn't in the cache"
         message = f"{resource.tag} {state} ({path}), and BIONEMO_OFFLINE forbids to download it."
         raise OSError(message)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
-    siblings = [other.as_uri() for other in path.parent.glob("[!.]*") if other != path and is_unchanged(other)]
-    fetch(resource, [*siblings, *urls], partial)
+    fetch(resource, [*(other.as_uri() for other in local), *urls], partial)
     partial.replace(path)
     mark(path)
 

@@ -19,6 +19,7 @@ __all__ = [
     "is_read_only",
     "locked",
     "partial_path",
+    "path_in_2x",
     "result_path",
     "touch_used",
     "used_path",
@@ -62,6 +63,17 @@ def download_path(root: Path, resource: Resource, /) -> Path:
         ('download', 'b.txt.gz')
     """
     return content_folder(root, resource.sha256) / "download" / file_name(resource.urls[0])
+
+
+def path_in_2x(root: Path, resource: Resource, /) -> Path:
+    """Return the path of the downloaded file in a cache of bionemo-core 2.x (observed with 2.4.5).
+
+    Example:
+        >>> resource = Resource(tag="a/b", urls=["s3://bucket/b.txt.gz"], sha256="0" * 64)
+        >>> path_in_2x(Path("cache/resources"), resource).name[-12:]
+        '000-b.txt.gz'
+    """
+    return root.parent / f"{resource.sha256}-{file_name(resource.urls[0])}"
 
 
 def partial_path(path: Path, /) -> Path:

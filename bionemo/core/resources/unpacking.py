@@ -229,6 +229,9 @@ def _make_links(links: dict[Path, str], folder: Path) -> None:
     """Make the symbolic links, and only then follow each, as the system does: all must end in the folder."""
     root = Path(os.path.realpath(folder))
     for path, target in links.items():
+        if not links.keys().isdisjoint(path.parents):  # it would be made where that link leads
+            message = f"the link {short(path.name)} must not be inside another link"
+            raise ValueError(message)
         if not target:
             message = f"the link {short(path.name)} must lead to a file of the archive, and has no target"
             raise ValueError(message)

@@ -367,3 +367,18 @@ def test_an_absent_library_is_named(tmp_path: Path, monkeypatch) -> None:
     resources = {"a/b": Resource(tag="a/b", urls=urls, sha256="0" * 64)}
     with pytest.raises(OSError, match=r"core\[remote\].*\n.*core\[ngc\].*\n.*core\[hub\]"):
         load("a/b", resources=resources, cache_dir=tmp_path)
+
+
+def test_a_file_in_a_cache_of_2x_is_not_downloaded_again(server, publish, tmp_path: Path, monkeypatch) -> None:
+    resources = publish("a.bin", CONTENT)
+    old = tmp_path / f"{resources['a/b'].sha256}-a.bin"
+    old.write_bytes(CONTENT)
+    monkeypatch.setenv("BIONEMO_OFFLINE", "1")
+    path = load("a/b", resources=resources, cache_dir=tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.requests == []
+    monkeypatch.delenv("BIONEMO_OFFLINE")
+    old.write_bytes(CONTENT[:-1] + b"x")
+    path.unlink()
+    assert load("a/b", resources=resources, cache_dir=tmp_path).read_bytes() == CONTENT
+    assert len(server.requests) == 1
