@@ -1,13 +1,12 @@
 """Checkpoints of a sharded model, its optimizer and a loader, written in the background."""
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import torch
@@ -15,33 +14,22 @@ import torch.distributed
 from torch import nn
 from torch.distributed import ProcessGroup
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save, save
 from torch.distributed.checkpoint.stateful import Stateful
 
-from bionemo.adapters.distributed.state import capture, restore
-from bionemo.adapters.distributed.storage import AtomicFolderWriter, complete_checkpoints
+from bionemo.adapters.distributed.loading import NO_OTHERS, is_distributed, local_folder, without_warning
+from bionemo.adapters.distributed.state import capture
+from bionemo.adapters.distributed.storage import AtomicFolderWriter
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.core.fields import Documented, check_size, to_int
 from bionemo.data.testing import check_same_on_ranks
 
-__all__ = ["CheckpointWriter", "find_checkpoint", "load_checkpoint"]
-
-_NO_OTHERS: Final[Mapping[str, Stateful]] = {}
-
-
-@checked
-def _local_folder(folder: str | os.PathLike[str]) -> Path:
-    if "://" in str(folder):
-        message = f"folder must be local, or on a file system that all ranks have mounted, got folder={str(folder)!r}."
-        raise ValueError(message)
-    return Path(folder)
+__all__ = ["CheckpointWriter"]
 
 
 def _to_folder(folder: str | os.PathLike[str]) -> Path:  # mypy takes no decorated function for a converter
-    return _local_folder(folder)
+    return local_folder(folder)
 
 
 def _to_keep(keep: AnyInt | None) -> int | None:
@@ -73,6 +61,7 @@ class CheckpointWriter(metaclass=Documented):
 
     Example:
         >>> import tempfile
+        >>> from bionemo.adapters.distributed import find_checkpoint, load_checkpoint
         >>> from bionemo.data import EpochOrder, Pipeline
         >>> from bionemo.data.pipes import loader
         >>> order = EpochOrder(length=5, seed=7)
@@ -102,7 +91,7 @@ class CheckpointWriter(metaclass=Documented):
         optimizer: torch.optim.Optimizer,
         batches: Stateful,
         *,
-        others: Mapping[str, Stateful] = _NO_OTHERS,
+        others: Mapping[str, Stateful] = NO_OTHERS,
     ) -> Path:
         """Copy the state of the run, start to write it, and return the folder that the checkpoint will have.
 
@@ -123,7 +112,7 @@ class CheckpointWriter(metaclass=Documented):
         """
         self.wait()
         path = self.folder / f"step-{check_int(step, name='step')}"
-        if _is_distributed() and self._group is None:
+        if is_distributed() and self._group is None:
             # The training's own group can't be used: it may not exist for the CPU, and is in use by another thread.
             self._group = torch.distributed.new_group(backend="gloo")
         state = capture(model, optimizer, batches, others=others)
@@ -134,7 +123,7 @@ class CheckpointWriter(metaclass=Documented):
             raise ValueError(message) from error
         storage = AtomicFolderWriter(path, keep=self.keep)
         if self._group is None:
-            with _without_warning(), _named_errors(path):
+            with without_warning(), _named_errors(path):
                 save(state, storage_writer=storage)
         else:
             written: Any = async_save(state, storage_writer=storage, process_group=self._group)
@@ -162,85 +151,6 @@ class CheckpointWriter(metaclass=Documented):
             if error is None:
                 raise
             error.add_note(f"The last checkpoint is incomplete, too: {failure}")
-
-
-@checked
-def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
-    """Return the newest complete checkpoint in a folder, or None if there is none or the folder does not exist.
-
-    Every rank must call it: the first one searches, and all get what it has found. The newest is the one with the
-    latest modification time. What a killed process was writing is not complete.
-
-    Raises:
-        NotADirectoryError: if `folder` is a file.
-
-    Example:
-        >>> find_checkpoint("no such folder") is None
-        True
-    """
-    path = _local_folder(folder)
-    found: list[Any] = [None]
-    if not _is_distributed() or torch.distributed.get_rank() == 0:
-        found = complete_checkpoints(path)[:1] or found
-    if _is_distributed():
-        torch.distributed.broadcast_object_list(found, src=0)
-    newest: Path | None = found[0]
-    return newest
-
-
-@checked
-def load_checkpoint(
-    path: str | os.PathLike[str],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Stateful,
-    *,
-    others: Mapping[str, Stateful] = _NO_OTHERS,
-) -> None:
-    """Load a checkpoint of a `CheckpointWriter` into a model, its optimizer and a loader; every rank must call it.
-
-    Law: training continues at the very next sample with the same weights, on any number of ranks.
-
-    Args:
-        path: folder of the checkpoint, e.g. from `find_checkpoint`.
-        model: the same model, sharded in any way or not.
-        optimizer: the same kind of optimizer.
-        batches: a loader of the same order.
-        others: objects of the same names as those saved.
-
-    Raises:
-        FileNotFoundError: if there is no complete checkpoint.
-        ValueError: if it has other weights or other names, or the loader refuses its state: nothing is changed then.
-
-    Example:
-        >>> model = nn.Linear(1, 1)
-        >>> optimizer = torch.optim.SGD(model.parameters())
-        >>> load_checkpoint("step-1", model, optimizer, batches=optimizer)
-        Traceback (most recent call last):
-        FileNotFoundError: path must be a complete checkpoint, got path='step-1'.
-    """
-    try:
-        saved = FileSystemReader(path).read_metadata().state_dict_metadata
-    except FileNotFoundError as error:
-        message = f"path must be a complete checkpoint, got path={str(path)!r}."
-        raise FileNotFoundError(message) from error
-
-    def read(state: dict[str, Any]) -> None:
-        with _without_warning():
-            load(state, storage_reader=FileSystemReader(path))
-
-    restore(saved, read, model, optimizer, batches, others=others)
-
-
-def _is_distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-@contextmanager
-def _without_warning() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is (disabled|unavailable)")
-        yield
 
 
 @contextmanager
