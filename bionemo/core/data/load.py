@@ -32,7 +32,8 @@ def load(
 
     Args:
         model_or_data_tag: `file/name` of the resource.
-        source: "ngc" or "pbss"; by default that in the environment variable BIONEMO_DATA_SOURCE, or "ngc". A resource that is at neither is loaded from where it is.
+        source: "ngc" or "pbss"; by default what the environment variable BIONEMO_DATA_SOURCE says, or "ngc". A resource
+            that is at neither is loaded from where it is.
         resources: resources by tag, of 2.x or not; by default all that are installed.
         cache_dir: folder of the cache; by default `BIONEMO_CACHE_DIR`.
 
