@@ -45,7 +45,7 @@ def test_accelerate_trains_in_mixed_precision_on_the_device_and_resumes(tmp_path
         while batches.consumed_samples < until * 5:
             for batch in batches:
                 step = batches.consumed_samples // 5 - 1
-                assert all(tensor.device == accelerator.device for tensor in batch.values())
+                assert all(tensor.is_cuda for tensor in batch.values())
                 assert batch["input_ids"].tolist() == expected(setup, step, 0, 1)
                 with accelerator.accumulate(model):
                     accelerator.backward(model(**batch).loss)
@@ -85,8 +85,7 @@ def test_the_trainer_trains_in_mixed_precision_on_the_device_and_resumes(tmp_pat
         return trainer
 
     whole = train("whole", 7)
-    assert devices == {whole.accelerator.device}
-    assert whole.accelerator.device.type == "cuda"
+    assert devices == {torch.device("cuda", 0)}
     train("parts", 4)
     resumed = train("parts", 7, resume_from_checkpoint=True)
     assert resumed.state.global_step == 7
