@@ -123,26 +123,29 @@ def test_the_position_is_in_the_saved_state_except_that_of_an_evaluation(tmp_pat
 
 def test_a_state_is_not_saved_between_accumulated_batches(tmp_path: Path) -> None:
     accelerator = accelerator_of(gradient_accumulation_steps=3)
-    batches = accelerate_loader(loader(PIPELINE, batches_per_epoch=4), accelerator)
+    batches = accelerate_loader(loader(PIPELINE, batches_per_epoch=5), accelerator)
     refused = []
-    for _ in batches:
+    for number, _ in enumerate(batches):
         with accelerator.accumulate():
             pass
         try:
-            accelerator.save_state(tmp_path)
+            accelerator.save_state(tmp_path / str(number))
         except RuntimeError as error:
-            refused.append(str(error))
+            refused.append((number, str(error)))
     message = (
         "a state must be saved when accumulated gradients have been applied, got sync_gradients=False with "
         "gradient_accumulation_steps=3. Call save_state only if accelerator.sync_gradients."
     )
-    assert refused == [message] * 2
+    assert refused == [(number, message) for number in (0, 1, 3)]
     other = accelerator_of(gradient_accumulation_steps=2)
-    resumed = accelerate_loader(loader(PIPELINE, batches_per_epoch=4), other)
-    other.load_state(tmp_path)
+    resumed = accelerate_loader(loader(PIPELINE, batches_per_epoch=5), other)
+    with other.accumulate():
+        assert not other.sync_gradients
+    other.load_state(tmp_path / "2")
+    other.save_state(tmp_path / "again")
     with other.accumulate():
         assert not other.sync_gradients, "accumulation begins anew"
-    assert ids_of(resumed) == IDS[20:40]
+    assert ids_of(resumed) == IDS[15:25]
 
 
 def test_a_checkpoint_of_other_data_is_refused(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Evaluation and prediction by `PipelineTrainer`."""
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bionemo.adapters.huggingface import PipelineTrainer
+from bionemo.data.pipes import loader
 from tests.adapters.huggingface_runs import arguments_of
 from tests.adapters.huggingface_setups import Setup, evaluation_loader, model_of, training_loader
 
@@ -38,7 +40,8 @@ def test_it_evaluates_and_predicts_each_sample_once(make) -> None:
     assert seen == [11] * 4
     result = trainer.evaluate()
     assert result["eval_one_samples"] == result["eval_other_samples"] == 11
-    predicted = trainer.predict(evaluation_loader())
+    predicted = trainer.predict(loader(evaluation_loader().pipeline, num_workers=1))
+    assert multiprocessing.active_children() == []
     assert predicted.label_ids[:, 0].tolist() == [
         ids[0] for batch in evaluation_loader() for ids in batch["input_ids"].tolist()
     ]

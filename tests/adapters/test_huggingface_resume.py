@@ -184,6 +184,9 @@ def test_the_trainer_counts_samples_and_epochs(whole_run, tmp_path: Path) -> Non
     trainer = trainer_of(run)
     batches = trainer.get_train_dataloader()
     assert (len(batches), len(batches.dataset)) == (BATCHES_PER_EPOCH, 40)
+    state = torch.get_rng_state()
+    assert next(iter(batches))["input_ids"].tolist() == expected(run.setup, 0, 0, 1)
+    assert torch.equal(torch.get_rng_state(), state)
     metrics = trainer.train().metrics
     assert metrics["epoch"] == 1
     assert metrics["train_samples_per_second"] / metrics["train_steps_per_second"] == pytest.approx(5, rel=0.01)

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback
 
 from bionemo.adapters import huggingface
 from bionemo.adapters.huggingface import PipelineTrainer
+from bionemo.adapters.huggingface.position import read_checkpoint
 from bionemo.data import EpochOrder, Pipeline
 from bionemo.data.pipes import batch_sampler, loader
 from tests.adapters.huggingface_runs import Run, StoppedError, WatchedTrainer, arguments_of, seen_by, train, trainer_of
@@ -202,13 +203,14 @@ def test_a_new_training_begins_at_the_position_of_the_loader(tmp_path: Path) -> 
     batches = training_loader(SETUP)
     next(iter(batches))
     run = Run(setup=SETUP, folder=str(tmp_path), name="run")
-    for _ in range(2):
-        trainer = trainer_of(run)
-        trainer.train_dataset = batches
+    trainer = trainer_of(run)
+    trainer.train_dataset = batches
+    for number in range(1, 3):
         trainer.train()
-        assert trainer.state.global_step == 4
         rows = [row[0] - 2 for _, ids in seen_by(run, 0) for row in ids]
-        assert rows == [batches.pipeline.order.index_at(position).idx for position in range(5, 25)]
+        assert rows == [batches.pipeline.order.index_at(position).idx for position in range(5, 25)] * number
+        checkpoint = read_checkpoint(tmp_path / "checkpoints" / "checkpoint-4")
+        assert (checkpoint.global_step, checkpoint.data["consumed_samples"]) == (4, 25)
 
 
 def test_an_uneven_last_batch_is_a_step_of_its_own(tmp_path: Path) -> None:
