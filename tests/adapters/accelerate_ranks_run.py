@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.parallelism_config import ParallelismConfig
+from torch.utils.data import DataLoader
 
 from bionemo.adapters.huggingface import accelerate_loader, gather_parts
 from bionemo.adapters.huggingface.ranks import rank_and_world_size
 from bionemo.data import EpochOrder, Pipeline
-from bionemo.data.pipes import loader
+from bionemo.data.pipes import batch_sampler, loader
 
 PIPELINE = Pipeline(order=EpochOrder(length=40, seed=1), sources=torch.arange(40), batch_size=5, seed=1)
 
@@ -40,6 +41,10 @@ def main(folder: str) -> None:
                 accelerator.save_state(folder)
     accelerator.load_state(folder)
     seen["resumed"] = next(iter(batches)).tolist()
+    try:
+        accelerator.prepare(DataLoader(range(40), batch_sampler=batch_sampler(PIPELINE, batches_per_epoch=5)))
+    except RuntimeError as error:
+        seen["refused_to_deal"] = str(error)
     seen["sharing"] = {}
     for name in ("tp_size", "cp_size", "dp_shard_size"):
         # On the CPU, accelerate makes no mesh of devices.

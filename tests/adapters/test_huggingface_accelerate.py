@@ -66,6 +66,10 @@ def test_two_processes_must_count_the_batch_size_together(two_ranks) -> None:
     for seen in two_ranks:
         assert "split_batches must be True, got split_batches=False and 2 processes" in seen["refused"]
         assert "accelerator must not deal batches itself, got sp_size=2" in seen["refused_sp"]
+        assert (
+            "must not be dealt to processes again, got rank=0 and world_size=1 in one of 2 processes"
+            in seen["refused_to_deal"]
+        )
 
 
 def test_accelerate_itself_does_not_see_the_end_of_a_pass_of_another_iterable() -> None:

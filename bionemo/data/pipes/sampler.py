@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+import torch.distributed
+
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.data.orders.order import SampleIndex
@@ -27,6 +29,11 @@ def _keys(pipeline: Pipeline[Any], _: Sequence[int], index: SampleIndex) -> tupl
     return keys if isinstance(keys, list) else list(keys.tolist()), _NOTHING
 
 
+def _num_processes() -> int:
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
 class BatchSampler(PipelineLoader[list[Any]]):
     """A loader whose batches are lists of keys; made by `batch_sampler`."""
 
@@ -35,14 +42,15 @@ class BatchSampler(PipelineLoader[list[Any]]):
         """Raise an error: accelerate asks for it before it deals the batches to its processes.
 
         Raises:
-            RuntimeError: if the batches are those of one rank already; dealt again, most data would never be read.
+            RuntimeError: if there are several processes. Batches of one rank would be dealt again, so that most data
+                would never be read; and of dealt batches, accelerate repeats some and saves no position.
             AttributeError: otherwise, as on any batch sampler without a batch size.
         """
-        if self.world_size > 1:
+        if self.world_size > 1 or _num_processes() > 1:
             message = (
-                f"a batch sampler of one rank must not be dealt to processes again, got rank={self.rank} and "
-                f"world_size={self.world_size}. Don't pass its DataLoader to accelerator.prepare, or make the sampler "
-                "with rank=0 and world_size=1."
+                f"a batch sampler must not be dealt to processes again, got rank={self.rank} and "
+                f"world_size={self.world_size} in one of {_num_processes()} processes. Use accelerate_loader of "
+                "bionemo.adapters.huggingface, or don't pass its DataLoader to accelerator.prepare."
             )
             raise RuntimeError(message)
         message = "batch_size"
