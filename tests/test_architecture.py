@@ -220,8 +220,8 @@ def test_every_public_function_has_an_example_that_runs(module: str) -> None:
         ),
         ("bionemo.data.testing, bionemo.data.plot", {"torchdata", "lightning", "hypothesis", "matplotlib"}),
         ("bionemo.data.pipes", {"torchdata", "lightning", "megatron", "Bio", "matplotlib"}),
-        ("bionemo.adapters.distributed", {"torchdata", "lightning", "megatron"}),
-        ("bionemo.adapters.lightning", {"torchdata", "megatron", "Bio"}),
+        pytest.param("bionemo.adapters.distributed", {"torchdata", "lightning", "megatron"}, marks=pytest.mark.slow),
+        pytest.param("bionemo.adapters.lightning", {"torchdata", "megatron", "Bio"}, marks=pytest.mark.slow),
         ("bionemo.adapters.huggingface", {"accelerate", "transformers", "torchdata", "lightning", "megatron"}),
     ],
 )

@@ -85,6 +85,7 @@ def test_the_ranks_together_read_the_batches_of_the_pipeline(uninterrupted) -> N
         assert validations[0] == validations[1] != {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESUMED)
 def test_ranks_resume_with_the_same_batches_and_weights(uninterrupted, resumed, name: str) -> None:
     whole, validated, weights = read(uninterrupted / RESUMED[name][0])
@@ -108,6 +109,7 @@ def test_two_ranks_train_and_validate_like_one(uninterrupted, tmp_path: Path) ->
     assert validations[0] == expected
 
 
+@pytest.mark.slow
 def test_the_number_of_ranks_may_change(uninterrupted, resumed, tmp_path: Path) -> None:
     whole, _, _ = run(tmp_path / "whole", steps=8, dropout=0.0)
     fewer, recorder, _ = run(

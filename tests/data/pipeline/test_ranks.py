@@ -55,7 +55,8 @@ def delivered(folder: Path, job: str, until: int | None) -> list[int]:
     return ids
 
 
-@pytest.mark.parametrize("is_packed", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_packed", [False, True])
 def test_killed_and_resumed_jobs_together_read_the_order(tmp_path: Path, is_packed: bool) -> None:
     """With packed steps the jobs are killed within a window, which the next job plans again."""
     jobs = {

@@ -151,7 +151,7 @@ def test_a_mixture_of_an_array_and_a_tensor_is_read() -> None:
         assert batch.tolist() == batch_at(pipeline, step).tolist()
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_an_error_in_a_worker_names_the_sample_and_leaves_no_process(context: str) -> None:
     batches = loader(make(transform=partial(fail_at, bad=3)), num_workers=2, multiprocessing_context=context)
     with pytest.raises(
