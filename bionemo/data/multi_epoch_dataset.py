@@ -158,4 +158,5 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
 
     def __repr__(self) -> str:
         options = f"num_samples={self.num_samples}, shuffle={self.shuffle}, seed={self.seed}"
+        options += "" if self.permutation == "feistel" else f", permutation={self.permutation!r}"
         return f"{type(self).__name__}(dataset={shown_dataset(self.dataset)}, {options})"

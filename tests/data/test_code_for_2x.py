@@ -166,6 +166,7 @@ def test_the_order_of_2x_is_read_by_its_name() -> None:
     rows = IdentityMultiEpochDatasetWrapper(range(10))
     dataset = MultiEpochDatasetResampler(rows, num_epochs=2, permutation="kensler")
     assert list(dataset) == [8, 9, 7, 5, 4, 6, 2, 0, 3, 1, 5, 3, 1, 6, 4, 9, 7, 0, 8, 2]
+    assert repr(dataset).endswith("shuffle=True, seed=42, permutation='kensler')")
     assert dataset.order == KenslerOrder(length=10, seed=42, num_samples=20)
     assert dataset.epoch_seeds.tolist() == [191664963, 1662057957]
     huge = MultiEpochDatasetResampler(rows, seed=2**70, permutation="kensler")
