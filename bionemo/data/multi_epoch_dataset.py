@@ -143,7 +143,11 @@ class MultiEpochDatasetResampler(Dataset[Sample], Generic[Sample]):
         Raises:
             IndexError: if the index isn't in `0..len-1`.
         """
-        _, epoch, idx = index_at(self.order, index)
+        try:
+            _, epoch, idx = index_at(self.order, index)
+        except IndexError as error:
+            message = f"Index {index} out of bounds for dataset of length {len(self)}: {error}"
+            raise IndexError(message) from None
         return self.dataset[EpochIndex(epoch, idx)]
 
     def __getitems__(self, indices: Sequence[AnyInt]) -> list[Sample]:

@@ -179,6 +179,11 @@ def test_the_order_of_2x_is_read_by_its_name() -> None:
     )
 
 
+def test_an_index_out_of_range_names_the_data_set() -> None:
+    with pytest.raises(IndexError, match=r"^Index 6 out of bounds for dataset of length 6: position must be in 0\.\.5"):
+        MultiEpochDatasetResampler(IdentityMultiEpochDatasetWrapper("abc"), num_epochs=2)[6]
+
+
 @pytest.mark.usefixtures("no_type_checks")
 def test_an_unknown_permutation_is_refused() -> None:
     with pytest.raises(ValueError, match="permutation must be 'feistel' or 'kensler', got permutation='pcg'"):
@@ -189,11 +194,11 @@ def test_an_unknown_permutation_is_refused() -> None:
 @pytest.mark.parametrize("index", [5, -1, 10**30, np.int64(5)])
 def test_an_index_out_of_range_is_an_error_of_both_types(index: int) -> None:
     for error in (IndexError, ValueError):
-        with pytest.raises(error, match=rf"index must be in 0\.\.4, got index={index}"):
+        with pytest.raises(error, match=rf"index to permute must be in the range.*got index={index} and length=5"):
             permute(index, 5, 42)
-    with pytest.raises(ValueError, match=r"length must be in 2\.\..*got length=1"):
+    with pytest.raises(ValueError, match="must be greater than 1 .*got length=1"):
         permute(0, 1, 42)
-    with pytest.raises(ValueError, match="seed must be at least 0, got seed=-1"):
+    with pytest.raises(ValueError, match="seed must be greater than or equal to 0, got seed=-1"):
         permute(0, 5, -1)
     assert sorted(permute(i, 5, 42) for i in range(5)) == list(range(5))
 

@@ -3,8 +3,8 @@
 The permutations are those of `bionemo.data.permute`; those of 2.x are in `bionemo.data.KenslerOrder`.
 """
 
-from bionemo.core.checks import AnyInt, check_int
-from bionemo.core.random.generators import check_entropy, seed_from_entropy
+from bionemo.core.checks import AnyInt, check_integer
+from bionemo.core.random.generators import seed_from_entropy
 from bionemo.data import permute as successor
 
 __all__ = ["OutOfRangeError", "permute"]
@@ -33,9 +33,16 @@ def permute(index: AnyInt, length: AnyInt, seed: AnyInt) -> int:
         >>> [permute(index, 5, seed=42) for index in range(5)]
         [2, 4, 0, 1, 3]
     """
-    length = check_int(length, name="length", low=2, high=2**62)
-    seed = seed_from_entropy(check_entropy(seed, name="seed"))
-    try:
-        return successor.permute(index, length, seed)
-    except IndexError as error:
-        raise OutOfRangeError(*error.args) from None
+    index, length, seed = (
+        check_integer(number, name=name) for number, name in ((index, "index"), (length, "length"), (seed, "seed"))
+    )
+    if not 1 < length <= successor.MAX_LENGTH:
+        message = f"The length of the permuted range must be greater than 1 and at most 2**62, got length={length}."
+        raise ValueError(message)
+    if not 0 <= index < length:
+        message = f"The index to permute must be in the range [0, length), got index={index} and length={length}."
+        raise OutOfRangeError(message)
+    if seed < 0:
+        message = f"The permutation seed must be greater than or equal to 0, got seed={seed}."
+        raise ValueError(message)
+    return successor.permute(index, length, seed_from_entropy(seed))

@@ -54,5 +54,9 @@ def get_autocast_dtype(precision: PrecisionTypes | np.integer | torch.dtype) -> 
     elif isinstance(precision, str | int | np.integer) and precision in _DTYPES:
         return _DTYPES[as_int(precision)]
     known = ", ".join(repr(name) for name in _DTYPES)
-    message = f"precision must be a floating-point torch.dtype or one of {known}, got precision={shown(precision)}."
+    name = precision[:80] if isinstance(precision, str) else shown(precision)
+    message = (
+        f"Unsupported precision: {name}. "
+        f"precision must be a floating-point torch.dtype or one of {known}, got precision={shown(precision)}."
+    )
     raise ValueError(message)
