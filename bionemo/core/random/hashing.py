@@ -1,14 +1,14 @@
 """Seeds derived from seeds by one hash, with equal results for Python ints, int64 arrays and int64 tensors."""
 
 from functools import lru_cache
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.arrays import in_blocks
+from bionemo.core.arrays import BLOCK, in_blocks
 from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph
 
 __all__ = ["fold_in", "fold_mixed", "fold_word", "mix", "mix_in", "mix_seed"]
@@ -208,7 +208,10 @@ def mix_in(seeds: Words, purpose: str, /) -> Words:
         >>> torch.equal(fold_mixed(mixed, 7), fold_in(torch.tensor([42, 43]), "mask", 7))
         True
     """
-    mixed: Words = in_blocks(_fold_and_mix, seeds, _text_word(purpose))
+    word = _text_word(purpose)
+    if isinstance(seeds, np.ndarray) and seeds.ndim == 1 and seeds.size <= BLOCK:
+        return cast("Words", _fold_and_mix(seeds, word))
+    mixed: Words = in_blocks(_fold_and_mix, seeds, word)
     return mixed
 
 

@@ -122,20 +122,20 @@ def _corrupt_arrays(ids: Tensor, mask: Tensor, rows: TokenRows, corruption: Corr
     mixed = mix_in(arrays.seeds, "mask")
     bits = _bits(mixed, arrays, ids.shape[-1], _as_array(corruption.spans))
     cells = np.flatnonzero((bits < _as_array(corruption.bounds)) & mask.numpy())
-    if len(corruption.special_ids):
-        are_special = are_tokens_in(corruption.special_ids, before[cells])
-        cells = cells[~are_special] if are_special.any() else cells
+    tokens = before[cells]
+    if len(corruption.special_ids) and (are_special := are_tokens_in(corruption.special_ids, tokens)).any():
+        cells, tokens = cells[~are_special], tokens[~are_special]
     of_cell, index = _rows_of(cells, arrays, ids.shape[-1])
     if corruption.min_one and not np.bincount(of_cell, minlength=len(rows.seeds)).all():
         drawn = torch.from_numpy(bits.astype(np.int64))
         cells = np.flatnonzero(_choose(drawn, ids, mask, rows, corruption).numpy())
         of_cell, index = _rows_of(cells, arrays, ids.shape[-1])
+        tokens = before[cells]
     word = fold_mixed(mixed[of_cell], index + _FATES)
-    fate, draw = word & _MASK_32, word >> 32
-    tokens = before[cells]
+    fate = word & _MASK_32
     changed = np.where(fate < corruption.mask_below, corruption.mask_id, tokens)
     replaced = np.flatnonzero((fate >= corruption.mask_below) & (fate < corruption.replace_below))
-    changed[replaced] = _replacement(draw[replaced], corruption)
+    changed[replaced] = _replacement(word[replaced] >> 32, corruption)
     after, labels = before.copy(), np.full(len(before), IGNORE_INDEX)
     after[cells], labels[cells] = changed, tokens
     return MaskedTokens(*(torch.from_numpy(part.reshape(ids.shape)) for part in (after, labels)))
