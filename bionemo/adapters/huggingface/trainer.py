@@ -52,7 +52,7 @@ class PipelineTrainer(Trainer):
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
-        """Train, from a checkpoint if one is given; True stands for the newest whole one in `output_dir`.
+        """Train, from a checkpoint if one is given; True means the newest whole one in `output_dir`.
 
         Raises:
             TypeError: if `train_dataset` is no loader.

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -121,14 +121,7 @@ def is_unchanged(path: Path, /) -> bool:
         >>> is_unchanged(Path("missing"))
         False
     """
-    known = _read(path)
-    with suppress(OSError):
-        return (
-            known is not None
-            and path.exists()
-            and all(_state(path / name) == state for name, (state, _) in known.items())
-        )
-    return False
+    return _all_marked(path, lambda part, state, _: _state(part) == state)
 
 
 def has_marked_content(path: Path, /) -> bool:
@@ -138,15 +131,19 @@ def has_marked_content(path: Path, /) -> bool:
         >>> has_marked_content(Path("missing"))
         False
     """
+    return _all_marked(
+        path, lambda part, state, digest: _state(part) == state if digest is None else sha256_of(part) == digest
+    )
+
+
+def _all_marked(path: Path, is_same: Callable[[Path, list[Any], str | None], bool]) -> bool:
+    """Return whether there is a mark, and all files that it names are the same."""
     known = _read(path)
-    with suppress(OSError):
+    with suppress(OSError):  # e.g. a file is gone
         return (
             known is not None
             and path.exists()
-            and all(
-                (_state(path / name) == state) if digest is None else sha256_of(path / name) == digest
-                for name, (state, digest) in known.items()
-            )
+            and all(is_same(path / name, state, digest) for name, (state, digest) in known.items())
         )
     return False
 

@@ -51,7 +51,7 @@ def default_ngc_client(use_guest_if_api_key_invalid: bool = True) -> Any:  # noq
     """Return a client of NGC, with the API key of `~/.ngc/config` or of the environment variable NGC_CLI_API_KEY.
 
     Args:
-        use_guest_if_api_key_invalid: go on as a guest, who may read what is public, if NGC refuses the key.
+        use_guest_if_api_key_invalid: continue as a guest, who may read what is public, if NGC refuses the key.
 
     Raises:
         ModuleNotFoundError: if ngcsdk isn't installed.

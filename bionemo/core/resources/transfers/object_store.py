@@ -62,7 +62,7 @@ def _fetch(url: str, partial: Partial, *, endpoint_url: str | None) -> None:
         raise GoneError(message) from error
     except (DiskError, WrongContentError, OSError):
         raise
-    except Exception as error:  # botocore's share no class with OSError
+    except Exception as error:  # botocore's errors are no OSErrors
         message = f"{type(error).__name__}: {error}"
         raise OSError(message) from error
 
