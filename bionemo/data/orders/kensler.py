@@ -39,8 +39,8 @@ class KenslerOrder(OrderBase):
     """The epochs of `MultiEpochDatasetResampler` in bionemo-core 2.x, sample by sample.
 
     Laws: positions `e * length` to `(e + 1) * length - 1` hold each `idx` of `range(length)` exactly once, in epoch
-    `e`; `position_of` inverts `index_at`. The seeds of epochs are drawn one after another, 5 ns each, and kept: other
-    than that, the time of a lookup doesn't depend on the position.
+    `e`; `position_of` inverts `index_at`. The seeds of epochs are drawn one after another, and kept: other than
+    that, the time of a lookup doesn't depend on the position.
 
     Use it to continue a run that began with 2.x, or to compare with one. For new runs use `EpochOrder`: this
     permutation reaches only 8 of the 24 orders of 4 samples and 1,024 of the 40,320 of 8, doesn't exist above 2**32
