@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
+.PHONY: demo docs test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -80,6 +80,10 @@ bench-disk: env
 # This version against an earlier commit, both in one run: make bench-earlier COMMIT=ceec26a
 bench-earlier: env
 	$(BIN)/python -m benchmarks.earlier $(COMMIT)
+
+# The site, from docs/, notebooks/ and docstrings, at http://localhost:8000. ARGS=--dev-addr=0.0.0.0:8000 shows it to others.
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve $(ARGS)
 
 format: env
 	$(BIN)/ruff format .

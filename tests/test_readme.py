@@ -13,11 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "bionemo").rglob("*.py"))
 
-over_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+over_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def code_and_output(page: Path) -> list[tuple[str, str, str | None]]:
@@ -33,7 +33,7 @@ def code_and_output(page: Path) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's about the number of workers
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": page.stem}

@@ -1,4 +1,4 @@
-"""The how-tos of docs/other_loops.md against stand-ins with the documented contracts of other training loops."""
+"""The how-tos of docs/how_to/other_loops.md against stand-ins with the documented contracts of other training loops."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ HISTORY = [(2, 3), (3, 2), (1, 4)]
 def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what the code of the page defines."""
     names: dict[str, Any] = {}
-    text = (ROOT / "docs" / "other_loops.md").read_text()
+    text = (ROOT / "docs" / "how_to" / "other_loops.md").read_text()
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("page"))

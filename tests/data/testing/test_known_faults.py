@@ -1,4 +1,4 @@
-"""The laws find known faults of other libraries, each in an environment of its own; see docs/testing.md."""
+"""The laws find known faults of other libraries, each in an environment of its own; see docs/how_to/testing.md."""
 
 import ast
 import os
