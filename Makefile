@@ -27,9 +27,9 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-# Three processes with one thread each: some tests wait for processes of their own.
+# Three processes with one thread each: some tests wait for processes of their own, which take the byte code of the first.
 unit: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal --durations=10
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist worksteal --durations=10
 
 # The permutation's statistics, machine code of the compiled functions, wheels, runs on two ranks: 15 to 30 minutes.
 slow: env

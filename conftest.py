@@ -1,6 +1,8 @@
 """Settings and fixtures of all tests."""
 
+import importlib
 import os
+import warnings
 from collections.abc import Iterator
 
 import jaxtyping
@@ -11,6 +13,27 @@ collect_ignore = [
     "tests/dependent_package",  # another distribution, which isn't installed
     "tests/compiled_cases.py",  # a program that needs arguments
 ]
+
+# While our modules are imported under the hook that checks types, Python looks for the byte code of all others under
+# another name too, and compiles torch and its kind anew. A worker that runs many tests imports them before.
+LARGE = [
+    "accelerate",
+    "anndata",
+    "botocore.session",
+    "datasets",
+    "lightning.pytorch",
+    "matplotlib.pyplot",
+    "megatron.core.models.gpt",
+    "scipy.stats",
+    "torch._dynamo",
+    "torchmetrics",
+    "transformers.trainer",
+]
+if "PYTEST_XDIST_WORKER" in os.environ:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in LARGE:
+            importlib.import_module(name)
 
 # No deadlines: no test may fail because a machine is slow. In CI the examples are always the same, elsewhere random.
 settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

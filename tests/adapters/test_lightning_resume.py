@@ -57,6 +57,8 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
+AMID = {"on_train_batch_start", "on_after_backward", "on_validation_end"}
+"""Hooks that each run of the tests tries; `make slow` tries all."""
 
 
 def weights(module: LightningModule) -> dict[str, torch.Tensor]:
@@ -82,7 +84,7 @@ def train(folder: Path, *callbacks: Callback, setup: Setup = Setup(), checkpoint
         {"every_n_train_steps": 3, "save_top_k": -1},
         {"monitor": "val_loss", "save_top_k": -1, "save_on_train_epoch_end": False},
         {"monitor": "val_loss", "save_top_k": -1},
-        {"train_time_interval": "now", "save_top_k": -1},
+        pytest.param({"train_time_interval": "now", "save_top_k": -1}, marks=pytest.mark.slow),
     ],
     ids=["by epoch", "by step", "after validation", "by metric", "by time"],
 )
@@ -309,8 +311,8 @@ def make_tuned() -> LightningModule:
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.parametrize("is_finite", [False, True])
-@pytest.mark.parametrize("how", ["callback", "tuner"])
+@pytest.mark.parametrize("is_finite", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["callback", pytest.param("tuner", marks=pytest.mark.slow)])
 def test_the_learning_rate_finder_consumes_no_samples(tmp_path: Path, how: str, is_finite: bool) -> None:
     setup = Setup(is_finite=is_finite, validated="each epoch")
     expected, _, _ = train(tmp_path, setup=setup)
@@ -583,7 +585,10 @@ def test_a_requeued_job_resumes_exactly(tmp_path: Path, world_size: int, endings
     assert requeued(tmp_path) == ["requeue 17"] * len(endings)
 
 
-@pytest.mark.parametrize("hook", stopped_runs.HOOKS)
+@pytest.mark.parametrize(
+    "hook",
+    [name if name in AMID else pytest.param(name, marks=pytest.mark.slow) for name in stopped_runs.HOOKS],
+)
 def test_a_signal_in_any_hook_is_handled_between_two_batches(tmp_path: Path, monkeypatch, hook: str) -> None:
     setup = Setup(validated="every 2 batches", accumulated=3)
     whole = train_uninterrupted(setup, tmp_path)

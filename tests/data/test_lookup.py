@@ -341,4 +341,3 @@ def test_the_package_runs_as_a_module(file: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 2
     assert run.stderr == "python -m bionemo.data where: idx must be in 0..29, got idx=999.\n"
-    assert subprocess.run([*command[:3], "--help"], capture_output=True, text=True).returncode == 0

@@ -172,6 +172,7 @@ def test_the_command_verifies_files_of_several_ranks(tmp_path: Path, capsys) -> 
     assert "can't read" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_runs_as_a_module(tmp_path: Path) -> None:
     record, log = tmp_path / "pipeline.json", write(tmp_path / "run.jsonl", lines_of(PIPELINE))
     record.write_text(json.dumps(pipeline_spec(PIPELINE)))

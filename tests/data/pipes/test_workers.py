@@ -327,7 +327,7 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-@pytest.mark.parametrize("step", [0, 5])
+@pytest.mark.parametrize("step", [0, pytest.param(5, marks=pytest.mark.slow)])
 def test_trouble_at_any_step_is_an_error_in_bounded_time_and_leaves_no_process(trouble: str, step: int) -> None:
     make_trouble, kind, text = TROUBLES[trouble]
     order = EpochOrder(length=64, seed=1, shuffle=False)

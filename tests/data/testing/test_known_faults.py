@@ -14,16 +14,11 @@ from tests.data.testing import known_faults
 from tests.data.testing.known_faults import FAULTS, Fault, complement_in_place, names
 
 ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "testing.md"
-QUICK = {"without_set_epoch", "strand_of_the_global_state"}
+PAGE = ROOT / "docs" / "how_to" / "testing.md"
 
 
-def marked(fault: Fault, name: str):
-    is_slow = fault.requirements or name not in QUICK
-    return pytest.param(fault, name, id=name, marks=[pytest.mark.slow] if is_slow else [])
-
-
-@pytest.mark.parametrize(("fault", "name"), [*map(marked, FAULTS, names())])
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "name"), [*zip(FAULTS, names(), strict=True)], ids=names())
 def test_a_known_fault_is_found(fault: Fault, name: str) -> None:
     paths = [str(install(" ".join(fault.requirements), *fault.requirements))] if fault.requirements else []
     command = [sys.executable, "-m", "tests.data.testing.known_faults", name]
