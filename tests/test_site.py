@@ -53,7 +53,12 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, timeout=600, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-5000:]
     assert "WARNING" not in done.stderr
-    page = (tmp_path / "site" / "how_to" / "mixtures" / "index.html").read_text()
+    site = tmp_path / "site"
+    assert "def _main()" in re.sub(r"<[^>]+>", "", (site / "start" / "index.html").read_text()), (
+        "the program is included"
+    )
+    assert (site / "notebooks" / "08_seeing_an_order" / "index.html").exists()
+    page = (site / "how_to" / "mixtures" / "index.html").read_text()
     assert 'href="../../reference/orders/#bionemo.data.MixtureOrder"' in page, "names are links to the reference"
 
 

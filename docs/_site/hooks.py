@@ -7,12 +7,13 @@ from pathlib import Path
 from markdown import Extension, Markdown
 from markdown.treeprocessors import Treeprocessor
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[2]
 _BESIDE_DOCS = re.compile(r"\]\(((?:\.\./)*)\.\./(notebooks/|CHANGELOG\.md)")
-_NAME = re.compile(r"(?:[\w.]+\.)?(\w+)(\(.*)?")
+_NAME = re.compile(r"([\w.]+)(\(.*)?")
 _UNLINKED = {"a", "autoref", "pre", "h1", "h2", "h3", "h4"}
 
 
@@ -24,10 +25,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
+@event_priority(100)  # before the plugin that turns notebooks into pages
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files beside docs/ that are pages of the site."""
     for path in [*sorted((_ROOT / "notebooks").glob("*.ipynb")), _ROOT / "CHANGELOG.md"]:
-        files.append(File.generated(config, str(path.relative_to(_ROOT)), abs_src_path=str(path)))
+        files.append(File(str(path.relative_to(_ROOT)), str(_ROOT), config.site_dir, config.use_directory_urls))
     return files
 
 
@@ -44,9 +46,14 @@ class _NameLinks(Extension):
 
     def __init__(self, identifiers: list[str]) -> None:
         super().__init__()
-        names = [identifier.rpartition(".")[2] for identifier in identifiers]
-        by_name = {name: each for name, each in zip(names, identifiers, strict=True) if names.count(name) == 1}
-        self.identifiers = by_name | {identifier: identifier for identifier in identifiers}
+        unlinked = (
+            "bionemo.data.pipes.nodes",
+            "bionemo.data.testing.strategies",
+        )  # words such as `batch` and `lengths`
+        names = [identifier.rpartition(".")[2] for identifier in identifiers if not identifier.startswith(unlinked)]
+        by_name = {each.rpartition(".")[2]: each for each in identifiers}
+        is_one = {name: each for name, each in by_name.items() if names.count(name) == 1}
+        self.identifiers = is_one | {identifier: identifier for identifier in identifiers}
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 - Python-Markdown's name
         """Run after the inline patterns, which make the elements of code."""
@@ -71,8 +78,6 @@ class _LinkNames(Treeprocessor):
     def _identifier(self, code: str) -> str | None:
         """Return what a code names. A word alone, such as `window`, is rather an argument than a function."""
         match = _NAME.fullmatch(code)
-        if match is None:
+        if match is None or (match[2] is None and match[1].islower() and "_" not in match[1]):
             return None
-        dotted, name = code.partition("(")[0], match[1]
-        is_word = "." not in dotted and match[2] is None and name.islower() and "_" not in name
-        return None if is_word else self.identifiers.get(dotted) or self.identifiers.get(name)
+        return self.identifiers.get(match[1])

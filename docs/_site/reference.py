@@ -1,5 +1,6 @@
 """What the reference must know of our source: the constructors that attrs and NamedTuple make, and our examples."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +15,14 @@ class Constructors(griffe.Extension):
         _add_constructors(pkg)
 
 
-class Examples(griffe.Extension):
-    """Makes the section "Example:" one of "Examples:", the only name that griffe knows."""
+class Sections(griffe.Extension):
+    """Makes "Example:" a section, and keeps a colon in "Returns:" from being read as the end of a type."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rename the section in a docstring."""
+        """Change the text of a docstring."""
         if obj.docstring:
-            obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
+            text = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
+            obj.docstring.value = re.sub(r"(?<=\nReturns:\n) +(?=[^\n]*: )", "    : ", text)
 
 
 def _add_constructors(parent: griffe.Module | griffe.Class) -> None:
@@ -45,7 +47,8 @@ def _parameters(class_: griffe.Class) -> Iterator[griffe.Parameter]:
     for each in filter(_is_record, [*reversed(class_.mro()), class_]):
         are_named = any("kw_only=True" in str(decorator.value) for decorator in each.decorators)
         for name, member in each.members.items():
-            options = _options(member) if member.is_attribute and "instance-attribute" in member.labels else {}
+            is_field = member.is_attribute and "instance-attribute" in member.labels
+            options = _options(member) if is_field and "ClassVar" not in str(member.annotation) else {}
             if options and options["init"] != "False":
                 is_named = are_named or options["kw_only"] == "True"
                 yield griffe.Parameter(

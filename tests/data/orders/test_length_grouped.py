@@ -284,3 +284,9 @@ def test_a_traced_or_out_of_range_position_is_refused() -> None:
             ),
             3,
         )
+
+
+def test_the_lengths_of_several_sources_in_a_list_are_refused_with_the_remedy() -> None:
+    base = MixtureOrder(orders=[EpochOrder(length=2, seed=1), EpochOrder(length=1, seed=2)], weights=(1, 1))
+    with pytest.raises(TypeError, match="lengths must be a tuple if there are several sources, got a list of 2 rows"):
+        LengthGroupedOrder(order=base, lengths=[[3, 4], [5]], window_size=2, batch_size=1, seed=1)

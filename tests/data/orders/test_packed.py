@@ -203,3 +203,18 @@ def test_the_longest_sample_of_a_map_is_named_and_equal_to_its_copy(tmp_path: Pa
     assert FrozenArray(mapped) == FrozenArray(LENGTHS)
     with pytest.raises(ValueError, match=f"at most max_tokens=50, got {LENGTHS.max()} tokens in sample"):
         PackedOrder(**FIELDS | {"lengths": mapped, "max_tokens": 50})
+
+
+def test_the_first_steps_of_an_order_without_end_plan_only_their_windows() -> None:
+    lengths = [5, 4, 3, 2] * 25
+    base = MixtureOrder(orders=[EpochOrder(length=50, seed=1), EpochOrder(length=50, seed=2)], weights=(3, 1))
+    order = PackedOrder(
+        order=base, lengths=(lengths[:50], lengths[50:]), max_tokens=8, bins_per_step=1, window_size=64, seed=3
+    )
+    starts = [order.step_start(step) for step in range(40)]
+    assert order.known_spans == {}, "1,024 windows would be planned"
+    assert [order.step_of(start) for start in starts] == list(range(40))
+    whole = attrs.evolve(order)
+    first, steps = whole.steps_of_span(0)
+    assert len(first) == len(steps) - 1 == 1024
+    assert [whole.step_start(step) for step in range(40)] == starts

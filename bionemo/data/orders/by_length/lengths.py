@@ -34,6 +34,11 @@ def frozen_lengths(lengths: Any, /) -> tuple[FrozenArray, ...]:
         >>> frozen_lengths([3, 5])
         (FrozenArray(int64[2], sha256=2267ce6f4ec7),)
     """
+    if isinstance(lengths, list) and lengths and np.ndim(lengths[0]):
+        message = (
+            f"lengths must be a tuple if there are several sources, got a list of {len(lengths)} rows. Call tuple()."
+        )
+        raise TypeError(message)
     parts = lengths if isinstance(lengths, tuple) and lengths and not np.isscalar(lengths[0]) else (lengths,)
     return tuple(part if isinstance(part, FrozenArray) else FrozenArray(_as_int64(part)) for part in parts)
 

@@ -27,13 +27,16 @@ class PackedOrder(BinOrder):
 
     Args:
         order: the base order.
-        lengths: number of tokens of each sample, as in a `LengthGroupedOrder`, at least 1.
+        lengths: number of tokens of each sample, at least 1: one-dimensional integers, or a tuple of such with one row
+            per source.
         max_tokens: tokens that a bin holds.
-        bins_per_step: bins of a step, over all ranks together: a multiple of the number of ranks.
-        window_size: positions that are packed together, 1..2**24. The windows of an epoch are made equally large, so
-            that they may hold up to half more or less. On average, half a step of each window stays empty: 64 steps
-            are a good size.
-        divisible_by: each sample takes a multiple of this many tokens, e.g. for context parallelism or FP8.
+        bins_per_step: bins of a step, over all ranks together: a multiple of the number of ranks. A rank's batch holds
+            its bins on one axis, up to `max_tokens * bins_per_step / world_size` tokens.
+        window_size: positions that are packed together, 1..2**24. On average, half a step of each window stays empty:
+            64 steps are a good size, about `64 * bins_per_step * max_tokens / mean_length` positions. The windows of an
+            epoch are made equally large: they have between half and one and a half times this size.
+        divisible_by: each sample takes a multiple of this many tokens: twice the number of context-parallel ranks, or
+            16 for FP8. Give it to `collate_packed` as well.
         truncate: plan `max_tokens` for longer samples, which the pipeline's transform must crop to it. By default they
             are refused.
         seed: 0..2**63-1; determines the shuffle of the bins.

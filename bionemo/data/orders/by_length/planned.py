@@ -117,10 +117,10 @@ class BinOrder(WindowOrder):
         if position == span * self.span_length:
             return self._steps_before_span(span)
         start = self.window_start(position)
-        starts, steps = self.steps_of_span(span)
+        window = int(np.searchsorted(self._starts_and_steps(span)[0], start))
+        steps = self._starts_and_steps(span, num_windows=window)[1]
         cuts = self.window_at(start).cuts
         number = int(np.searchsorted(cuts, position - start, side="right")) - 1
-        window = int(np.searchsorted(starts, start))
         return self._steps_before_span(span) + int(steps[window]) + number // self.bins_per_step
 
     def step_start(self, step: int, /) -> int:
@@ -133,7 +133,7 @@ class BinOrder(WindowOrder):
         span = 0
         before = 0
         while self.num_samples is None or span * self.span_length < self.num_samples:
-            starts, steps = self.steps_of_span(span)
+            starts, steps = self._starts_and_steps(span, num_steps=step - before)
             if step < before + steps[-1]:
                 window = int(np.searchsorted(steps, step - before, side="right")) - 1
                 cuts = self.window_at(int(starts[window])).cuts
@@ -158,10 +158,25 @@ class BinOrder(WindowOrder):
 
     def steps_of_span(self, span: int, /) -> tuple[IntArray, IntArray]:
         """Return where the windows of a span start, and the number of steps of the span before each and in all."""
-        if span not in self.known_spans:
-            starts = self.span_starts(span)
-            self.known_spans[span] = starts, np.cumsum([0, *map(self._num_steps, starts.tolist())])
-        return self.known_spans[span]
+        return self._starts_and_steps(span, num_steps=MAX_INT)
+
+    def _starts_and_steps(self, span: int, *, num_windows: int = 0, num_steps: int = -1) -> tuple[IntArray, IntArray]:
+        """Return what `steps_of_span` does, counted only beyond a number of windows and of steps."""
+        if span in self.known_spans:
+            return self.known_spans[span]
+        starts, counted = self._begun_spans.get(span) or (self.span_starts(span), [0])
+        steps = list(counted)  # a copy: another thread may count, too
+        while len(steps) <= len(starts) and (len(steps) <= num_windows or steps[-1] <= num_steps):
+            steps.append(steps[-1] + self._num_steps(int(starts[len(steps) - 1])))
+        self._begun_spans[span] = starts, steps
+        if len(steps) > len(starts):
+            self.known_spans[span] = starts, np.array(steps)
+        return starts, np.array(steps)
+
+    @cached_property
+    def _begun_spans(self) -> dict[int, tuple[IntArray, list[int]]]:
+        """Where the windows of a span start, and the number of steps before those that were counted."""
+        return {}
 
     def span_starts(self, span: int, /) -> IntArray:
         """Return where the windows of a span start."""
