@@ -73,8 +73,9 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 def exists(dotted: str) -> bool:
     """Return whether a dotted name is that of a module, which is not imported, or of an attribute of one."""
     parent, _, name = dotted.rpartition(".")
-    if importlib.util.find_spec(dotted) is not None:
-        return True
+    with contextlib.suppress(ModuleNotFoundError):  # of an attribute of a module that isn't a package
+        if importlib.util.find_spec(dotted) is not None:
+            return True
     return importlib.util.find_spec(parent) is not None and hasattr(importlib.import_module(parent), name)
 
 

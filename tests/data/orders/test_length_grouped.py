@@ -155,7 +155,7 @@ def test_padding_fraction() -> None:
         ({"lengths": ([1, 2, 3], [1])}, ValueError, r"got \(3, 1\) for \(3,\)"),
         ({"lengths": [1, 2, 3, 4]}, ValueError, r"got \(4,\) for \(3,\)"),
         ({"lengths": [1, 2, -3]}, ValueError, "lengths must be in 0.*got lengths=-3"),
-        ({"lengths": [[1, 2, 3], [1]]}, TypeError, r"lengths must be an integer, got lengths=\[1, 2, 3\] of type list"),
+        ({"lengths": [[1, 2, 3], [1]]}, TypeError, "or a tuple of such with one row per source, got a list of 2"),
         ({"order": "abc"}, TypeError, "order must have num_samples, num_sources and index_at, got 'abc'"),
         ({"order": EpochOrder}, TypeError, "order must have .*got <class .*EpochOrder'>. Make one"),
         ({"order": None}, TypeError, "order must have .*got None. Make one"),
@@ -288,5 +288,5 @@ def test_a_traced_or_out_of_range_position_is_refused() -> None:
 
 def test_the_lengths_of_several_sources_in_a_list_are_refused_with_the_remedy() -> None:
     base = MixtureOrder(orders=[EpochOrder(length=2, seed=1), EpochOrder(length=1, seed=2)], weights=(1, 1))
-    with pytest.raises(TypeError, match="lengths must be a tuple if there are several sources, got a list of 2 rows"):
+    with pytest.raises(TypeError, match="a tuple of such with one row per source, got a list of 2 rows"):
         LengthGroupedOrder(order=base, lengths=[[3, 4], [5]], window_size=2, batch_size=1, seed=1)

@@ -36,7 +36,8 @@ def frozen_lengths(lengths: Any, /) -> tuple[FrozenArray, ...]:
     """
     if isinstance(lengths, list) and lengths and np.ndim(lengths[0]):
         message = (
-            f"lengths must be a tuple if there are several sources, got a list of {len(lengths)} rows. Call tuple()."
+            "lengths must be one-dimensional integers, or a tuple of such with one row per source, got a list of "
+            f"{len(lengths)} rows."
         )
         raise TypeError(message)
     parts = lengths if isinstance(lengths, tuple) and lengths and not np.isscalar(lengths[0]) else (lengths,)
