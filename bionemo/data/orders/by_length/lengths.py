@@ -34,7 +34,7 @@ def frozen_lengths(lengths: Any, /) -> tuple[FrozenArray, ...]:
         >>> frozen_lengths([3, 5])
         (FrozenArray(int64[2], sha256=2267ce6f4ec7),)
     """
-    if isinstance(lengths, list) and lengths and np.ndim(lengths[0]):
+    if isinstance(lengths, list) and lengths and _is_row(lengths[0]):
         message = (
             "lengths must be one-dimensional integers, or a tuple of such with one row per source, got a list of "
             f"{len(lengths)} rows."
@@ -42,6 +42,10 @@ def frozen_lengths(lengths: Any, /) -> tuple[FrozenArray, ...]:
         raise TypeError(message)
     parts = lengths if isinstance(lengths, tuple) and lengths and not np.isscalar(lengths[0]) else (lengths,)
     return tuple(part if isinstance(part, FrozenArray) else FrozenArray(_as_int64(part)) for part in parts)
+
+
+def _is_row(part: Any) -> bool:
+    return hasattr(part, "__len__") and not isinstance(part, str | bytes) and getattr(part, "ndim", 1) > 0
 
 
 def _as_int64(lengths: Any) -> NDArray[Any]:
