@@ -13,11 +13,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "bionemo").rglob("*.py"))
 
-over_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+def page_id(page: Path) -> str:
+    """Return the name of a page within docs/, which differs between pages in subfolders."""
+    return page.relative_to(ROOT).with_suffix("").as_posix().removeprefix("docs/")
+
+
+over_pages = pytest.mark.parametrize("page", PAGES, ids=page_id)
 
 
 def code_and_output(page: Path) -> list[tuple[str, str, str | None]]:
@@ -33,7 +39,7 @@ def code_and_output(page: Path) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's about the number of workers
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES[1:], ids=page_id)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": page.stem}
