@@ -82,6 +82,8 @@ def exists(dotted: str) -> bool:
 @over_pages
 def test_what_a_page_names_exists(page: Path) -> None:
     text = BLOCK.sub("", page.read_text())
+    if page.parent.name == "coming_from":  # the first column of its tables names what others have
+        text = re.sub(r"^\|[^|]*\|", "|", text, flags=re.MULTILINE)
     for code in re.findall(r"`([^`\n]+)`", text):
         for path in re.findall(r"(?:tests|property_tests|benchmarks|docs|notebooks)/[\w/.]*\w", code):
             assert (ROOT / path).exists(), path

@@ -185,7 +185,7 @@ def grain_iterator() -> None:
     assert_resumes_exactly(make_loader, list, num_epochs=1)
 
 
-def _without_vision() -> None:
+def without_vision() -> None:
     """Stand in for torchvision, which MosaicML Streaming imports for images, and which needs another build of torch."""
     for name in ("", ".datasets", ".transforms", ".transforms.functional"):
         module: Any = ModuleType(f"torchvision{name}")
@@ -194,7 +194,7 @@ def _without_vision() -> None:
 
 
 def mosaic_ends_an_epoch() -> None:
-    _without_vision()
+    without_vision()
     import streaming
 
     folder = tempfile.mkdtemp()
