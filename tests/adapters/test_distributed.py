@@ -1,5 +1,6 @@
 """Distributed checkpoints in one process: exact, complete or absent, and written in the background."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -247,6 +248,21 @@ def test_a_damaged_checkpoint_is_skipped_and_refused(tmp_path: Path, run: Run, n
     assert_equal(other.state, before)
     shutil.rmtree(whole)
     assert find_checkpoint(tmp_path) is None
+
+
+def test_a_folder_that_another_process_writes_is_refused(tmp_path: Path, run: Run) -> None:
+    with (tmp_path / ".lock").open("w") as file:
+        file.write("process 17 on another")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        message = r"folder must be written by one process at a time, .* another one writes \(process 17 on another\)"
+        with pytest.raises(RuntimeError, match=message), CheckpointWriter(tmp_path):
+            pass
+        with pytest.raises(RuntimeError, match=message):
+            CheckpointWriter(tmp_path).save(1, *run.parts)
+    with CheckpointWriter(tmp_path) as checkpoints:
+        checkpoints.save(1, *run.parts)
+    assert find_checkpoint(tmp_path) == tmp_path / "step-1"
 
 
 def test_a_checkpoint_without_digests_is_loaded(tmp_path: Path, run: Run) -> None:

@@ -84,10 +84,11 @@ def damage(folder: Path, fault: Fault) -> Path | None:
     if fault.kind == "checkpoint truncated":
         os.truncate(path, start)
     else:
-        length = max(1, int(fault.draws[2] * (status.st_size - start)))
-        with path.open("r+b") as file:
-            file.seek(start)
-            file.write(bytes(length))
+        content = path.read_bytes()
+        end = start + max(1, int(fault.draws[2] * (status.st_size - start)))
+        if not any(content[start:end]):  # zeros already
+            start, end = 0, len(content)
+        path.write_bytes(content[:start] + bytes(end - start) + content[end:])
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     return found[0]
 

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 
 from bionemo.adapters.lightning import AtomicCheckpointIO, PipelineDataModule, TrainableModule, find_checkpoint
-from bionemo.core.folder_lock import folder_lock
+from bionemo.core.files import folder_lock
 from bionemo.core.random import make_generator
 from tests.chaos.training import LIGHTNING_EPOCH, CountingConfig, RunLog, Settings, make_pipeline, settings_from
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from tests.chaos.execution import MUST_SAY, Outcome
+from tests.chaos.execution import Outcome
+from tests.chaos.injection import MUST_SAY
 from tests.chaos.plan import BETWEEN, KINDS, LOOPS
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"

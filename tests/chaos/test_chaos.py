@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from bionemo.data import LoggedBatch, index_at
-from tests.chaos.execution import Injected, Outcome
+from tests.chaos.execution import Outcome
+from tests.chaos.injection import Injected
 from tests.chaos.plan import BETWEEN, ENDING, KINDS, LOOPS, plan
 from tests.chaos.report import BEGIN, END, document, problems_of, table
 from tests.chaos.training import BATCH_SIZE, LENGTH, NUM_SAMPLES, Settings, make_pipeline

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bionemo.core.folder_lock import folder_lock
+from bionemo.core.files import folder_lock
 
 HOLD = """
 import sys, time
-from bionemo.core.folder_lock import folder_lock
+from bionemo.core.files import folder_lock
 lock = folder_lock(sys.argv[1])
 print("held", flush=True)
 time.sleep(600)
@@ -23,7 +23,7 @@ time.sleep(600)
 
 FORK = """
 import multiprocessing, os, sys, time
-from bionemo.core.folder_lock import folder_lock
+from bionemo.core.files import folder_lock
 lock = folder_lock(sys.argv[1])
 worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
 worker.start()

@@ -23,7 +23,7 @@ from bionemo.adapters.distributed.storage import AtomicFolderWriter
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.core.fields import Documented, check_size, to_int
-from bionemo.core.folder_lock import FolderLock, folder_lock
+from bionemo.core.files import FolderLock, folder_lock
 from bionemo.data.testing import check_same_on_ranks
 
 __all__ = ["CheckpointWriter"]
@@ -52,7 +52,7 @@ class CheckpointWriter(metaclass=Documented):
 
     Use it in a `with` block, at whose end the last checkpoint is complete. All ranks make the same calls. Without a
     process group, `save` returns when the checkpoint is complete. One run at a time writes into a folder: the block, or
-    the first `save`, locks it (see `bionemo.core.folder_lock`), and a run that is started twice is refused.
+    the first `save`, locks it (see `bionemo.core.files.folder_lock`), and a run that is started twice is refused.
 
     Laws: a checkpoint holds the weights, the optimizer's state and the loader's position as they were when `save` was
     called; `load_checkpoint` restores them on any number of ranks.
