@@ -18,8 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from bionemo.core.checked import checked
-
 __all__ = ["FolderLock", "folder_lock", "newest_first", "write_atomically"]
 
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -142,7 +140,6 @@ class FolderLock(contextlib.AbstractContextManager["FolderLock"]):
         self.release()
 
 
-@checked
 def folder_lock(folder: str | os.PathLike[str], /) -> FolderLock:
     """Lock a folder for one process, so that a run started twice doesn't write into it twice.
 
