@@ -148,7 +148,9 @@ def main() -> None:
     if given.write is not None:
         sizes = f"{given.samples:,} samples in each mode, batches of {given.batch_size:,}"
         result = "; ".join(found) or f"Nothing has grown: {limits}."
-        text = "\n\n".join([f"`make soak`: {sizes}; {minutes:.1f} minutes. {result}", *tables])
+        text = "\n\n".join(
+            [f"`make soak ARGS='--samples {given.samples}'`: {sizes}; {minutes:.1f} minutes. {result}", *tables]
+        )
         pattern = re.compile("(<!-- soak -->).*(<!-- end of soak -->)", re.DOTALL)
         given.write.write_text(pattern.sub(lambda ends: f"{ends[1]}\n{text}\n{ends[2]}", given.write.read_text()))
     sys.exit(bool(found))

@@ -101,7 +101,7 @@ class Execution:
             num_workers=start.num_workers,
             num_threads=start.num_threads,
             dropout=dropout(self.history),
-            pause=0.005,
+            pause=0.02,
             failure=failure,
         )
 
