@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo docs test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
+.PHONY: demo docs test slow laws histories resume fuzz chaos soak bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -51,6 +51,16 @@ resume: env
 SEED ?= 1
 fuzz: env
 	$(BIN)/python -m tests.fuzzing $(SEED) 100000
+
+# Training runs that 200 faults hit at random moments, restarted until they end: 15 to 30 minutes.
+# make chaos SEED=7 COUNT=20, and ARGS='--only 3' for one history
+COUNT ?= 200
+chaos: env
+	$(BIN)/python -m tests.chaos --seed $(SEED) --count $(COUNT) $(ARGS)
+
+# 10**8 samples through loaders: memory, descriptors and threads must not grow. ARGS='--samples 1000000' for less.
+soak: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
 # Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own.
 bench-index: env

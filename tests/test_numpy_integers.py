@@ -728,6 +728,7 @@ WITHOUT_NUMBERS = {
     *("copy_spans", "fasta_blocks", "read_ranges", "tokenize_fasta"),
     *("MappedArray", "Shard", "ShardCache", "ShardFile"),
     "Endings",
+    "FolderLock",  # made by folder_lock
     # Results of functions.
     *(
         "AliasTable",

@@ -26,8 +26,7 @@ class RunSummary(NamedTuple):
     num_steps: int
     num_samples: int
     num_replaced: int
-    """Number of logged batches that a later one of the same step replaces: a killed run has read them, and the resumed
-    run has read them again."""
+    """Number of logged batches that the resumed run replaces: a killed run has read them after its last checkpoint."""
     num_incomplete: int
     """Number of last steps that not all ranks have logged, because the run was killed: they are left out."""
 
@@ -36,8 +35,9 @@ class RunSummary(NamedTuple):
 def verify_run(log: Iterable[LoggedBatch], pipeline: Pipeline[Any], *, any_batch_size: bool = False) -> RunSummary:
     """Check after the fact that a run has read what its pipeline says: no sample lost, none repeated, in its order.
 
-    If a rank has logged a step twice, because the run was killed and resumed, the later batch counts. The number of
-    ranks may have changed during the run, if it was logged.
+    If a rank has logged a step twice, because the run was killed and resumed, the later batch counts, and what the rank
+    had logged after that step before is left out. The number of ranks may have changed during the run, if it was
+    logged.
 
     Args:
         log: batches in the order in which they were logged.
@@ -66,19 +66,9 @@ def verify_run(log: Iterable[LoggedBatch], pipeline: Pipeline[Any], *, any_batch
         AssertionError: rank 0 must have read all samples of its part of step 1, 4 from position 4 on, but the log
         has 3.
     """
-    latest: dict[tuple[int, int], LoggedBatch] = {}
-    sizes: dict[int, int | None] = {}
-    num_replaced = 0
-    for batch in listed(log, name="log"):
-        if not isinstance(batch, LoggedBatch):
-            message = f"log must hold what read_run_log returns, got {shown(batch)}."
-            raise TypeError(message)
-        num_replaced += (batch.step, batch.rank) in latest
-        latest[batch.step, batch.rank] = batch
-        sizes[batch.step] = batch.world_size
-    if not latest:
-        message = "log must hold at least one batch, got none."
-        raise ValueError(message)
+    latest, num_replaced = _effective(listed(log, name="log"))
+    sizes = {batch.step: batch.world_size for batch in latest.values()}
+    latest = {key: batch for key, batch in latest.items() if batch.world_size == sizes[batch.step]}
     num_ranks = 1 + max(rank for _, rank in latest)
     steps = [(step, sizes[step] or num_ranks) for step in sorted(sizes)]
     complete = list(steps)
@@ -94,6 +84,27 @@ def verify_run(log: Iterable[LoggedBatch], pipeline: Pipeline[Any], *, any_batch
         message = f"rank {_missing(latest, *steps[0])} must be in the log. Pass the logs of all ranks."
         raise AssertionError(message)
     return RunSummary(steps[0][0], len(complete), start - first, num_replaced, len(steps) - len(complete))
+
+
+def _effective(log: Iterable[Any]) -> tuple[dict[tuple[int, int], LoggedBatch], int]:
+    """Return the batches that the final weights have seen, in their order, and the number of all others."""
+    ranks: dict[int, list[int]] = {}  # the steps of each rank, ascending
+    latest: dict[tuple[int, int], LoggedBatch] = {}
+    num_replaced = 0
+    for batch in log:
+        if not isinstance(batch, LoggedBatch):
+            message = f"log must hold what read_run_log returns, got {shown(batch)}."
+            raise TypeError(message)
+        steps = ranks.setdefault(batch.rank, [])
+        while steps and steps[-1] >= batch.step:  # the run was resumed at this step
+            del latest[steps.pop(), batch.rank]
+            num_replaced += 1
+        steps.append(batch.step)
+        latest[batch.step, batch.rank] = batch
+    if not latest:
+        message = "log must hold at least one batch, got none."
+        raise ValueError(message)
+    return latest, num_replaced
 
 
 def _missing(latest: Mapping[tuple[int, int], LoggedBatch], step: int, world_size: int) -> int:

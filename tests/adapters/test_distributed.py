@@ -1,6 +1,9 @@
 """Distributed checkpoints in one process: exact, complete or absent, and written in the background."""
 
+import fcntl
 import os
+import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +64,7 @@ def run() -> Run:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 def assert_equal(found: object, expected: object) -> None:
@@ -155,24 +158,39 @@ def test_other_states_come_back_with_their_types(tmp_path: Path, run: Run) -> No
 
 @pytest.mark.usefixtures("one_rank")
 def test_an_error_while_writing_is_raised_by_the_next_save_or_at_the_end(tmp_path: Path, run: Run) -> None:
-    (tmp_path / "file").write_text("")
-    checkpoints = CheckpointWriter(tmp_path / "file" / "folder")
+    folder = tmp_path / "folder"
+    checkpoints = CheckpointWriter(folder)
+    checkpoints.save(0, *run.parts)
+    checkpoints.wait()
+    replace_by_file(folder)
     checkpoints.save(1, *run.parts)
-    with pytest.raises(RuntimeError, match=r"step-1 could not be written, on rank 0: NotADirectoryError: .*file"):
+    with pytest.raises(RuntimeError, match=r"step-1 could not be written, on rank 0: NotADirectoryError: .*folder"):
         checkpoints.save(2, *run.parts)
     checkpoints.wait()
-    with pytest.raises(RuntimeError, match="step-3 could not be written"), checkpoints:
+    folder.unlink()
+    with pytest.raises(RuntimeError, match="step-3 could not be written"), CheckpointWriter(folder) as checkpoints:
+        replace_by_file(folder)
         checkpoints.save(3, *run.parts)
-    with pytest.raises(KeyError, match="mine") as error, checkpoints:
+    folder.unlink()
+    with pytest.raises(KeyError, match="mine") as error, CheckpointWriter(folder) as checkpoints:
+        replace_by_file(folder)
         checkpoints.save(4, *run.parts)
         raise KeyError("mine")
     assert "step-4 could not be written" in error.value.__notes__[0]
 
 
+def replace_by_file(folder: Path) -> None:
+    """Make a folder one in which nothing can be written, by anybody."""
+    shutil.rmtree(folder)
+    folder.write_text("")
+
+
 def test_an_error_while_writing_without_a_process_group_is_raised_at_once(tmp_path: Path, run: Run) -> None:
-    (tmp_path / "file").write_text("")
+    checkpoints = CheckpointWriter(tmp_path / "folder")
+    checkpoints.save(0, *run.parts)
+    replace_by_file(tmp_path / "folder")
     with pytest.raises(RuntimeError, match="step-1 could not be written, on rank 0"):
-        CheckpointWriter(tmp_path / "file" / "folder").save(1, *run.parts)
+        checkpoints.save(1, *run.parts)
 
 
 def test_an_incomplete_checkpoint_is_not_found_and_is_removed_by_the_next_save(
@@ -197,6 +215,64 @@ def test_an_incomplete_checkpoint_is_not_found_and_is_removed_by_the_next_save(
     assert names(tmp_path) == ["step-1", "step-3", "step-9"]
     with pytest.raises(FileNotFoundError, match=r"path must be a complete checkpoint, got path='.*step-9'"):
         load_checkpoint(tmp_path / "step-9", *run.parts)
+
+
+@pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata", "__0_0.distcp.sha256", ".metadata.sha256"])
+@pytest.mark.parametrize("how", ["zeroed", "truncated", "missing"])
+def test_a_damaged_checkpoint_is_skipped_and_refused(tmp_path: Path, run: Run, name: str, how: str) -> None:
+    """Torch would load zeros within a file as weights."""
+    run.step()
+    with CheckpointWriter(tmp_path) as checkpoints:
+        whole, damaged = (checkpoints.save(step, *run.parts) for step in (1, 2))
+    assert find_checkpoint(tmp_path) == damaged
+    content = (damaged / name).read_bytes()
+    half = len(content) // 2
+    if how == "missing":
+        (damaged / name).unlink()
+    else:
+        (damaged / name).write_bytes(content[:half] + bytes(len(content) - half if how == "zeroed" else 0))
+    assert find_checkpoint(tmp_path) == whole
+    other = Run()
+    before = other.state
+    if name == ".metadata" and how == "missing":
+        with pytest.raises(FileNotFoundError, match="path must be a complete checkpoint"):
+            load_checkpoint(damaged, *other.parts)
+    else:
+        what = "is missing" if how == "missing" else "has other bytes than were written"
+        message = (
+            rf"path must be a whole checkpoint, got path='.*step-2', whose file '{re.escape(name)}' {what}. Resume "
+        )
+        message = message.replace(re.escape(name), re.escape(name.removesuffix(".sha256")) + r"(\.sha256)?")
+        with pytest.raises(ValueError, match=message + r"from '.*step-1', the newest one"):
+            load_checkpoint(damaged, *other.parts)
+    assert_equal(other.state, before)
+    shutil.rmtree(whole)
+    assert find_checkpoint(tmp_path) is None
+
+
+def test_a_folder_that_another_process_writes_is_refused(tmp_path: Path, run: Run) -> None:
+    with (tmp_path / ".lock").open("w") as file:
+        file.write("process 17 on another")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        message = r"folder must be written by one process at a time, .* another one writes \(process 17 on another\)"
+        with pytest.raises(RuntimeError, match=message), CheckpointWriter(tmp_path):
+            pass
+        with pytest.raises(RuntimeError, match=message):
+            CheckpointWriter(tmp_path).save(1, *run.parts)
+    with CheckpointWriter(tmp_path) as checkpoints:
+        checkpoints.save(1, *run.parts)
+    assert find_checkpoint(tmp_path) == tmp_path / "step-1"
+
+
+def test_a_checkpoint_without_digests_is_loaded(tmp_path: Path, run: Run) -> None:
+    """Torch's own writer makes none."""
+    with CheckpointWriter(tmp_path) as checkpoints:
+        path = checkpoints.save(1, *run.parts)
+    for digest in path.glob("*.sha256"):
+        digest.unlink()
+    assert find_checkpoint(tmp_path) == path
+    load_checkpoint(path, *run.parts)
 
 
 def test_the_newest_checkpoints_are_kept_and_a_step_may_be_saved_again(tmp_path: Path, run: Run) -> None:

@@ -113,6 +113,21 @@ def test_the_batch_size_may_have_changed_if_that_is_said() -> None:
         verify_run([*log, LoggedBatch(14, 0, [3])], PIPELINE, any_batch_size=True)
 
 
+@pytest.mark.filterwarnings("ignore:a step of .* leaves ranks")
+def test_steps_after_those_of_a_resumed_run_are_left_out() -> None:
+    """A killed run on two ranks had small batches, so more steps than the resumed one; and a kill between two ranks."""
+    small = attrs.evolve(PIPELINE, batch_size=2)
+    killed = [LoggedBatch(**json.loads(line)) for line in lines_of(small, 2, range(24), world_size=2)]
+    resumed = [LoggedBatch(**json.loads(line)) for line in lines_of(PIPELINE, 1, world_size=1)[2:]]
+    resumed = [batch._replace(step=batch.step + 2) for batch in resumed]  # 4 steps of 2, then steps of 4
+    # Of rank 0, steps 4 to 23 were replaced; rank 1 has logged steps 15 to 23 alone.
+    assert verify_run([*killed, *resumed], PIPELINE, any_batch_size=True) == (0, 15, 50, 20, 9)
+    assert verify_run([*killed, *resumed[:3]], PIPELINE, any_batch_size=True).num_samples == 8 + 3 * 4
+    two = [LoggedBatch(**json.loads(line)) for line in lines_of(PIPELINE, 2, world_size=2)]
+    three = [LoggedBatch(**json.loads(line)) for line in lines_of(PIPELINE, 3, range(6, 8), world_size=3)]
+    assert verify_run([*two, *three[:4]], PIPELINE).num_steps == 7  # rank 0 alone has logged step 7 again
+
+
 def test_several_sources_are_told_apart() -> None:
     parts = [EpochOrder(length=9, seed=seed) for seed in (1, 2)]
     order = MixtureOrder(orders=parts, weights=(2, 1), num_samples=12)

@@ -14,6 +14,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.stateful import Stateful
 
+from bionemo.adapters.distributed.digests import METADATA, damage
 from bionemo.adapters.distributed.state import restore
 from bionemo.adapters.distributed.storage import complete_checkpoints
 from bionemo.core.checked import checked
@@ -66,10 +67,11 @@ def local_folder(folder: str | os.PathLike[str]) -> Path:
 
 @checked
 def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
-    """Return the newest complete checkpoint in a folder, or None if there is none or the folder does not exist.
+    """Return the newest whole checkpoint in a folder, or None if there is none or the folder does not exist.
 
-    Every rank must call it: the first one searches, and all get what it has found. The newest is the one with the
-    latest modification time. What a killed process was writing is not complete.
+    Every rank must call it: the first one searches, all verify the files' digests, each a part of them, and all get the
+    same answer. The newest is the one with the latest modification time. What a killed process was writing is skipped,
+    and so is a checkpoint of which a file is damaged or missing.
 
     Raises:
         NotADirectoryError: if `folder` is a file.
@@ -78,14 +80,27 @@ def find_checkpoint(folder: str | os.PathLike[str], /) -> Path | None:
         >>> find_checkpoint("no such folder") is None
         True
     """
-    path = local_folder(folder)
-    found: list[Any] = [None]
+    return _first_whole(local_folder(folder), without=None)
+
+
+def _first_whole(folder: Path, *, without: Path | None) -> Path | None:
+    """Return the newest whole checkpoint but one that is known to be damaged."""
+    found: list[Any] = [[]]
     if not is_distributed() or torch.distributed.get_rank() == 0:
-        found = complete_checkpoints(path)[:1] or found
+        found = [complete_checkpoints(folder)]
     if is_distributed():
         torch.distributed.broadcast_object_list(found, src=0)
-    newest: Path | None = found[0]
-    return newest
+    return next((path for path in found[0] if path != without and _damage_on_ranks(path) is None), None)
+
+
+def _damage_on_ranks(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint, the same on all ranks, each of which verifies a part; None if nothing."""
+    if not is_distributed():
+        return damage(path)
+    found: list[str | None] = [None] * torch.distributed.get_world_size()
+    mine = damage(path, part=torch.distributed.get_rank(), num_parts=len(found))
+    torch.distributed.all_gather_object(found, mine)
+    return next((one for one in found if one is not None), None)
 
 
 @checked
@@ -110,7 +125,8 @@ def load_checkpoint(
 
     Raises:
         FileNotFoundError: if there is no complete checkpoint.
-        ValueError: if it has other weights or other names, or the loader refuses its state: nothing is changed then.
+        ValueError: if a file of it is damaged or missing (the message names the newest whole checkpoint beside it); or
+            if it has other weights or other names, or the loader refuses its state: nothing is changed then.
 
     Example:
         >>> model = nn.Linear(1, 1)
@@ -119,11 +135,16 @@ def load_checkpoint(
         Traceback (most recent call last):
         FileNotFoundError: path must be a complete checkpoint, got path='step-1'.
     """
-    try:
-        saved = FileSystemReader(path).read_metadata().state_dict_metadata
-    except FileNotFoundError as error:
+    if not Path(path, METADATA).exists():
         message = f"path must be a complete checkpoint, got path={str(path)!r}."
-        raise FileNotFoundError(message) from error
+        raise FileNotFoundError(message)
+    found = _damage_on_ranks(Path(path))
+    if found is not None:
+        other = _first_whole(Path(path).parent, without=Path(path))
+        remedy = "There is no whole one beside it." if other is None else f"Resume from {str(other)!r}, the newest one."
+        message = f"path must be a whole checkpoint, got path={str(path)!r}, {found}. {remedy}"
+        raise ValueError(message)
+    saved = FileSystemReader(path).read_metadata().state_dict_metadata
 
     def read(state: dict[str, Any]) -> None:
         with without_warning():

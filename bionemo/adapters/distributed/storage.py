@@ -10,12 +10,10 @@ from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.utils import _pytree as pytree
 
+from bionemo.adapters.distributed.digests import METADATA, write_digest
 from bionemo.core.files import newest_first
 
 __all__ = ["AtomicFolderWriter", "complete_checkpoints"]
-
-_METADATA = ".metadata"
-"""The file that torch.distributed.checkpoint writes last."""
 
 
 def complete_checkpoints(folder: Path, /) -> list[Path]:
@@ -26,7 +24,7 @@ def complete_checkpoints(folder: Path, /) -> list[Path]:
         []
     """
     entries = os.scandir(folder) if folder.exists() else ()
-    written = (Path(entry.path, _METADATA) for entry in entries if entry.name.startswith("step-"))
+    written = (Path(entry.path, METADATA) for entry in entries if entry.name.startswith("step-"))
     return [path.parent for path in newest_first(written)]
 
 
@@ -64,9 +62,17 @@ class AtomicFolderWriter(FileSystemWriter):
         Path(self.path).mkdir(parents=True)
         return super().prepare_global_plan(plans)
 
+    def write_data(self, plan: Any, planner: Any) -> Any:
+        """Write this rank's files, and beside each one its digest."""
+        written = super().write_data(plan, planner)
+        for name in {result.storage_data.relative_path for result in written.wait()}:
+            write_digest(Path(self.path, name))
+        return written
+
     def finish(self, metadata: Any, results: Any) -> None:
         """Name the folder and remove old ones. One rank calls this, after all ranks have written."""
         super().finish(metadata, results)
+        write_digest(Path(self.path, METADATA))
         if self.complete_path.exists():
             _remove(self.complete_path)
         Path(self.path).rename(self.complete_path)

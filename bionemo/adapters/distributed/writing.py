@@ -23,6 +23,7 @@ from bionemo.adapters.distributed.storage import AtomicFolderWriter
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.core.fields import Documented, check_size, to_int
+from bionemo.core.files import FolderLock, folder_lock
 from bionemo.data.testing import check_same_on_ranks
 
 __all__ = ["CheckpointWriter"]
@@ -50,7 +51,8 @@ class CheckpointWriter(metaclass=Documented):
     state, which is equal on all.
 
     Use it in a `with` block, at whose end the last checkpoint is complete. All ranks make the same calls. Without a
-    process group, `save` returns when the checkpoint is complete.
+    process group, `save` returns when the checkpoint is complete. One run at a time writes into a folder: the block, or
+    the first `save`, locks it (see `bionemo.core.files.folder_lock`), and a run that is started twice is refused.
 
     Laws: a checkpoint holds the weights, the optimizer's state and the loader's position as they were when `save` was
     called; `load_checkpoint` restores them on any number of ranks.
@@ -82,6 +84,8 @@ class CheckpointWriter(metaclass=Documented):
     keep: int | None = attrs.field(default=2, converter=_to_keep, validator=_check_keep, kw_only=True)
     _group: ProcessGroup | None = attrs.field(default=None, init=False, repr=False)
     _pending: tuple[Path, Future[Any]] | None = attrs.field(default=None, init=False, repr=False)
+    _lock: FolderLock | None = attrs.field(default=None, init=False, repr=False)
+    _is_locked: bool = attrs.field(default=False, init=False, repr=False)
 
     @checked
     def save(
@@ -106,15 +110,13 @@ class CheckpointWriter(metaclass=Documented):
                 saved from one of them.
 
         Raises:
-            RuntimeError: if the checkpoint before could not be written.
+            RuntimeError: if the checkpoint before could not be written, or another process writes into the folder.
             TypeError: if the loader's state doesn't consist of plain values.
             ValueError: if the step or the loader's state differs between ranks.
         """
         self.wait()
         path = self.folder / f"step-{check_int(step, name='step')}"
-        if is_distributed() and self._group is None:
-            # The training's own group can't be used: it may not exist for the CPU, and is in use by another thread.
-            self._group = torch.distributed.new_group(backend="gloo")
+        self._begin()
         state = capture(model, optimizer, batches, others=others)
         try:
             check_same_on_ranks({"step": path.name, "batches": batches.state_dict()}, group=self._group)
@@ -141,7 +143,27 @@ class CheckpointWriter(metaclass=Documented):
             with _named_errors(path):
                 future.result()
 
+    def _begin(self) -> None:
+        """Lock the folder, on one rank, and make the group by which the ranks agree on checkpoints."""
+        if is_distributed() and self._group is None:
+            # The training's own group can't be used: it may not exist for the CPU, and is in use by another thread.
+            self._group = torch.distributed.new_group(backend="gloo")
+        if self._is_locked:
+            return
+        refusal: list[Any] = [None]
+        if self._group is None or torch.distributed.get_rank() == 0:
+            try:
+                self._lock = folder_lock(self.folder)
+            except (OSError, RuntimeError) as error:
+                refusal = [error]
+        if self._group is not None:
+            torch.distributed.broadcast_object_list(refusal, src=0, group=self._group)
+        if refusal[0] is not None:
+            raise refusal[0]
+        self._is_locked = True
+
     def __enter__(self) -> "CheckpointWriter":  # noqa: PYI034 - beartype refuses Self
+        self._begin()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -151,6 +173,10 @@ class CheckpointWriter(metaclass=Documented):
             if error is None:
                 raise
             error.add_note(f"The last checkpoint is incomplete, too: {failure}")
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+            self._lock, self._is_locked = None, False
 
 
 @contextmanager

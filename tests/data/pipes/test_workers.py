@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -167,6 +168,30 @@ def test_a_worker_that_dies_ends_the_iteration_with_an_error(context: str) -> No
     batches = loader(make(transform=partial(die_at, bad=3)), num_workers=2, multiprocessing_context=context)
     with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)"):
         list(batches)
+    assert no_children()
+
+
+def raise_connection_error(sample: int, *, generator: torch.Generator):
+    if sample == 3:
+        raise ConnectionResetError("by the data set")
+    return sample
+
+
+def test_a_worker_that_is_killed_while_its_batch_is_fetched_is_named() -> None:
+    """Torch then raises the error of a connection, if the process has not ended yet. Of a data set it is passed on."""
+    with pytest.raises(ConnectionResetError, match="by the data set"):
+        list(loader(make(transform=raise_connection_error), num_workers=1, multiprocessing_context="fork"))
+    batches = loader(make(), num_workers=1, multiprocessing_context="fork")
+    next(iter(batches))
+    workers = batches._workers
+    (worker,) = workers._loader._iterator._workers
+    assert workers._of_lost_worker(LookupError()) is None
+    killing = threading.Timer(0.1, os.kill, [worker.pid, signal.SIGKILL])
+    killing.start()
+    error = workers._of_lost_worker(ConnectionResetError())
+    assert re.match(rf"DataLoader worker \(pid {worker.pid}\) (is killed by signal|exited unexpectedly)", str(error))
+    batches.close()
+    killing.join()
     assert no_children()
 
 

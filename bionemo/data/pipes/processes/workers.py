@@ -1,5 +1,6 @@
 """Batches read by worker processes: torch's DataLoader over the positions at which batches start."""
 
+import multiprocessing.connection
 import multiprocessing.queues
 import os
 import signal
@@ -151,10 +152,13 @@ class BatchWorkers:
             for received in self._received(iter(self._loader)):
                 yield received
                 start = received.stop
-        except Exception as error:
+        except Exception as raised:
+            error = self._of_lost_worker(raised) or raised
             error.add_note(self._awaited(start, error))
             self.close(grace=0 if _is_timeout(error) else _GRACE)
-            raise
+            if error is raised:
+                raise
+            raise error from raised
 
     def _received(self, iterator: Iterator[list[Any]]) -> Iterator[Delivery]:
         """Yield the batches of the stretches that workers have made."""
@@ -176,6 +180,19 @@ class BatchWorkers:
                 seconds = (read, transforming, collating, making, transfer + perf_counter() - began)
                 is_ready = number and len(made) - number  # with the rest of its stretch
                 yield delivery._replace(batch=batch, seconds=seconds, num_ready=num_ready + is_ready)
+
+    def _of_lost_worker(self, error: Exception) -> Exception | None:
+        """Return the error of a worker that dies while its batch is fetched: torch may raise that of a connection."""
+        workers: Any = getattr(self._loader._iterator, "_workers", ())  # noqa: SLF001
+        if not workers or not isinstance(error, ConnectionError | EOFError | FileNotFoundError):
+            return None
+        # A data set may raise such an error, too: all workers live then.
+        try:
+            dead = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1)
+        except RuntimeError as killed:  # torch's handler of SIGCHLD
+            return killed
+        pids = ", ".join(str(worker.pid) for worker in workers if worker.sentinel in dead)
+        return RuntimeError(f"DataLoader worker (pid {pids}) exited unexpectedly") if dead else None
 
     def _awaited(self, start: int, error: Exception) -> str:
         """Return a note for an error: which batch was awaited, and what may help."""
