@@ -11,15 +11,32 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
-__all__ = ["newest_first", "write_atomically"]
+__all__ = ["newest_first", "to_path", "write_atomically"]
 
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error codes for a full disk, an exhausted quota and a file above the size limit."""
 
 _DEAD_AFTER: Final = 24 * 60 * 60
 """Seconds without a write after which a partial file is taken for that of a killed process."""
+
+
+def to_path(path: Any, /, *, name: str) -> Path:
+    """Return a string or path as a path.
+
+    Raises:
+        TypeError: if it is something else.
+
+    Example:
+        >>> to_path(3, name="folder")
+        Traceback (most recent call last):
+        TypeError: folder must be a string or path, got an object of type int.
+    """
+    if not isinstance(path, str | os.PathLike):
+        message = f"{name} must be a string or path, got an object of type {type(path).__name__}."
+        raise TypeError(message)
+    return Path(path)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], /) -> None:
