@@ -47,10 +47,11 @@ histories: env
 resume: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest property_tests/test_lightning_resume_laws.py tests/adapters/test_lightning_resume.py -m "slow or not slow" --hypothesis-profile=many --hypothesis-show-statistics
 
-# A hundred thousand calls of public functions with one argument of a wrong type: about three minutes.
+# A million calls of public functions and records with strange arguments, in two processes: 20 to 30 minutes.
 SEED ?= 1
+COUNT ?= 1000000
 fuzz: env
-	$(BIN)/python -m tests.fuzzing $(SEED) 100000
+	$(BIN)/python -m tests.fuzzing --seed $(SEED) --count $(COUNT)
 
 # Training runs that 200 faults hit at random moments, restarted until they end: 15 to 30 minutes.
 # make chaos SEED=7 COUNT=20, and ARGS='--only 3' for one history

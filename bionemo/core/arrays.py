@@ -4,31 +4,19 @@ A kernel written with operators alone works on ints, int64 arrays and int64 tens
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
-from operator import countOf
 from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from bionemo.core.checks import (
-    MAX_INT,
-    AnyInt,
-    IntArray,
-    as_int,
-    check_integer,
-    check_memory,
-    in_graph,
-    is_concrete,
-    shown,
-)
+from bionemo.core.checks import AnyInt, IntArray, as_int, in_graph, is_concrete, shown
 
-__all__ = ["BLOCK", "as_integers", "by_group", "by_run", "groups", "in_blocks", "listed", "take"]
+__all__ = ["BLOCK", "by_group", "by_run", "check_broadcast", "check_memory", "groups", "in_blocks", "take"]
 
 BLOCK: Final = 2**14
 """Elements per block: the fastest size measured; half or twice as many take 10% longer."""
@@ -97,6 +85,57 @@ def _run(kernel: Callable[..., Any], flat: list[Any], size: int) -> tuple[Any, l
         for whole, part in zip(wholes, parts, strict=True):
             whole[block] = part
     return last, wholes
+
+
+def check_broadcast(**words: Any) -> None:
+    """Check that the tensors among some words broadcast. While compiling, nothing is checked.
+
+    Raises:
+        ValueError: if they don't.
+
+    Example:
+        >>> check_broadcast(seed=torch.arange(2), counter=torch.arange(3))
+        Traceback (most recent call last):
+        ValueError: seed and counter must have shapes that broadcast, got (2,) and (3,).
+    """
+    shapes = {name: tuple(word.shape) for name, word in words.items() if isinstance(word, Tensor)}
+    if len(shapes) < 2 or torch.compiler.is_compiling():  # noqa: PLR2004
+        return
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError as error:
+        shown_shapes = " and ".join(map(str, shapes.values()))
+        message = f"{' and '.join(shapes)} must have shapes that broadcast, got {shown_shapes}."
+        raise ValueError(message) from error
+
+
+@cache
+def _memory() -> int:
+    """Return the number of bytes of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_memory(num_bytes: AnyInt, /, *, name: str, value: AnyInt) -> None:
+    """Check that a result fits the machine's memory, before anything is allocated for it.
+
+    Args:
+        num_bytes: number of bytes that the result needs at least.
+        name: name of the argument that determines it.
+        value: value of the argument.
+
+    Raises:
+        ValueError: if the result needs more than the whole memory. While compiling, nothing is checked.
+
+    Example:
+        >>> check_memory(8 * 10, name="num_samples", value=10)
+    """
+    if torch.compiler.is_compiling():
+        return
+    memory = _memory()
+    if num_bytes > memory:
+        fits = f"{name} must be small enough for this machine's memory of {memory:,} bytes"
+        message = f"{fits}, got {name}={shown(as_int(value))}, which takes {num_bytes:,} bytes. Choose a smaller one."
+        raise ValueError(message)
 
 
 def by_run(function: Callable[..., tuple[Any, ...]], /, *words: Any) -> tuple[Any, ...]:
@@ -187,61 +226,3 @@ def take(table: Any, index: Any, /) -> Any:
         (7, array([5, 6]))
     """
     return np.take(table, index, mode="clip") if isinstance(index, np.ndarray) else int(table[index])
-
-
-def listed(values: Any, /, *, name: str) -> list[Any]:
-    """Return the elements of a sequence, an array, a tensor or another iterable that has an order.
-
-    Raises:
-        TypeError: if it isn't one; a mapping, a set and a string are not.
-
-    Example:
-        >>> listed(np.array([2, 1]), name="weights")
-        [2, 1]
-    """
-    if isinstance(values, Tensor | np.ndarray):
-        values = values.tolist()
-    if isinstance(values, str | bytes | Mapping | AbstractSet) or not isinstance(values, Iterable):
-        message = f"{name} must be a sequence, got {name}={shown(values)} of type {type(values).__name__}."
-        raise TypeError(message)
-    return list(values)
-
-
-def as_integers(values: Any, /, *, name: str) -> NDArray[Any]:
-    """Return integers as an array of the same shape.
-
-    Args:
-        values: integers in a range, sequence, array, tensor or any other iterable.
-        name: name of the integers in the error.
-
-    Returns:
-        An array of an integer dtype, or of Python ints if no integer dtype holds them all.
-
-    Raises:
-        TypeError: if an element is not an integer; a bool is not.
-        ValueError: if they are too many for the memory.
-
-    Example:
-        >>> as_integers([[3, 2], [1, 0]], name="positions")
-        array([[3, 2],
-               [1, 0]])
-    """
-    if isinstance(values, range) and all(abs(end) <= MAX_INT for end in (*values[:1], *values[-1:])):
-        check_memory(8 * len(values), name=f"the number of {name}", value=len(values))
-        step = values.step if len(values) > 1 else 0  # it may not fit int64
-        return np.arange(len(values), dtype=np.int64) * step + (values.start if values else 0)
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
-    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
-        return values
-    if isinstance(values, list | tuple) and countOf(map(type, values), int) == len(values):
-        with suppress(OverflowError):  # beyond int64
-            return np.fromiter(values, np.int64, len(values))
-    is_array = hasattr(values, "__array__") or not isinstance(values, Iterable)
-    elements = np.array(values if is_array else list(values), dtype=np.object_)
-    # One check per type, not per element: some arguments have 100,000 elements, in every batch.
-    for kind in set(map(type, elements.flat)):
-        check_integer(next(element for element in elements.flat if type(element) is kind), name=name)
-    array = np.array(list(map(int, elements.flat))).reshape(elements.shape)
-    # NumPy turns ints beyond int64, next to smaller ones, into floats, which are not exact.
-    return array if array.dtype.kind in "iu" else elements if elements.size else array.astype(np.int64)

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import reprlib
 import typing
 from collections.abc import Callable
 from types import NoneType, UnionType
@@ -11,6 +10,8 @@ from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args
 import numpy as np
 from torch import Tensor
 from torch.compiler import is_compiling
+
+from bionemo.core.checks import check_dense, shown
 
 __all__ = ["checked"]
 
@@ -28,13 +29,15 @@ _WORDS |= {
     np.ndarray: "an array",
 }
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_COMMON = (int, float, str, NoneType, list, tuple, range, dict, np.ndarray, Tensor)
+_COMMON = (int, float, str, NoneType, list, tuple, range, dict)
+_ARRAYS = (np.ndarray, Tensor)
 
 
 class _Requirement(NamedTuple):
     name: str
     kinds: tuple[type, ...]
     refused: tuple[type, ...]  # subclasses of the kinds
+    alone: tuple[type, ...]  # kinds that need no elements, unlike an iterable or a data set
     choices: tuple[Any, ...]  # values of a Literal
     known: frozenset[Any]  # types that need no closer look
 
@@ -43,7 +46,8 @@ def checked(function: Callable[_Args, _Result], /) -> Callable[_Args, _Result]:
     """Return the function with a check of its arguments' types before each call.
 
     The annotations are read at the first call. Elements of containers, dtypes and shapes are left to the function. A
-    bool is not an integer. Inside `torch.compile`, nothing is checked.
+    bool is not an integer. Sparse, nested and quantized tensors are refused, and so are arrays and tensors without an
+    axis where elements are needed. Inside `torch.compile`, nothing is checked.
 
     Law: the check draws no random number and advances no iterator.
 
@@ -58,6 +62,14 @@ def checked(function: Callable[_Args, _Result], /) -> Callable[_Args, _Result]:
         >>> half("3")
         Traceback (most recent call last):
         TypeError: size must be an integer, got size='3' of type str.
+        >>> import torch
+        >>> from collections.abc import Iterable
+        >>> @checked
+        ... def total(sizes: Iterable[int]) -> int:
+        ...     return sum(sizes)
+        >>> total(torch.tensor(3))
+        Traceback (most recent call last):
+        TypeError: sizes must have elements, got sizes=tensor(3), which has no axis.
     """
     read = functools.cache(functools.partial(_requirements, function))
 
@@ -91,8 +103,9 @@ def _requirement(name: str, parts: list[Any]) -> _Requirement:
     kinds = tuple(part for part in parts if not get_args(part))
     plain = tuple(kind for kind in kinds if not getattr(kind, "_is_protocol", False))
     refused = (bool,) * {bool, object}.isdisjoint(kinds) + (type,) * (kinds != plain)
+    alone = tuple(kind for kind in plain if kind.__module__ != "collections.abc")
     known = {kind for kind in (*_COMMON, *plain) if issubclass(kind, plain) and not issubclass(kind, refused)}
-    return _Requirement(name, kinds, refused, choices, frozenset(known))
+    return _Requirement(name, kinds, refused, alone, choices, frozenset(known.difference(_ARRAYS)))
 
 
 def _runtime_types(hint: Any) -> list[Any]:
@@ -111,14 +124,24 @@ def _runtime_types(hint: Any) -> list[Any]:
 
 
 def _check(value: object, requirement: _Requirement) -> None:
-    name, kinds, refused, choices, _ = requirement
+    name, kinds, refused, alone, choices, _ = requirement
     if isinstance(value, kinds) and not isinstance(value, refused):
+        if isinstance(value, _ARRAYS) and object not in kinds:
+            _check_array(value, name, is_alone=isinstance(value, alone))
         return
     is_choice = isinstance(value, tuple(map(type, choices)))
     if not is_choice or value not in choices:
         needed = " or ".join(dict.fromkeys([*map(repr, choices), *map(_words, kinds)]))
-        message = f"{name} must be {needed}, got {name}={reprlib.repr(value)} of type {type(value).__name__}."
+        message = f"{name} must be {needed}, got {name}={shown(value)} of type {type(value).__name__}."
         raise (ValueError if is_choice else TypeError)(message)
+
+
+def _check_array(value: Any, name: str, *, is_alone: bool) -> None:
+    """Check that an array or tensor is dense, and has elements to iterate over where it is taken for a container."""
+    check_dense(value, name=name)
+    if value.ndim == 0 and not is_alone:
+        message = f"{name} must have elements, got {name}={shown(value)}, which has no axis."
+        raise TypeError(message)
 
 
 def _words(kind: type) -> str:

@@ -1,8 +1,6 @@
 """Checks of integers and integer tensors, raised at the public boundary once."""
 
-import os
 import reprlib
-from functools import cache
 from typing import Any, Final, TypeAlias, overload
 
 import numpy as np
@@ -16,10 +14,10 @@ __all__ = [
     "AnyInt",
     "IntArray",
     "as_int",
+    "check_dense",
     "check_index",
     "check_int",
     "check_integer",
-    "check_memory",
     "check_seed",
     "check_word",
     "in_graph",
@@ -39,7 +37,16 @@ AnyFloat: TypeAlias = float | np.floating | np.integer
 IntArray: TypeAlias = NDArray[np.int64]
 """An int64 array."""
 
-_SHORT: Final = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    """Short reprs; Python refuses to write integers of more than 4,300 digits."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        bits = x.bit_length()
+        return super().repr_int(x, level) if bits < 2**12 else f"an integer of {bits} bits"
+
+
+_SHORT: Final = _Short()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
@@ -121,7 +128,32 @@ def check_integer(value: Any, /, *, name: str) -> int:
     return int(value)
 
 
+def check_dense(values: Tensor | NDArray[Any], /, *, name: str) -> None:
+    """Check that a tensor or array is its elements at regular steps in memory; while compiling, nothing is checked.
+
+    Raises:
+        TypeError: if a tensor is sparse, nested or quantized, or an array masked.
+
+    Example:
+        >>> check_dense(torch.eye(2).to_sparse(), name="ids")
+        Traceback (most recent call last):
+        TypeError: ids must be dense, got a tensor of layout torch.sparse_coo. Convert it, e.g. by .to_dense().
+    """
+    if type(values) is np.ndarray or torch.compiler.is_compiling():
+        kind = ""
+    elif not isinstance(values, Tensor):
+        kind = "a masked array" if isinstance(values, np.ma.MaskedArray) else ""
+    elif values.layout is not torch.strided:
+        kind = f"a tensor of layout {values.layout}"
+    else:
+        kind = "a nested tensor" if values.is_nested else "a quantized tensor" if values.is_quantized else ""
+    if kind:
+        message = f"{name} must be dense, got {kind}. Convert it, e.g. by .to_dense()."
+        raise TypeError(message)
+
+
 def _check_dtype(tensor: Tensor, name: str) -> None:
+    check_dense(tensor, name=name)
     if tensor.dtype != torch.int64:
         message = f"{name} must be an int64 tensor, got dtype={tensor.dtype}. Convert it by .to(torch.int64)."
         raise TypeError(message)
@@ -140,40 +172,9 @@ def check_int(value: AnyInt, /, *, name: str, low: AnyInt = 0, high: AnyInt = MA
     """
     number = value if type(value) is int else check_integer(value, name=name)
     if not low <= number <= high:
-        message = f"{name} must be in {low}..{high}, got {name}={number}."
+        message = f"{name} must be in {low}..{high}, got {name}={shown(number)}."
         raise ValueError(message)
     return number
-
-
-@cache
-def _memory() -> int:
-    """Return the number of bytes of the machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def check_memory(num_bytes: AnyInt, /, *, name: str, value: AnyInt) -> None:
-    """Check that a result fits the machine's memory, before anything is allocated for it.
-
-    Args:
-        num_bytes: number of bytes that the result needs at least.
-        name: name of the argument that determines it.
-        value: value of the argument.
-
-    Raises:
-        ValueError: if the result needs more than the whole memory. While compiling, nothing is checked.
-
-    Example:
-        >>> check_memory(8 * 10, name="num_samples", value=10)
-    """
-    if torch.compiler.is_compiling():
-        return
-    memory = _memory()
-    if num_bytes > memory:
-        message = (
-            f"{name} must be small enough for this machine's memory of {memory:,} bytes, got {name}={value}, which "
-            f"takes {num_bytes:,} bytes. Choose a smaller one."
-        )
-        raise ValueError(message)
 
 
 def check_seed(seed: AnyInt, /) -> int:
@@ -244,6 +245,6 @@ def check_index(index: Any, /, *, stop: AnyInt | None, name: str) -> Any:
     last = MAX_INT if stop is None else as_int(stop) - 1
     if low < 0 or high > last:
         allowed = f"in 0..{last}" if last >= 0 else "in an empty range"
-        message = f"{name} must be {allowed}, got {name}={low if low < 0 else high}."
+        message = f"{name} must be {allowed}, got {name}={shown(low if low < 0 else high)}."
         raise IndexError(message)
     return checked

@@ -1,12 +1,13 @@
 """Converters and validators for the fields of attrs records."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
 import numpy as np
 
-from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.checks import AnyFloat, AnyInt, check_int, shown
 
 __all__ = [
     "Documented",
@@ -17,6 +18,7 @@ __all__ = [
     "refuse_rebinding",
     "short_repr",
     "to_bool",
+    "to_float",
     "to_int",
 ]
 
@@ -57,6 +59,19 @@ def to_bool(value: bool | np.bool_, /) -> bool:  # noqa: FBT001 - a converter
         True
     """
     return bool(value) if isinstance(value, np.bool_) else value
+
+
+def to_float(number: AnyFloat, /) -> float:
+    """Return a number as a Python float; an integer beyond all floats as an infinite one, which range checks refuse.
+
+    Example:
+        >>> to_float(3), to_float(10**400), to_float(-(10**400))
+        (3.0, inf, -inf)
+    """
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def short_repr(value: object, /, *, show: Callable[[object], str] = repr) -> str:

@@ -16,9 +16,9 @@ import weakref
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
-__all__ = ["FolderLock", "folder_lock", "newest_first", "write_atomically"]
+__all__ = ["FolderLock", "folder_lock", "newest_first", "to_path", "write_atomically"]
 
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error codes for a full disk, an exhausted quota and a file above the size limit."""
@@ -30,6 +30,23 @@ _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 _DEAD_AFTER: Final = 24 * 60 * 60
 """Seconds without a write after which a partial file is taken for that of a killed process."""
+
+
+def to_path(path: Any, /, *, name: str) -> Path:
+    """Return a string or path as a path.
+
+    Raises:
+        TypeError: if it is something else.
+
+    Example:
+        >>> to_path(3, name="folder")
+        Traceback (most recent call last):
+        TypeError: folder must be a string or path, got an object of type int.
+    """
+    if not isinstance(path, str | os.PathLike):
+        message = f"{name} must be a string or path, got an object of type {type(path).__name__}."
+        raise TypeError(message)
+    return Path(path)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], /) -> None:

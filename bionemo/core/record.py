@@ -62,11 +62,19 @@ def to_json(record: Any, /) -> str:
 def plain_to_json(plain: Any, /) -> str:
     """Return plain values as canonical JSON.
 
+    Raises:
+        TypeError: if something else is among them.
+        ValueError: if a number is not finite, or they are nested too deeply.
+
     Example:
         >>> plain_to_json({"b": 1, "a": [2, None]})
         '{"a":[2,null],"b":1}'
     """
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"plain must hold finite numbers, strings, lists and dicts, got {shown(plain)}: {reason_of(error)}."
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(message) from error
 
 
 @checked

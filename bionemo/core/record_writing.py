@@ -155,6 +155,9 @@ def given_fields(record: Any, /) -> dict[str, Any]:
         >>> given_fields(FrozenArray(np.arange(3)))
         {'array': array([0, 1, 2])}
     """
+    if not attrs.has(type(record)):
+        message = f"record must be an attrs record, got {shown(record)} of type {type(record).__name__}."
+        raise TypeError(message)
     fields = attrs.fields(type(record))
     return {field.alias or field.name: getattr(record, field.name) for field in fields if field.init}
 

@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray, shown
+from bionemo.core.int64 import listed
 from bionemo.data.orders.order import SampleIndex, index_at
 from bionemo.data.pipeline.pipeline import Pipeline
 from bionemo.data.pipeline.steps import rank_positions, step_bounds, step_start

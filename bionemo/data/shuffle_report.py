@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bionemo.core.arrays import BLOCK, groups
 from bionemo.core.checked import checked
-from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int, check_int, shown
+from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int, check_index, check_int, shown
+from bionemo.core.int64 import to_array
 from bionemo.data.orders.order import Order, PlannedOrder, SampleIndex, check_is_order, index_at
 from bionemo.data.reading.together import chunks_of
 
@@ -92,14 +93,15 @@ def shuffle_report(
         a full shuffle
     """
     check_is_order(order, name="order")
+    first = as_int(check_index(start, stop=None, name="start"))
     together, most = check_int(read_ahead, name="read_ahead", low=1), check_int(num_batches, name="num_batches", low=1)
     parts = [_Chunks(part, length) for part, length in _per_source(order, chunks, "chunks")]
-    batches = [index_at(order, positions) for positions in islice(_batches(order, batch_size, as_int(start)), most)]
+    batches = [index_at(order, positions) for positions in islice(_batches(order, batch_size, first), most)]
     if not batches:
         message = f"start must be the position of a batch, got start={start} with num_samples={order.num_samples}."
         raise ValueError(message)
     read = used = size = 0
-    for stretch in _stretches(order, batches, together, as_int(start)):
+    for stretch in _stretches(order, batches, together, first):
         for number, members in groups(stretch.source):
             idx = np.unique(stretch.idx[members])
             found = np.unique(parts[number].of(idx))
@@ -183,7 +185,7 @@ class _Chunks:
 
 def _entropies(order: Order, batches: Sequence[SampleIndex], labels: Any) -> tuple[float, float]:
     """Return the mean entropy of the labels in a batch, and its expectation in a full shuffle."""
-    parts = [np.asarray(part) for part, _ in _per_source(order, labels, "labels")]
+    parts = [to_array(part, name="labels") for part, _ in _per_source(order, labels, "labels")]
     for part, (_, length) in zip(parts, _per_source(order, labels, "labels"), strict=True):
         if part.ndim != 1 or length not in {None, len(part)}:
             message = f"labels must be one per sample, got shape {part.shape} for {length} samples."

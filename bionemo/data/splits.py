@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from bionemo.core.arrays import as_integers
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, IntArray, check_seed, check_word, shown
+from bionemo.core.int64 import as_integers
 from bionemo.core.random.hashing import fold_in, fold_mixed, fold_word, mix_seed
 
 __all__ = ["split_indices", "split_of"]
@@ -87,7 +88,12 @@ def split_indices(keys: Any, /, *, seed: AnyInt, fractions: Mapping[str, AnyFloa
 
 def _as_texts(keys: Any) -> NDArray[Any] | None:
     """Return strings as an array; None if the keys are something else."""
+    if isinstance(keys, Tensor):
+        return None
     elements = keys if isinstance(keys, list | tuple) else np.asarray(keys)
+    if isinstance(elements, np.ndarray) and not elements.ndim:
+        message = f"keys must have one axis, got keys={shown(keys)}."
+        raise TypeError(message)
     if isinstance(elements, np.ndarray) and elements.dtype.kind in "UT":
         return elements.astype(np.str_)
     if isinstance(elements, np.ndarray) and elements.dtype != np.object_:
@@ -115,7 +121,8 @@ def _stops(fractions: Mapping[str, AnyFloat]) -> list[int]:
     """Return the word below which a key is in each split, or in an earlier one."""
     given: Mapping[str, Any] = fractions
     for name, fraction in given.items():
-        if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 <= float(fraction) <= 1:
+        is_number = isinstance(fraction, Real) and not isinstance(fraction, bool)
+        if not is_number or not 0 <= fraction <= 1:
             message = f"fractions must be numbers of 0 to 1, got fractions[{name!r}]={shown(fraction)}."
             raise ValueError(message)
     exact = [Fraction(float(fraction)) for fraction in fractions.values()]

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.masked import masked_tensor
 
-from bionemo.core.arrays import in_blocks
-from bionemo.core.checks import check_index, check_memory, check_word, is_concrete
+from bionemo.core.arrays import check_memory, in_blocks
+from bionemo.core.checks import check_index, check_word, is_concrete
 from bionemo.core.padding import length_mask, pad_token_ids, padded_length, row_mask
 from bionemo.core.random import (
     bits_at,

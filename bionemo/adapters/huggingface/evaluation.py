@@ -7,7 +7,9 @@ import torch
 from accelerate.utils import recursively_apply
 
 from bionemo.adapters.huggingface.accelerated import AcceleratedLoader
+from bionemo.adapters.huggingface.ranks import rank_and_world_size
 from bionemo.adapters.huggingface.steps import num_samples
+from bionemo.core.checks import check_dense, shown
 
 __all__ = ["EvaluationLoader", "gather_parts"]
 
@@ -46,12 +48,18 @@ def gather_parts(accelerator: Any, values: Any, /) -> Any:
         >>> gather_parts(Accelerator(cpu=True), (torch.arange(3), torch.tensor(7)))
         (tensor([0, 1, 2]), tensor([7]))
     """
+    rank_and_world_size(accelerator)  # raises if it is something else
 
     def gather(rows: torch.Tensor) -> torch.Tensor:
+        check_dense(rows, name="values")
         rows = rows[None] if rows.ndim == 0 else rows
         sizes = accelerator.gather(torch.tensor([len(rows)], device=rows.device)).tolist()
         padded = accelerator.gather(accelerator.pad_across_processes(rows, dim=0))
         parts = padded.split(max(*sizes, 1))
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=False)])
 
-    return recursively_apply(gather, values)
+    try:
+        return recursively_apply(gather, values)
+    except TypeError as error:
+        message = f"values must be a tensor, or tuples, lists and dicts of tensors, got values={shown(values)}: {error}"
+        raise TypeError(message[:400]) from error

@@ -15,7 +15,7 @@ import torch
 
 from bionemo.adapters.megatron.imports import import_megatron
 from bionemo.core.checks import check_int, shown
-from bionemo.core.fields import check_size
+from bionemo.core.fields import check_size, to_int
 
 __all__ = ["TransformerSizes", "check_divides", "transformer_config"]
 
@@ -97,11 +97,15 @@ class TransformerSizes:
         (('moe_layer_freq', (1, 0)), ('normalization', 'RMSNorm'))
     """
 
-    num_layers: int = attrs.field(validator=check_size)
-    hidden_size: int = attrs.field(validator=check_size)
-    num_attention_heads: int = attrs.field(validator=check_size)
-    ffn_hidden_size: int | None = attrs.field(default=None, validator=attrs.validators.optional(check_size))
-    num_query_groups: int | None = attrs.field(default=None, validator=attrs.validators.optional(check_size))
+    num_layers: int = attrs.field(converter=to_int, validator=check_size)
+    hidden_size: int = attrs.field(converter=to_int, validator=check_size)
+    num_attention_heads: int = attrs.field(converter=to_int, validator=check_size)
+    ffn_hidden_size: int | None = attrs.field(
+        default=None, converter=attrs.converters.optional(to_int), validator=attrs.validators.optional(check_size)
+    )
+    num_query_groups: int | None = attrs.field(
+        default=None, converter=attrs.converters.optional(to_int), validator=attrs.validators.optional(check_size)
+    )
     hidden_dropout: float = attrs.field(default=0.1, validator=_check_fraction)
     attention_dropout: float = attrs.field(default=0.1, validator=_check_fraction)
     extra: tuple[tuple[str, Any], ...] = attrs.field(default=(), converter=_sorted_pairs)
@@ -147,6 +151,7 @@ def transformer_config(sizes: Any, cls: type[Config] | None = None, /, **runtime
 
     Raises:
         ModuleNotFoundError: if megatron-core isn't installed.
+        TypeError: if `sizes` is no attrs record, or `cls` no dataclass.
         ValueError: if `cls` lacks a field (the error names it), a field is given twice, or the tensor-parallel size
             doesn't divide the number of heads or the width of the feed-forward network.
 
@@ -156,6 +161,12 @@ def transformer_config(sizes: Any, cls: type[Config] | None = None, /, **runtime
         >>> config.ffn_hidden_size, config.kv_channels
         (32, 4)
     """
+    if not attrs.has(type(sizes)):
+        message = f"sizes must be an attrs record, e.g. TransformerSizes, got sizes={shown(sizes)}."
+        raise TypeError(message)
+    if cls is not None and not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        message = f"cls must be a dataclass of megatron-core, e.g. TransformerConfig, got cls={shown(cls)}."
+        raise TypeError(message)
     if cls is None:
         cls = import_megatron("megatron.core.transformer.transformer_config").TransformerConfig
     named = {field.name: getattr(sizes, field.name) for field in attrs.fields(type(sizes))}
@@ -168,7 +179,7 @@ def transformer_config(sizes: Any, cls: type[Config] | None = None, /, **runtime
     unknown = sorted((fields | runtime).keys() - hints.keys())
     if unknown:
         message = (
-            f"fields must be those of {cls.__name__}, got {', '.join(unknown)}. "
+            f"sizes and runtime must have the fields of {cls.__name__}, got {', '.join(unknown)}. "
             "Check the spelling and the version of megatron-core."
         )
         raise ValueError(message)

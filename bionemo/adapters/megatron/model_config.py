@@ -13,7 +13,7 @@ from bionemo.adapters.megatron.config import TransformerSizes, check_divides, tr
 from bionemo.adapters.megatron.imports import import_megatron
 from bionemo.adapters.megatron.parallel import parallel_state
 from bionemo.adapters.megatron.runtime import runtime_fields
-from bionemo.core.fields import check_bool, check_choice, check_instance, check_size, to_bool
+from bionemo.core.fields import check_bool, check_choice, check_instance, check_size, to_bool, to_int
 from bionemo.core.model.config import BionemoTrainableModelConfig
 from bionemo.core.model.cross_entropy import TokenCrossEntropy
 from bionemo.core.random import make_generator, random_torch_context, seed_from_generator
@@ -29,8 +29,8 @@ class _LanguageModelConfig(BionemoTrainableModelConfig[Any, TokenCrossEntropy]):
     """Fields of megatron-core's configuration that would have no effect on the local layers."""
 
     transformer: TransformerSizes = attrs.field(validator=check_instance(TransformerSizes))
-    vocab_size: int = attrs.field(validator=check_size)
-    max_length: int = attrs.field(validator=check_size)
+    vocab_size: int = attrs.field(converter=to_int, validator=check_size)
+    max_length: int = attrs.field(converter=to_int, validator=check_size)
     position_embedding_type: Literal["learned_absolute", "rope", "none"] = attrs.field(
         default="rope", validator=check_choice("learned_absolute", "rope", "none")
     )

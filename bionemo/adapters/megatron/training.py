@@ -234,6 +234,11 @@ def mean_reports(
         if not isinstance(report, Mapping):
             message = f"reports must hold mappings from names to tensors, got reports[{number}]={shown(report)}."  # type: ignore[unreachable]
             raise TypeError(message)
+        for name, total in report.items():
+            if name not in reports[0] or not isinstance(total, torch.Tensor) or total.shape != (2,):
+                found = f"reports[{number}][{shown(name)}]={shown(total)}"
+                message = f"reports must hold the same names, and tensors of a sum and a number, got {found}."
+                raise ValueError(message)
     means = {}
     for name in sorted(reports[0]) if reports else ():
         total = torch.stack([report[name] for report in reports]).sum(0)

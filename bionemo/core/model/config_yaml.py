@@ -3,6 +3,7 @@
 from io import StringIO
 from typing import Any, Final, TypeVar
 
+import attrs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -45,6 +46,9 @@ def config_to_yaml(config: Any, /) -> str:
         type: Sizes
         width: 64
     """
+    if not attrs.has(type(config)):
+        message = f"config must be an attrs record, got config={shown(config)} of type {type(config).__name__}."
+        raise TypeError(message)
     text = StringIO()
     _yaml().dump(to_plain(config), text)
     return text.getvalue()

@@ -46,7 +46,8 @@ def token_cross_entropy(
     Raises:
         ValueError: if there is not one row of logits and one weight per label, or a weight is negative, infinite or
             NaN. The values of weights on an accelerator are not checked.
-        TypeError: if the labels are bools, or other numbers than integers.
+        TypeError: if the logits are not floats, or the labels are bools, or other numbers than integers.
+        IndexError: on the CPU, if a label is neither -100 nor in 0..classes-1.
 
     Example:
         >>> token_cross_entropy(torch.zeros(3, 4), torch.tensor([1, -100, 2])).num_tokens
@@ -54,10 +55,13 @@ def token_cross_entropy(
         >>> token_cross_entropy(torch.zeros(2, 4), torch.tensor([1, 2]), weights=torch.tensor([1.0, 0.1])).num_tokens
         tensor(1.1000)
     """
-    if logits.shape[:-1] != labels.shape:
+    if logits.shape[:-1] != labels.shape or not logits.ndim or not logits.shape[-1]:
         shapes = f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}"
-        message = f"logits must have one row per label, got {shapes}."
+        message = f"logits must have one row per label, of at least one element, got {shapes}."
         raise ValueError(message)
+    if not logits.is_floating_point():
+        message = f"logits must be floats, got dtype={logits.dtype}."
+        raise TypeError(message)
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         message = f"labels must be integers, got dtype={labels.dtype}. They are tokens."
         raise TypeError(message)

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.fx.immutable_collections import immutable_dict
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.int64 import listed
 
 __all__ = [
     "LossSum",

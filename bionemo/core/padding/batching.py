@@ -162,6 +162,11 @@ def pad_token_ids_into(
 def _room(buffer: Tensor, shape: tuple[int, int], name: str) -> Tensor:
     """Return the beginning of a buffer as a block of a shape."""
     size = shape[0] * shape[1]
+    if buffer.is_inference() and not torch.is_inference_mode_enabled():
+        message = (
+            f"{name} must not be made in inference mode, which nothing outside of it may write to. Make it before."
+        )
+        raise ValueError(message)
     if not buffer.is_contiguous() or not buffer.is_cpu or buffer.numel() < size:
         message = (
             f"{name} must be contiguous, on the CPU and of at least {shape[0]} * {shape[1]} elements, got "

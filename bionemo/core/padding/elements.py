@@ -2,6 +2,7 @@
 
 import marshal
 from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bionemo.core.checks import AnyFloat
+from bionemo.core.checks import AnyFloat, as_int, check_dense, shown
 
 __all__ = ["as_array", "check_fits", "check_row", "numbers_for", "read_lists"]
 
@@ -41,7 +42,7 @@ def check_fits(value: AnyFloat, dtype: np.dtype[Any], /, *, name: str) -> None:
         return
     low, high = _limits(dtype)
     if not low <= value <= high:
-        message = f"{name} must fit {dtype} ({low}..{high}), got {value}. Choose a wider dtype."
+        message = f"{name} must fit {dtype} ({low}..{high}), got {shown(as_int(value))}. Choose a wider dtype."
         raise ValueError(message)
 
 
@@ -65,7 +66,8 @@ def check_row(row: object, /, *, name: str) -> None:
     if issubclass(kind, _ARRAYS):
         is_cut = row.ndim > 0  # type: ignore[attr-defined]
     else:
-        is_cut = hasattr(kind, "__len__") and hasattr(kind, "__getitem__") and not isinstance(row, Mapping)
+        is_keyed = isinstance(row, Mapping | deque | np.void)  # or takes no slices
+        is_cut = hasattr(kind, "__len__") and hasattr(kind, "__getitem__") and not is_keyed
     if not is_cut:
         message = f"{name} must be a sequence, an array or a tensor, got a {type(row).__name__}. Convert it by list()."
         raise TypeError(message)
@@ -87,6 +89,8 @@ def as_array(row: Any, number: int, name: str, /) -> npt.NDArray[Any]:
         >>> as_array(range(3), 0, "token_ids")
         array([0, 1, 2])
     """
+    if isinstance(row, Tensor):
+        check_dense(row, name=f"row {number} of {name}")
     try:
         found: npt.NDArray[Any] = row.detach().cpu().numpy() if isinstance(row, Tensor) else np.asarray(row)
     except (TypeError, ValueError, OverflowError) as error:  # bfloat16, rows within a row
@@ -153,7 +157,7 @@ def _read_list(row: list[Any] | tuple[Any, ...], dtype: np.dtype[Any], number: i
         try:
             integers = np.frombuffer(array("q", row), dtype=np.int64)
         except OverflowError as error:
-            message = f"row {number} of {name} must fit {dtype}, got {max(row, key=abs)}."
+            message = f"row {number} of {name} must fit {dtype}, got {shown(max(row, key=abs))}."
             raise ValueError(message) from error
         except TypeError:
             pass  # other numbers than integers: as_array finds their dtype, for the error

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Bool, Integer
 from torch import Tensor
 
-from bionemo.core.arrays import as_integers
+from bionemo.core.arrays import check_memory
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, as_int, check_int, check_memory
+from bionemo.core.checks import AnyInt, as_int, check_int
+from bionemo.core.int64 import as_int64, check_signed
 from bionemo.core.padding.rows import Side
 
 __all__ = ["check_blocks", "length_mask", "mask_kernel", "padded_length", "row_mask", "width_kernel"]
@@ -38,9 +39,10 @@ def length_mask(lengths: Integer[Tensor, " batch"], /, length: AnyInt) -> Bool[T
         tensor([[ True,  True, False],
                 [False, False, False]])
     """
-    length = as_int(length)
-    if lengths.ndim != 1 or lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        message = f"lengths must be integers in one axis, got shape {tuple(lengths.shape)} and dtype={lengths.dtype}."
+    length = check_int(length, name="length")
+    check_signed(lengths, name="lengths")
+    if lengths.ndim != 1:
+        message = f"lengths must be integers in one axis, got shape {tuple(lengths.shape)}."
         raise TypeError(message)
     if lengths.device.type == "cpu":
         check_memory((lengths.numel() + 8) * length, name="length", value=length)  # and int64 columns
@@ -69,7 +71,7 @@ def row_mask(lengths: Iterable[AnyInt], width: AnyInt, /, *, padding_side: Side 
         array([[False,  True,  True],
                [False, False, False]])
     """
-    lengths, width = _as_list(lengths), as_int(width)
+    lengths, width = _as_list(lengths), check_int(width, name="width")
     check_memory((len(lengths) + 2) * width, name="width", value=width)  # and int16 columns, or wider ones
     return mask_kernel(lengths, width, padding_side)
 
@@ -153,10 +155,13 @@ def width_kernel(
 
 def _as_list(lengths: Iterable[AnyInt]) -> list[int]:
     """Return the lengths of rows as Python ints."""
-    found = as_integers(lengths, name="lengths")
+    found = as_int64(lengths, name="lengths")
     if found.ndim != 1:
         message = f"lengths must be integers in one axis, got shape {found.shape}."
         raise TypeError(message)
+    if found.size and found.min() < 0:
+        message = f"lengths must not be negative, got {found.min()}."
+        raise ValueError(message)
     numbers: list[int] = found.tolist()
     return numbers
 

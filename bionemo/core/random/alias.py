@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bionemo.core.arrays import take
-from bionemo.core.checks import AnyFloat, IntArray, shown
+from bionemo.core.checks import AnyFloat, IntArray, check_dense, shown
 from bionemo.core.random.hashing import fold_word
 
 __all__ = ["AliasTable", "Weights", "check_weights", "draw_by_alias", "make_alias_table"]
@@ -75,6 +75,7 @@ def check_weights(weights: Weights, /) -> NDArray[np.float64]:
 def _as_array(weights: Weights) -> NDArray[Any]:
     """Return weights from any container as an array."""
     if isinstance(weights, Tensor):
+        check_dense(weights, name="weights")
         weights = weights.detach().cpu()
         numbers: NDArray[Any] = (weights if weights.is_complex() else weights.to(torch.float64)).numpy()
         return numbers
@@ -84,7 +85,11 @@ def _as_array(weights: Weights) -> NDArray[Any]:
         message = f"weights must be real numbers in one axis, got {shown(weights)}."
         raise TypeError(message) from error
     is_mixed = numbers.dtype == np.object_ and all(isinstance(number, Real) for number in numbers.ravel())
-    return numbers.astype(np.float64) if is_mixed else numbers
+    try:
+        return numbers.astype(np.float64) if is_mixed else numbers
+    except OverflowError as error:
+        message = f"weights must be finite, got weights={shown(weights)}: one is too large for a float."
+        raise ValueError(message) from error
 
 
 def _units(weights: NDArray[np.float64], total: int) -> IntArray:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bionemo.core.arrays import in_blocks
+from bionemo.core.arrays import check_broadcast, in_blocks
 from bionemo.core.checks import AnyInt, as_int, check_int, check_word, shown
 from bionemo.core.random.hashing import fold_word
 
@@ -83,7 +83,9 @@ def bits_at(seed: AnyInt | Int[Tensor, "..."], counter: AnyInt | Int[Tensor, "..
         >>> bits_at(torch.tensor([[42], [43]]), torch.arange(3)).shape
         torch.Size([2, 3])
     """
-    return in_blocks(fold_word, check_word(seed, name="seed"), check_word(counter, name="counter"))
+    seed, counter = check_word(seed, name="seed"), check_word(counter, name="counter")
+    check_broadcast(seed=seed, counter=counter)
+    return in_blocks(fold_word, seed, counter)
 
 
 @overload
@@ -160,6 +162,7 @@ def integers_at(
         tensor([7, 3, 3, 5, 7, 4])
     """
     length = check_int(length, name="length", low=1, high=MAX_RANGE)
-    words = check_word(seed, name="seed"), check_word(counter, name="counter")
-    drawn: int | Tensor = in_blocks(_integer, *words, length)
+    seed, counter = check_word(seed, name="seed"), check_word(counter, name="counter")
+    check_broadcast(seed=seed, counter=counter)
+    drawn: int | Tensor = in_blocks(_integer, seed, counter, length)
     return drawn

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from numpy.random import SeedSequence
 
+from bionemo.core.arrays import check_memory
 from bionemo.core.checked import checked
-from bionemo.core.checks import MAX_INT, AnyInt, check_int, check_integer, check_memory, shown
+from bionemo.core.checks import MAX_INT, AnyInt, check_int, check_integer, shown
 from bionemo.core.random.hashing import fold_in
 
 __all__ = ["check_entropy", "get_seed_from_rng", "make_generator", "seed_from_entropy", "seed_from_generator", "split"]
@@ -32,14 +33,19 @@ def make_generator(seed: AnyInt, /, *data: AnyInt | str, device: torch.device | 
 
     Raises:
         TypeError: if the seed is not an integer, or a datum is neither an integer nor a string.
-        ValueError: if one is negative or above 2**63-1.
+        ValueError: if one is negative or above 2**63-1, or there is no such device.
 
     Example:
         >>> generator = make_generator(42, "sample", 7)
         >>> torch.randint(100, (3,), generator=generator)
         tensor([84, 88, 81])
     """
-    return torch.Generator(device=device).manual_seed(fold_in(seed, *data))
+    try:
+        generator = torch.Generator(device=device)
+    except RuntimeError as error:
+        message = f"device must be one that this machine has, got device={shown(device)}: {error}"
+        raise ValueError(message[:400]) from error
+    return generator.manual_seed(fold_in(seed, *data))
 
 
 def seed_from_generator(generator: torch.Generator, /) -> int:

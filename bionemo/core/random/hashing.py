@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.arrays import BLOCK, in_blocks
+from bionemo.core.arrays import BLOCK, check_broadcast, in_blocks
 from bionemo.core.checks import AnyInt, IntArray, as_int, check_word, in_graph
 
 __all__ = ["fold_in", "fold_mixed", "fold_word", "mix", "mix_in", "mix_seed"]
@@ -189,6 +189,8 @@ def fold_in(seed: AnyInt | Int[Tensor, "..."], /, *data: AnyInt | str | Int[Tens
     state = check_word(seed, name="seed")
     words = [_text_word(datum) if isinstance(datum, str) else check_word(datum, name="data") for datum in data]
     tensors = [word for word in words if isinstance(word, Tensor)]
+    if tensors:
+        check_broadcast(seed=state, **{f"data[{number}]": word for number, word in enumerate(words)})
     if torch.compiler.is_compiling():
         if isinstance(state, int) and tensors:
             state = in_graph(state, like=tensors[0])  # dynamo would inline an int's whole hash at every use

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from bionemo.core.arrays import in_blocks
+from bionemo.core.arrays import check_memory, in_blocks
 from bionemo.core.checked import checked
-from bionemo.core.checks import MAX_INT, AnyInt, check_int, check_memory
+from bionemo.core.checks import MAX_INT, AnyInt, check_int
 from bionemo.core.random.alias import Weights, check_weights, draw_by_alias, make_alias_table
 from bionemo.core.random.draws import MAX_RANGE, bits_at, integers_at
 from bionemo.core.random.generators import seed_from_generator

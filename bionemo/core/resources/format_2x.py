@@ -2,12 +2,11 @@
 
 import re
 from pathlib import PurePosixPath
-from reprlib import repr as short
 from typing import Any, Final
 
 import attrs
 
-from bionemo.core.resources.resource import Resource, file_name, source_of
+from bionemo.core.resources.resource import Resource, file_name, short, source_of
 
 __all__ = ["Resource2x", "from_2x", "to_2x"]
 

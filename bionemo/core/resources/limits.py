@@ -2,10 +2,11 @@
 
 import io
 from numbers import Integral
-from reprlib import repr as short
 from typing import Any, Final
 
 import attrs
+
+from bionemo.core.resources.resource import short
 
 __all__ = ["Budget", "CountedStream", "UnpackLimits"]
 

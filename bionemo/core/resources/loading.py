@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
 from bionemo.core.resources.fetching import fetch, is_offline
 from bionemo.core.resources.limits import UnpackLimits
 from bionemo.core.resources.marks import has_marked_content, is_unchanged, mark, refresh, sha256_of, unmark
 from bionemo.core.resources.reading import find_resource
-from bionemo.core.resources.resource import Resource, source_of
+from bionemo.core.resources.resource import Resource, check_type, source_of
 from bionemo.core.resources.store import (
     cache_root,
     content_folder,
@@ -56,6 +57,7 @@ def load(
         The file; for a resource that is unpacked, the folder with what the archive holds.
 
     Raises:
+        TypeError: if an argument has another type.
         ValueError: if there is no such tag or source, if every URL gave wrong bytes, or if the archive is damaged,
             hostile or beyond the limits.
         OSError: if no URL gave the file; if BIONEMO_OFFLINE=1 and it isn't in the cache; if the disk is full or
@@ -67,9 +69,12 @@ def load(
         ...     load("proteins/swissprot_2k", cache_dir=cache).name
         'swissprot_2k.fasta.gz'
     """
+    check_type(source, (str, NoneType), "source must be the scheme of a URL, got source=")
+    check_type(verify, bool, "verify must be True or False, got verify=")
+    check_type(limits, UnpackLimits, "limits must be UnpackLimits, got limits=")
+    root = cache_root(cache_dir)
     resource = find_resource(tag, resources)
     urls = _urls_from(resource, source)
-    root = cache_root(cache_dir)
     folder, path = content_folder(root, resource.sha256), result_path(root, resource)
     touch_used(folder)  # before the look: `prune` looks again
     if not verify and is_unchanged(path):
@@ -94,6 +99,7 @@ def cached_path(
 
     Raises:
         ValueError: if there is no such tag.
+        OSError: if the cache can't be read.
 
     Example:
         >>> cached_path("proteins/swissprot_2k", cache_dir="/nowhere") is None
@@ -112,6 +118,7 @@ def verify_cached(
 
     Raises:
         ValueError: if there is no such tag.
+        OSError: if the cache can't be read.
 
     Example:
         >>> verify_cached("proteins/swissprot_2k", cache_dir="/nowhere") is None

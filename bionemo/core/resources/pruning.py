@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, SupportsFloat
 
+from bionemo.core.resources.resource import check_type, short
 from bionemo.core.resources.store import cache_root, locked, used_path
 
 __all__ = ["Pruned", "prune"]
@@ -41,6 +42,7 @@ def prune(
         dry_run: remove nothing.
 
     Raises:
+        TypeError: if an argument has another type.
         ValueError: if older_than is negative.
         OSError: if the cache can't be written to.
 
@@ -48,10 +50,15 @@ def prune(
         >>> prune(older_than=0, cache_dir="/nowhere")
         ()
     """
-    seconds = float(older_than)
+    try:
+        seconds = float(older_than)
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"older_than must be a number of seconds, got older_than={short(older_than)}."
+        raise TypeError(message) from error
     if not seconds >= 0:
-        message = f"older_than must be a number of seconds of at least 0, got older_than={older_than!r}."
+        message = f"older_than must be a number of seconds of at least 0, got older_than={short(older_than)}."
         raise ValueError(message)
+    check_type(dry_run, bool, "dry_run must be True or False, got dry_run=")
     root = cache_root(cache_dir)
     found: list[Pruned] = []
     for folder in sorted(root.iterdir()) if root.is_dir() else []:

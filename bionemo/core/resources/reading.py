@@ -6,14 +6,14 @@ from functools import cache
 from importlib import resources
 from importlib.metadata import entry_points
 from importlib.resources.abc import Traversable
+from os import PathLike
 from pathlib import Path, PurePosixPath
-from reprlib import repr as short
 from typing import Any, Final
 
 import attrs
 
 from bionemo.core.resources.format_2x import Resource2x, from_2x
-from bionemo.core.resources.resource import Resource
+from bionemo.core.resources.resource import Resource, check_type, short
 
 __all__ = ["ENTRY_POINTS", "find_resource", "get_all_resources"]
 
@@ -36,6 +36,7 @@ def get_all_resources(path: Path | str | None = None) -> dict[str, Resource]:
     Raises:
         ValueError: if a file isn't valid; the message names the file and the entry. It is raised for two equal tags,
             unknown and missing fields, missing digests, and bad URLs.
+        TypeError: if `path` is not a path.
         OSError: if the folder or a file can't be read.
 
     Example:
@@ -44,6 +45,7 @@ def get_all_resources(path: Path | str | None = None) -> dict[str, Resource]:
     """
     if path is None:
         return dict(_installed())
+    check_type(path, (str, PathLike), "path must be a folder or a file, got path=")
     folder = Path(path)
     files = [folder] if folder.is_file() else _yaml_files(folder)
     return _by_tag(files)
@@ -65,23 +67,17 @@ def find_resource(tag: str, resources: Mapping[str, Any] | None = None, /) -> Re
         Traceback (most recent call last):
         ValueError: Resource 'proteins/swisprot_2k' not found. Did you mean 'proteins/swissprot_2k'?
     """
-    _check(tag, str, "tag must be a text, got tag=")
+    check_type(tag, str, "tag must be a text, got tag=")
     known = get_all_resources() if resources is None else resources
-    _check(known, Mapping, "resources must be a mapping of tags to resources, got resources=")
+    check_type(known, Mapping, "resources must be a mapping of tags to resources, got resources=")
     if tag in known:
         found = known[tag]
-        _check(found, (Resource, Resource2x), f"resources must hold records of the class Resource, got {tag!r}: ")
+        check_type(found, (Resource, Resource2x), f"resources must hold records of the class Resource, got {tag!r}: ")
         return from_2x(found) if isinstance(found, Resource2x) else found
     close = difflib.get_close_matches(tag, list(known), n=3)
     hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"There are {len(known)} others."
     message = f"Resource {short(tag)} not found. {hint}"
     raise ValueError(message)
-
-
-def _check(value: object, kinds: type | tuple[type, ...], message: str) -> None:
-    if not isinstance(value, kinds):
-        message = f"{message}{short(value)}."
-        raise TypeError(message)
 
 
 @cache

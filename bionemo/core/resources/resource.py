@@ -1,15 +1,15 @@
 """The record of a file that can be downloaded, and the rules for its URLs."""
 
 import re
+import reprlib
 from collections.abc import Iterator
 from numbers import Integral
-from reprlib import repr as short
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import attrs
 
-__all__ = ["Resource", "file_name", "source_of"]
+__all__ = ["Resource", "check_type", "file_name", "short", "source_of"]
 
 SOURCES: Final = ("file", "hf", "http", "https", "ngc", "package", "pbss", "s3")
 """Schemes of URLs."""
@@ -19,6 +19,40 @@ PROCESSING: Final = ("none", "decompress", "unpack")
 
 _MIN_SEGMENTS: Final = {"hf": 2, "ngc": 2}
 """Segments that a path must have after the host: an organisation's repository and a file; a model and a file."""
+
+
+def short(value: object, /) -> str:
+    """Return the repr of a value for an error, cut short.
+
+    Example:
+        >>> short(10**5000)
+        'a huge int'
+    """
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4,300 digits
+        return f"a huge {type(value).__name__}"
+
+
+def check_type(value: object, kinds: type | tuple[type, ...], message: str, /) -> None:
+    """Check the type of an argument; the check of other functions imports torch.
+
+    Args:
+        value: the argument.
+        kinds: its types.
+        message: the error's text, to which the value is added.
+
+    Raises:
+        TypeError: if it has none of the types.
+
+    Example:
+        >>> check_type(3, str, "tag must be a text, got tag=")
+        Traceback (most recent call last):
+        TypeError: tag must be a text, got tag=3.
+    """
+    if not isinstance(value, kinds):
+        message = f"{message}{short(value)}."
+        raise TypeError(message)
 
 
 def source_of(url: str, /) -> str:

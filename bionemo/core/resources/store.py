@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import NoneType
 from typing import Final
 
 from bionemo.core import BIONEMO_CACHE_DIR
-from bionemo.core.resources.resource import Resource, file_name
+from bionemo.core.resources.resource import Resource, check_type, file_name
 
 __all__ = [
     "cache_root",
@@ -41,6 +42,7 @@ def cache_root(cache_dir: Path | str | None = None, /) -> Path:
         >>> cache_root("/data/cache").as_posix()
         '/data/cache/resources'
     """
+    check_type(cache_dir, (str, os.PathLike, NoneType), "cache_dir must be a folder, got cache_dir=")
     return Path(BIONEMO_CACHE_DIR if cache_dir is None else cache_dir).absolute() / "resources"
 
 

@@ -4,11 +4,13 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 from contextlib import suppress
 from typing import Any
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyFloat
+from bionemo.core.checks import AnyFloat, shown
+from bionemo.core.fields import to_float
 
 __all__ = ["run_subprocess_safely"]
 
@@ -26,7 +28,8 @@ def run_subprocess_safely(command: str, timeout: AnyFloat = 2000) -> dict[str, A
         failed, `error` is "non-zero exit", "timeout" or "not found".
 
     Raises:
-        ValueError: if the command is empty, or has a quote without its end.
+        ValueError: if the command is empty, has a quote without its end or a null byte, or the timeout is negative or
+            beyond what the system can wait.
 
     Example:
         >>> run_subprocess_safely("echo 'two words'")
@@ -37,18 +40,25 @@ def run_subprocess_safely(command: str, timeout: AnyFloat = 2000) -> dict[str, A
     try:
         arguments = shlex.split(command)
     except ValueError as error:
-        message = f"command must be divisible as by a shell, got command={command[:80]!r}: {error}."
+        message = f"command must be divisible as by a shell, got command={shown(command)}: {error}."
         raise ValueError(message) from error
     if not arguments:
         message = f"command must name a program, got command={command!r}."
         raise ValueError(message)
+    seconds = to_float(timeout)
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        message = f"timeout must be 0 to {threading.TIMEOUT_MAX:.0f} seconds, got timeout={shown(timeout)}."
+        raise ValueError(message)
     options: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     try:
         process = subprocess.Popen(arguments, start_new_session=True, **options)  # noqa: S603 - the caller's command
+    except ValueError as error:  # a null byte, or half of a surrogate pair
+        message = f"command must consist of characters that a program can be given, got command={shown(command)}."
+        raise ValueError(message) from error
     except OSError as error:
         return {"error": "not found", "stdout": "", "stderr": str(error), "returncode": None}
     try:
-        stdout, stderr = process.communicate(timeout=float(timeout))
+        stdout, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         _kill(process)
         stdout, stderr = process.communicate()

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, shown
+from bionemo.core.int64 import listed
 from bionemo.core.padding.rows import Rows, Side, check_side, lay_out
 from bionemo.core.padding.shape import mask_kernel, width_kernel
 from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
@@ -132,7 +132,9 @@ def check_fields(fields: Mapping[str, object], /) -> None:
     """
     for name, field in fields.items():
         if not isinstance(field, RaggedField | ScalarField | ObjectField):
-            message = f"fields must be of RaggedField, ScalarField and ObjectField, got {name}={field!r}."
+            message = (
+                f"fields must be of RaggedField, ScalarField and ObjectField, got {str(name)[:80]}={shown(field)}."
+            )
             raise TypeError(message)
 
 

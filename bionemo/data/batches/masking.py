@@ -9,10 +9,11 @@ from torch import Tensor
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
+from bionemo.core.fields import to_float
 from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
 from bionemo.data.batches.corruption import Corruption, MaskedTokens, TokenRows, corrupt_tokens
-from bionemo.data.batches.tokens import as_token_table, check_token
+from bionemo.data.batches.tokens import as_token_table, check_ids, check_token
 
 __all__ = ["MaskedTokens", "as_corruption", "chosen_labels", "mask_tokens"]
 
@@ -134,6 +135,7 @@ def chosen_labels(ids: Integer[Tensor, "*shape"], chosen: Bool[Tensor, "*shape"]
         >>> chosen_labels(torch.tensor([5, 6], dtype=torch.uint8), torch.tensor([True, False]))
         tensor([   5, -100])
     """
+    check_ids(ids)
     if chosen.dtype != torch.bool:
         message = f"chosen must be of bools, True = token to predict, got dtype={chosen.dtype}. Convert it by .bool()."
         raise TypeError(message)
@@ -167,9 +169,10 @@ def as_corruption(  # noqa: D417 - the options are described at mask_tokens
         >>> as_corruption(ids, ids > 5, mask_id=1, replacement_ids=range(3, 9)).mask_below / 2**32
         0.8000000000465661
     """
+    check_ids(ids)
     # Python's floats, because a NumPy float32 would round the sum of the two fractions.
-    mask_prob = mask_prob if isinstance(mask_prob, Tensor) else float(mask_prob)
-    mask_replace_prob, random_replace_prob = float(mask_replace_prob), float(random_replace_prob)
+    mask_prob = mask_prob if isinstance(mask_prob, Tensor) else to_float(mask_prob)
+    mask_replace_prob, random_replace_prob = to_float(mask_replace_prob), to_float(random_replace_prob)
     _check_probabilities(mask_prob, mask_replace_prob, random_replace_prob)
     if isinstance(mask_prob, Tensor) and spans is not None:
         message = "mask_prob must be one number if spans are given, got a tensor. Pass a float for all spans."

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.int64 import listed
 from bionemo.data.batches.packing import check_packed
 
 __all__ = [
@@ -102,10 +102,10 @@ def shard_for_context_parallel(
         >>> [shard_for_context_parallel(batch, rank, 2)["ids"].tolist() for rank in range(2)]
         [[5, 8, 9, 0], [6, 7, 10, 0]]
     """
-    world_size = check_int(world_size, name="world_size", low=1)
+    world_size = check_int(world_size, name="world_size", low=1, high=2**31)
     rank = check_int(rank, name="rank", high=world_size - 1)
     shape = _check_tokens(batch, "batch").shape
-    index = _chunks(batch, world_size)[rank]
+    (index,) = _chunks(batch, world_size, [rank], "batch")
     axis = len(shape) - 1
     names = _token_names(batch, names)
     return {name: part.index_select(axis, index) if name in names else part for name, part in batch.items()}
@@ -130,7 +130,8 @@ def unshard_context_parallel(
     parts = listed(parts, name="parts")
     mask = _check_tokens(parts[0] if parts else None, "each of the parts")
     axis = mask.ndim - 1
-    back = torch.cat(_chunks({**parts[0], "mask": torch.cat([mask] * len(parts), dim=axis)}, len(parts))).argsort()
+    whole = {**parts[0], "mask": torch.cat([mask] * len(parts), dim=axis)}
+    back = torch.cat(_chunks(whole, len(parts), range(len(parts)), "parts")).argsort()
     names = _token_names(parts[0], names)
     return {
         name: torch.cat([other[name] for other in parts], dim=axis).index_select(axis, back) if name in names else part
@@ -145,7 +146,7 @@ def _check_tokens(batch: Any, name: str) -> Tensor:
         message = f"{name} must be what collate_packed or collate_fields returned, got {shown(batch)}."
         raise ValueError(message)
     if mask.ndim == 1:
-        check_packed(batch)
+        check_packed(batch, name=name)
     return mask
 
 
@@ -157,14 +158,18 @@ def _token_names(batch: Mapping[str, Any], names: Iterable[str] | None) -> set[s
         if unknown:
             message = f"names must be names of the batch, {', '.join(map(str, batch))}, got {shown(unknown[0])}."
             raise ValueError(message)
-        return {*names}
     shape = batch["mask"].shape
     tensors = {name for name, part in batch.items() if isinstance(part, Tensor) and part.shape[: len(shape)] == shape}
-    return tensors - {"cu_seqlens", "cu_seqlens_padded"}  # which may be as long by chance
+    if names is None:
+        return tensors - {"cu_seqlens", "cu_seqlens_padded"}  # which may be as long by chance
+    if others := [name for name in names if name not in tensors]:
+        message = f"names must be those of tensors with one value per token, got {others[0]!r} in {shown(dict(batch))}."
+        raise ValueError(message)
+    return {*names}
 
 
-def _chunks(batch: Mapping[str, Any], world_size: int) -> list[Int[Tensor, " tokens"]]:
-    """Return the indices of each context-parallel rank's tokens."""
+def _chunks(batch: Mapping[str, Any], world_size: int, ranks: Iterable[int], name: str) -> list[Int[Tensor, " tokens"]]:
+    """Return the indices of the tokens of some context-parallel ranks."""
     mask = batch["mask"]
     if mask.ndim == 1:
         bounds = batch["cu_seqlens_padded"].long()
@@ -173,15 +178,16 @@ def _chunks(batch: Mapping[str, Any], world_size: int) -> list[Int[Tensor, " tok
     else:
         bounds = torch.tensor([0, mask.shape[1]], device=mask.device)
     lengths = bounds.diff()
-    if (lengths % (2 * world_size)).any():
-        longest = int(lengths[lengths % (2 * world_size) > 0][0])
+    wrong = [length for length in lengths.tolist() if length % (2 * world_size)]
+    if wrong:
         message = (
-            f"the lengths of samples must be multiples of {2 * world_size} for {world_size} context-parallel ranks, "
-            f"got {longest}. Collate with divisible_by={2 * world_size}, or pad_size_divisible_by for a padded batch."
+            f"{name} must hold samples whose lengths are multiples of {2 * world_size} for {world_size} "
+            f"context-parallel ranks, got {wrong[0]}. Collate with divisible_by={2 * world_size}, or "
+            "pad_size_divisible_by for a padded batch."
         )
         raise ValueError(message)
     token = torch.arange(int(bounds[-1]), device=mask.device)
     sample = torch.repeat_interleave(torch.arange(len(lengths), device=mask.device), lengths)
     chunk = (token - bounds[sample]) * 2 * world_size // lengths[sample]
     owner = torch.minimum(chunk, 2 * world_size - 1 - chunk)
-    return [token[owner == rank] for rank in range(world_size)]
+    return [token[owner == rank] for rank in ranks]

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.core.arrays import as_integers, listed
+from bionemo.core.arrays import check_memory
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.checks import AnyInt, check_dense, check_int, shown
+from bionemo.core.int64 import as_integers, listed
 from bionemo.core.padding.rows import Rows, lay_out_flat
 from bionemo.data.batches.collate import check_fields, check_keys, shared_lengths
 from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
@@ -77,12 +78,14 @@ def collate_packed(
     lengths = np.array(shared_lengths(counts), dtype=np.int64)
     _check_planned(lengths, bins)
     multiple = check_int(divisible_by, name="divisible_by", low=1)
+    check_memory(multiple * int(np.count_nonzero(lengths)), name="divisible_by", value=multiple)
     padded = -(-lengths // multiple) * multiple
     starts = np.cumsum([0, *padded])
     total = int(starts[-1]) if length is None else check_int(length, name="length", low=1)
     if total < starts[-1]:
         message = f"length must be at least the batch's {starts[-1]} tokens, got length={total}. Raise it."
         raise ValueError(message)
+    check_memory(8 * total, name="length" if length is not None else "divisible_by", value=total)
     batch: dict[str, Any] = {}
     for name, field in fields.items():
         if isinstance(field, RaggedField):
@@ -155,8 +158,13 @@ def _extended(array: Any, total: int, padding_value: int) -> Tensor:
     return torch.from_numpy(array)
 
 
-def check_packed(batch: Mapping[str, Any], /, *names: str) -> None:
+def check_packed(batch: Mapping[str, Any], /, *names: str, name: str = "batch") -> None:
     """Check that a batch is a packed one, with fields of some names.
+
+    Args:
+        batch: the batch.
+        *names: names of its fields.
+        name: name of the batch, for errors.
 
     Raises:
         ValueError: if it isn't.
@@ -164,10 +172,20 @@ def check_packed(batch: Mapping[str, Any], /, *names: str) -> None:
     Example:
         >>> check_packed(collate_packed([[5, 6, 7], [8]]), "ids")
     """
-    tensors = [*names, *(name for name in _OWN if name != "max_seqlen")]
-    missing = [name for name in tensors if not isinstance(batch.get(name), Tensor)]
+    tensors = [*names, *(own for own in _OWN if own != "max_seqlen")]
+    missing = [field for field in tensors if not isinstance(batch.get(field), Tensor)]
     if missing:
-        message = f"batch must be what collate_packed returned, got no tensor {missing[0]!r} in {shown(dict(batch))}."
+        found = f"no tensor {shown(missing[0])} in {shown(dict(batch))}"
+        message = f"{name} must be what collate_packed returned, got {found}."
+        raise ValueError(message)
+    if batch.get("max_seqlen") is None:
+        message = f"{name} must be what collate_packed returned, got no max_seqlen."
+        raise ValueError(message)
+    for field in tensors:
+        check_dense(batch[field], name=f"{name}[{field!r}]")
+    shapes = {field: tuple(batch[field].shape) for field in ("mask", "positions", "segment_ids")}
+    if batch["mask"].ndim != 1 or len({*shapes.values()}) > 1:
+        message = f"{name} must have one mask, position and segment per token, got shapes {shapes}."
         raise ValueError(message)
 
 

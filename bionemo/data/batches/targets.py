@@ -11,11 +11,13 @@ from torch import Tensor
 from bionemo.core.arrays import in_blocks
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, check_word, is_concrete
+from bionemo.core.fields import to_float
 from bionemo.core.html.batch import batch_html
+from bionemo.core.int64 import check_signed
 from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.core.padding.shape import check_blocks
 from bionemo.core.random.hashing import fold_mixed, mix_in
-from bionemo.data.batches.tokens import as_tokens, check_token
+from bionemo.data.batches.tokens import as_tokens, check_ids, check_token
 
 __all__ = ["CorruptedSpans", "corrupt_spans", "next_token_labels"]
 
@@ -46,6 +48,7 @@ def next_token_labels(
         >>> next_token_labels(ids, ids > 0)
         tensor([[   6,    7, -100, -100]])
     """
+    check_ids(ids)
     check_blocks(ids, mask)
     labels = torch.full_like(ids, IGNORE_INDEX, dtype=torch.int64)
     labels[:, :-1] = torch.where(mask[:, :-1] & mask[:, 1:], ids[:, 1:].long(), IGNORE_INDEX)
@@ -117,7 +120,7 @@ def corrupt_spans(
         >>> found.ids[found.mask], found.target_ids[found.target_mask]
         (tensor([10, 11, 12,  1, 16, 17, 18, 19,  2]), tensor([ 1, 13, 14, 15,  2, 20, 21]))
     """
-    noise_density, mean_span_length = float(noise_density), float(mean_span_length)
+    noise_density, mean_span_length = to_float(noise_density), to_float(mean_span_length)
     if not 0 < noise_density < 1:
         message = f"noise_density must be above 0 and below 1, got noise_density={noise_density}."
         raise ValueError(message)
@@ -125,6 +128,7 @@ def corrupt_spans(
         message = f"mean_span_length must be at least 1, got mean_span_length={mean_span_length}."
         raise ValueError(message)
     check_blocks(ids, mask, seeds=seeds)
+    check_signed(ids, name="ids")
     seeds = check_word(seeds, name="seeds")
     padding_value = check_token(padding_value, ids.dtype, name="padding_value")
     sentinels = as_tokens(sentinel_ids, ids, name="sentinel_ids")

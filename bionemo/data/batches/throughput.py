@@ -7,7 +7,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyFloat
+from bionemo.core.checks import AnyFloat, as_int, shown
+from bionemo.core.fields import to_float
 from bionemo.core.html.batch import batch_html
 
 __all__ = ["Throughput", "throughput"]
@@ -50,8 +51,8 @@ def throughput(mask: Bool[Tensor, "batch length"], seconds: AnyFloat) -> Through
         message = f"mask must be a tensor of bools of shape (rows, tokens), got {found}. Convert it by .bool()."
         raise TypeError(message)
     if not seconds > 0:
-        message = f"seconds must be above 0, got seconds={seconds}. Measure it with time.perf_counter()."
+        message = f"seconds must be above 0, got seconds={shown(as_int(seconds))}. Measure it with time.perf_counter()."
         raise ValueError(message)
     num_tokens = int(mask.sum())
     padding_fraction = (mask.numel() - num_tokens) / mask.numel() if mask.numel() else 0.0
-    return Throughput(num_tokens, padding_fraction, len(mask) / float(seconds), num_tokens / float(seconds))
+    return Throughput(num_tokens, padding_fraction, len(mask) / to_float(seconds), num_tokens / to_float(seconds))

@@ -8,13 +8,27 @@ import torch
 from jaxtyping import Integer
 from torch import Tensor
 
-from bionemo.core.arrays import as_integers
-from bionemo.core.checks import AnyInt, check_integer, is_concrete
+from bionemo.core.checks import AnyInt, check_integer, is_concrete, shown
+from bionemo.core.int64 import as_integers
 
-__all__ = ["are_tokens_in", "as_token_table", "as_tokens", "check_token", "take_tokens"]
+__all__ = ["are_tokens_in", "as_token_table", "as_tokens", "check_ids", "check_token", "take_tokens"]
 
 _FEW: Final = 16
 """Up to so many tokens in a table, comparing with each is fastest."""
+
+
+def check_ids(ids: Tensor, /) -> None:
+    """Check that the tokens of a block are integers.
+
+    Raises:
+        TypeError: if they aren't.
+
+    Example:
+        >>> check_ids(torch.tensor([5, 6]))
+    """
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        message = f"ids must be integers, got dtype={ids.dtype}. They are tokens."
+        raise TypeError(message)
 
 
 def check_token(token: AnyInt, dtype: torch.dtype, /, *, name: str) -> int:
@@ -35,7 +49,7 @@ def check_token(token: AnyInt, dtype: torch.dtype, /, *, name: str) -> int:
     """
     number, limits = check_integer(token, name=name), torch.iinfo(dtype)
     if not limits.min <= number <= limits.max:
-        message = f"{name} must fit the ids' {dtype}, got {name}={number}."
+        message = f"{name} must fit the ids' {dtype}, got {name}={shown(number)}."
         raise ValueError(message)
     return number
 

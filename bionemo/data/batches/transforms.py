@@ -14,9 +14,10 @@ from jaxtyping import Int, Integer, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bionemo.core.arrays import as_integers
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyFloat, AnyInt, check_int, check_word
+from bionemo.core.checks import AnyFloat, AnyInt, as_int, check_int, check_word, shown
+from bionemo.core.fields import to_float
+from bionemo.core.int64 import as_axis, as_integers, check_signed
 from bionemo.core.padding.elements import check_row
 from bionemo.core.padding.rows import Row, list_rows
 from bionemo.core.random.draws import scale_to, uniforms_at
@@ -135,16 +136,17 @@ def reverse_complement(row: Row, *, complement: Iterable[AnyInt] | Integer[Tenso
         >>> reverse_complement([0, 0, 1, 3], complement=[3, 2, 1, 0])  # AACT, with A C G T as 0 1 2 3
         [0, 2, 3, 3]
     """
-    reverse: Row = _reversed(row, as_integers(complement, name="complement"))
+    reverse: Row = _reversed(row, as_axis(complement, name="complement"))
     return reverse
 
 
 def _reversed(row: Row, table: NDArray[Any], name: str = "row") -> Any:
     """Return the reverse complement of a strand."""
     if isinstance(row, Tensor):
+        check_signed(row, name=name)
         return torch.from_numpy(_complement(row.flip(0).cpu().numpy(), table, name)).to(row.device)
     if isinstance(row, np.ndarray):
-        return _complement(row[::-1], table, name)
+        return _complement((as_integers(row, name=name) if row.dtype.hasobject else row)[::-1], table, name)
     complemented: list[int] = _complement(as_integers(row, name=name)[::-1], table, name).tolist()
     return complemented
 
@@ -155,7 +157,7 @@ def _complement(tokens: NDArray[Any], table: NDArray[Any], name: str) -> NDArray
         message = f"{name} must hold integers, got dtype {tokens.dtype}."
         raise TypeError(message)
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(table):
-        found = f"{tokens.min()}..{tokens.max()} in {name}"
+        found = f"{shown(as_int(tokens.min()))}..{shown(as_int(tokens.max()))} in {name}"
         message = f"tokens must be indices of complement, 0..{len(table) - 1}, got {found}."
         raise IndexError(message)
     limit = int(np.iinfo(tokens.dtype).max)
@@ -195,7 +197,7 @@ def random_reverse_complement(
         [0, 2, 3, 3]
     """
     prob = _check_prob(prob)
-    other: Row = _reversed(row, as_integers(complement, name="complement"))  # also if not needed: it checks the tokens
+    other: Row = _reversed(row, as_axis(complement, name="complement"))  # also if not needed: it checks the tokens
     if uniforms_at(seed_from_generator(generator), 0) < prob:
         return other
     return row if isinstance(row, np.ndarray | Tensor) else list(row)
@@ -203,9 +205,9 @@ def random_reverse_complement(
 
 def _check_prob(prob: AnyFloat) -> float:
     if not 0.0 <= prob <= 1.0:
-        message = f"prob must be in 0..1, got prob={prob}."
+        message = f"prob must be in 0..1, got prob={shown(prob)}."
         raise ValueError(message)
-    return float(prob)
+    return to_float(prob)
 
 
 @checked
@@ -239,7 +241,7 @@ def random_reverse_complement_rows(
         [[2, 3, 3], [0, 0, 1], [2, 3, 3]]
     """
     prob = _check_prob(prob)
-    table = as_integers(complement, name="complement")
+    table = as_axis(complement, name="complement")
     strands, seeds = _check_rows(rows, seeds)
     is_reversed = (uniforms_at(seeds, 0) < prob).tolist()
     # All are reversed, because this checks the tokens.

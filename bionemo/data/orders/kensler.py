@@ -7,7 +7,8 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from bionemo.core.checks import AnyInt, IntArray, as_int, check_int, check_memory
+from bionemo.core.arrays import check_memory
+from bionemo.core.checks import AnyInt, IntArray, as_int, check_int
 from bionemo.core.random.generators import check_entropy
 from bionemo.data.orders.base import OrderBase, check_in_epochs, check_num_samples
 from bionemo.data.orders.order import SampleIndex

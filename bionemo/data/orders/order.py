@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.core.arrays import as_integers, in_blocks
-from bionemo.core.checks import IntArray, check_index, is_concrete, shown
+from bionemo.core.arrays import in_blocks
+from bionemo.core.checks import IntArray, check_dense, check_index, is_concrete, shown
+from bionemo.core.int64 import as_integers
 
 __all__ = ["ALGORITHM_VERSION", "Order", "PlannedOrder", "SampleIndex", "check_is_order", "index_at", "position_of"]
 
@@ -199,6 +200,7 @@ def _as_words(value: Any, name: str) -> Any:
 
 def _to_host(tensor: Tensor, name: str) -> IntArray:
     """Return an int64 tensor of any device as an array."""
+    check_dense(tensor, name=name)
     check_index(tensor[:0] if tensor.ndim else tensor, stop=None, name=name)  # the dtype alone
     on_host = tensor.detach().cpu()
     if not is_concrete(on_host):

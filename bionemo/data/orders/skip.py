@@ -8,8 +8,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo.core.arrays import listed, take
+from bionemo.core.arrays import take
 from bionemo.core.checks import MAX_INT, AnyInt, IntArray, as_int, check_int, shown
+from bionemo.core.int64 import listed
 from bionemo.data.orders.base import OrderOver, check_order
 from bionemo.data.orders.order import Order, PlannedOrder, SampleIndex, position_of
 

@@ -75,12 +75,12 @@ class Pipeline(Generic[Batch], metaclass=Documented):
             raise ValueError(message)
         lengths = tuple(len(source.dataset) for source in sources)
         if not all(lengths):
-            message = f"data sets must hold at least one sample each, got lengths {lengths}."
+            message = f"sources must hold at least one sample each, got data sets of lengths {lengths}."
             raise ValueError(message)
         expected = getattr(self.order, "source_lengths", lengths)
         if any(of_order not in {None, length} for length, of_order in zip(lengths, expected, strict=True)):
             message = (
-                f"data sets must have the lengths of the order, got lengths {lengths} for {expected}. "
+                f"sources must have the lengths of the order, got data sets of lengths {lengths} for {expected}. "
                 "Make the order with length=len(dataset)."
             )
             raise ValueError(message)

@@ -107,7 +107,7 @@ def read(node: BaseNode[tuple[int, SampleIndex]], *datasets: Any) -> BaseNode[Po
         >>> [positioned.sample for positioned in node]
         ['b', 'a', 'c']
     """
-    return Mapper(node, partial(_read, sources=to_sources(datasets)))
+    return Mapper(node, partial(_read, sources=to_sources(datasets, name="datasets")))
 
 
 def _transform(positioned: PositionedSample, *, function: Callable[..., Any], seed: int) -> PositionedSample:

@@ -57,7 +57,8 @@ def check_timeout(timeout: AnyFloat, num_workers: AnyInt, /) -> None:
         raise TypeError(message)
     if not 0 <= timeout < float("inf") or (timeout and not num_workers):
         message = (
-            f"timeout must be 0 or more seconds, and 0 without worker processes, got timeout={timeout} and "
+            "timeout must be 0 or more seconds, and 0 without worker processes, got "
+            f"timeout={shown(timeout.item() if isinstance(timeout, np.generic) else timeout)} and "
             f"num_workers={num_workers}."
         )
         raise ValueError(message)

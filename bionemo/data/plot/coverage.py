@@ -6,9 +6,9 @@ from typing import Any, Final
 import numpy as np
 from torch import Tensor
 
-from bionemo.core.arrays import as_integers
 from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray, check_int, shown
+from bionemo.core.int64 import as_integers
 from bionemo.data.plot.axes import MOST_POINTS, PALETTE, Axes, add_legend, axes_or_new, blend, draw_bands
 
 __all__ = ["plot_coverage"]

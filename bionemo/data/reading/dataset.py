@@ -193,10 +193,14 @@ def _own_fingerprint(dataset: object) -> str | None:
     return None
 
 
-def to_sources(sources: object) -> tuple[Source, ...]:
+def to_sources(sources: object, /, *, name: str = "sources") -> tuple[Source, ...]:
     """Return data sets and sources as a tuple of sources.
 
     A tuple holds one data set per part, and so does a list that holds a `Source`. Anything else is one data set.
+
+    Args:
+        sources: data sets and sources.
+        name: name of the argument, for errors.
 
     Example:
         >>> len(to_sources("abc")), len(to_sources(("abc", "xyz")))
@@ -206,6 +210,9 @@ def to_sources(sources: object) -> tuple[Source, ...]:
         isinstance(sources, list) and any(isinstance(part, Source) for part in sources)
     )
     parts = cast("Iterable[object]", sources) if is_many else (sources,)
+    for part in parts:
+        if not isinstance(part, Source):
+            check_by_position(part, name=name)
     return tuple(part if isinstance(part, Source) else Source(cast("SizedDataset[Any]", part)) for part in parts)
 
 

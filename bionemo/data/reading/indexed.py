@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from bionemo.core.arrays import as_integers
 from bionemo.core.checks import IntArray, check_index
+from bionemo.core.int64 import as_integers
 
 __all__ = ["Indexed"]
 

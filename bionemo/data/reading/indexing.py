@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, StackDataset, Subset
 
-__all__ = ["by_position", "check_by_epoch", "check_by_position", "gives_many", "is_labelled", "speaks_for"]
+__all__ = [
+    "by_position",
+    "check_by_epoch",
+    "check_by_position",
+    "gives_many",
+    "has_method",
+    "is_labelled",
+    "speaks_for",
+]
 
 _FRAMES: Final = frozenset({"cudf", "geopandas", "modin", "pandas"})
 """Packages with data frames and series, which `[...]` indexes by label and `iloc` by position."""
@@ -48,6 +56,18 @@ def _package(kind: type) -> str:
 def _owner(kind: type, name: str) -> type:
     """Return the first class in the MRO of a type that defines a name; `object` if none does."""
     return next((base for base in kind.__mro__ if name in vars(base)), object)
+
+
+def has_method(kind: type, name: str, /) -> bool:
+    """Return whether a type has a method for its instances; `hasattr` also finds the methods of a metaclass.
+
+    Example:
+        >>> from enum import Enum
+        >>> Kind = Enum("Kind", ["A"])
+        >>> hasattr(Kind, "__len__"), has_method(Kind, "__len__")
+        (True, False)
+    """
+    return any(name in vars(base) for base in kind.__mro__)
 
 
 def is_labelled(kind: type, /) -> bool:
@@ -138,8 +158,12 @@ def _keyed_by(dataset: object) -> tuple[str, str] | None:
     return ("key", _VALUES) if isinstance(dataset, Mapping) and package not in _MAPS_BY_POSITION else None
 
 
-def check_by_position(dataset: object, /) -> None:
+def check_by_position(dataset: object, /, *, name: str = "dataset") -> None:
     """Check that a data set has a length and can be read by position.
+
+    Args:
+        dataset: the data set.
+        name: name of the argument that it belongs to, for errors.
 
     Raises:
         TypeError: if it is indexed by something else, or has no length or no `[...]`.
@@ -154,26 +178,27 @@ def check_by_position(dataset: object, /) -> None:
     keyed_by = _keyed_by(dataset)
     if keyed_by is not None:
         key, remedy = keyed_by
-        message = f"dataset must be indexed by position, got {_name(dataset)}, which is indexed by {key}. {remedy}"
-        raise TypeError(message)
-    missing = [name for name in ("__len__", "__getitem__") if not hasattr(type(dataset), name)]
-    if missing:
-        message = (
-            f"dataset must be indexed by position and have a length, got {_name(dataset)}, which has no {missing[-1]}. "
-            "Pass a list of its samples."
-        )
+        message = f"{name} must be indexed by position, got {_name(dataset)}, which is indexed by {key}. {remedy}"
         raise TypeError(message)
     if isinstance(dataset, Tensor) and dataset.is_nested and dataset.layout is torch.strided:
-        message = "dataset must have a length, got a nested tensor, which has none. Pass list(dataset.unbind())."
+        message = f"{name} must have a length, got a nested tensor, which has none. Pass list(dataset.unbind())."
+        raise TypeError(message)
+    missing = [method for method in ("__len__", "__getitem__") if not has_method(type(dataset), method)]
+    if missing or getattr(dataset, "shape", None) == ():
+        lacks = missing[-1] if missing else "axis"
+        message = (
+            f"{name} must be indexed by position and have a length, got {_name(dataset)}, which has no {lacks}. "
+            "Pass a list of its samples."
+        )
         raise TypeError(message)
     for part in _parts(dataset):
         if is_labelled(type(part)):
             message = (
-                f"dataset must be indexed by position, got {_name(dataset)} of {_name(part)}, which torch reads by "
+                f"{name} must be indexed by position, got {_name(dataset)} of {_name(part)}, which torch reads by "
                 "label. Pass the data set itself, or a list of its rows."
             )
             raise TypeError(message)
-        check_by_position(part)
+        check_by_position(part, name=name)
 
 
 def check_by_epoch(dataset: object, /) -> None:

@@ -2,19 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import attrs
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bionemo.core.arrays import as_integers, groups
+from bionemo.core.arrays import groups
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, IntArray, check_index, check_int
 from bionemo.core.frozen_array import FrozenArray
+from bionemo.core.int64 import as_integers
 from bionemo.data.reading.dataset import SizedDataset, shown_dataset
 from bionemo.data.reading.indexed import Indexed
 from bionemo.data.reading.indexing import check_by_position
@@ -137,6 +140,16 @@ def take(dataset: SizedDataset[Any], num_samples: AnyInt, /) -> Selection:
     return Selection(dataset, range(check_int(num_samples, name="num_samples", high=len(dataset))))
 
 
+def _as_bools(keep: Any) -> NDArray[np.bool_] | None:
+    """Return a mask as an array; None if the elements are something else."""
+    if isinstance(keep, Tensor):
+        return np.asarray(keep.cpu()) if keep.dtype == torch.bool else None
+    if isinstance(keep, np.ndarray):
+        return keep if keep.dtype == np.bool_ else None
+    is_mask = isinstance(keep, Sequence) and {*map(type, keep)} <= {bool, np.bool_} and len(keep) > 0
+    return np.asarray(keep, dtype=np.bool_) if is_mask else None
+
+
 @checked
 def filter_idx(dataset: SizedDataset[Any], keep: Any, /) -> Selection:
     """Return the samples of a data set that a mask or a list of indices names.
@@ -157,8 +170,8 @@ def filter_idx(dataset: SizedDataset[Any], keep: Any, /) -> Selection:
         (['e', 'a'], ['a', 'd'])
     """
     check_by_position(dataset)
-    found = np.asarray(keep.detach().cpu() if isinstance(keep, Tensor) else keep)
-    if found.dtype == np.bool_:
+    found = _as_bools(keep)
+    if found is not None:
         if found.shape != (len(dataset),):
             message = f"keep must have one bool per sample, got shape {found.shape} for {len(dataset)} samples."
             raise ValueError(message)

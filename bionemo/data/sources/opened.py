@@ -49,7 +49,8 @@ def to_names(names: Any, /, *, name: str) -> tuple[str, ...]:
         >>> to_names(["cell_type", "donor"], name="obs")
         ('cell_type', 'donor')
     """
-    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(one, str) for one in names):
+    is_many = isinstance(names, Iterable) and getattr(names, "shape", None) != () and not isinstance(names, str)
+    if not is_many or not all(isinstance(one, str) for one in names):
         message = f'{name} must be a sequence of names of columns, e.g. ["cell_type"], got {name}={shown(names)}.'
         raise TypeError(message)
     return tuple(names)

@@ -9,9 +9,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray, check_index, shown
 from bionemo.core.frozen_array import FrozenArray
-from bionemo.core.int64 import as_int64
+from bionemo.core.int64 import as_int64, to_array
 from bionemo.core.padding.rows import lay_out_flat, read_rows
 from bionemo.data.reading.indexed import Indexed
 
@@ -24,8 +25,24 @@ _PART: Final = 1024
 """Rows that are laid out at once."""
 
 
-def _frozen(array: Any) -> FrozenArray:
-    return array if isinstance(array, FrozenArray) else FrozenArray(np.asarray(array))
+def _frozen(values: Any, name: str) -> FrozenArray:
+    if isinstance(values, FrozenArray):
+        return values
+    array = to_array(values, name=name)
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:  # noqa: PLR2004 - bytes
+        message = (
+            f"{name} must hold real numbers of at most 64 bits, got {name}={shown(values)} of dtype {array.dtype}."
+        )
+        raise TypeError(message)
+    return FrozenArray(array)
+
+
+def _to_flat(flat: Any) -> FrozenArray:
+    return _frozen(flat, "flat")
+
+
+def _to_offsets(offsets: Any) -> FrozenArray:
+    return _frozen(offsets, "offsets")
 
 
 @attrs.frozen(repr=False)
@@ -49,8 +66,8 @@ class RaggedRows(Indexed):
         (3, array([5, 6, 7]), array([], dtype=int64))
     """
 
-    flat: FrozenArray = attrs.field(converter=_frozen)
-    offsets: FrozenArray = attrs.field(converter=_frozen)
+    flat: FrozenArray = attrs.field(converter=_to_flat)
+    offsets: FrozenArray = attrs.field(converter=_to_offsets)
 
     @flat.validator
     def _check_flat(self, _: "attrs.Attribute[FrozenArray]", flat: FrozenArray) -> None:
@@ -160,6 +177,7 @@ def copy_spans(flat: NDArray[Any], starts: IntArray, stops: IntArray, /) -> list
     return [flat[start:stop].copy() for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
 
 
+@checked
 def ragged_rows(rows: Iterable[Any], /, *, dtype: IntDType) -> RaggedRows:
     """Return rows in memory as one data set.
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat
+from bionemo.core.int64 import listed
 
 __all__ = ["assert_batch_invariant", "assert_collate_accepts_empty"]
 

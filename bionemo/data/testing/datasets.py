@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.int64 import as_int64, listed
+from bionemo.data.reading.indexing import has_method
 from bionemo.data.testing.content import content_digests, different_parts, listed_parts
 from bionemo.data.testing.reads import check_pure_reads
 
@@ -65,7 +66,7 @@ def assert_worker_safe(
             f'contexts must be a sequence of ways to start workers, e.g. ["fork"], got contexts={shown(contexts)}.'
         )
         raise TypeError(message)
-    if not hasattr(type(dataset), "__getitem__"):
+    if not has_method(type(dataset), "__getitem__"):
         message = f"dataset must be read by dataset[idx], got an object of type {type(dataset).__name__}."
         raise TypeError(message)
     indices = _spread(dataset) if indices is None else listed(indices, name="indices")
@@ -89,7 +90,7 @@ def assert_worker_safe(
 
 
 def _spread(dataset: Any) -> list[int]:
-    if not hasattr(type(dataset), "__len__"):
+    if not has_method(type(dataset), "__len__"):
         message = f"dataset must have a length, or pass indices, got an object of type {type(dataset).__name__}."
         raise TypeError(message)
     length = check_int(len(dataset), name="len(dataset)", low=1)
@@ -154,7 +155,7 @@ def assert_megatron_compatible(
     except (TypeError, ValueError) as error:
         message = f"Megatron needs a length: {error}"
         raise AssertionError(message) from error
-    chosen = spread if indices is None else [int(index) for index in listed(indices, name="indices")]
+    chosen = spread if indices is None else as_int64(indices, name="indices").ravel().tolist()
     check_pure_reads(dataset.__getitem__, chosen)
     for index in chosen:
         sample = dataset[index]

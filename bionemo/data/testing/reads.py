@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
+from bionemo.core.int64 import listed
 from bionemo.core.random import random_global_context
 from bionemo.core.random.contexts import global_states
 from bionemo.data.testing.content import content_digests, different_parts, listed_parts

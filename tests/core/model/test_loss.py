@@ -136,7 +136,7 @@ def test_a_loss_can_be_copied_and_pickled(make_copy) -> None:
 
 @pytest.mark.usefixtures("no_type_checks")
 def test_labels_that_do_not_belong_to_the_logits_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"one row per label, got logits \(2, 3, 4\) and labels \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"one row per label, .*got logits \(2, 3, 4\) and labels \(3, 2\)"):
         token_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(3, 2, dtype=torch.int64))
     for dtype in (torch.float32, torch.bfloat16, torch.bool, torch.complex64):
         labels = torch.zeros(3, dtype=dtype)

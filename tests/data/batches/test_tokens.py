@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bionemo.core.arrays import as_integers
+from bionemo.core.int64 import as_integers
 from bionemo.data.batches.tokens import as_tokens, check_token
 
 TOKENS = [5, 0, 127, 5, 3]

@@ -80,7 +80,7 @@ def test_records_come_back_and_values_are_pinned() -> None:
         ({"weights": [1, 0]}, "weights must be one above 0 per group, got 2 for 2 groups"),
         ({"weights": [1, -1]}, "weights must be finite and at least 0"),
         ({"groups": range(1025)}, "groups must be at most 1024, got 1025. Put small ones together"),
-        ({"groups": []}, "labels must be one axis of at least one label"),
+        ({"groups": []}, "groups must be one axis of at least one label"),
     ],
 )
 def test_wrong_fields_are_refused(fields: dict, message: str) -> None:

@@ -114,7 +114,7 @@ def test_labels_are_integers_strings_or_tensors() -> None:
 @pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize("labels", [[0.5], [True], [None], ["a", b"a"], [b"a", 3], 3, {}, "", [], [[1, 2]], ["a", 1]])
 def test_other_labels_are_refused(labels: object) -> None:
-    with pytest.raises((TypeError, ValueError), match="labels must"):
+    with pytest.raises((TypeError, ValueError), match="clusters must"):
         ClusterOrder(clusters=labels, seed=7)
 
 

@@ -103,7 +103,7 @@ def test_a_user_defined_order_can_be_mixed_and_read() -> None:
     ]
     pipeline = Pipeline(order=order, sources=("abcde", "x" * 99, "y" * 98), batch_size=8, seed=1, collate="".join)
     assert sorted(batch_at(pipeline, 0)) == sorted("xxyy" + "".join("abcde"[index_at(FIRST, k).idx] for k in range(4)))
-    with pytest.raises(ValueError, match="data sets must have the lengths of the order"):
+    with pytest.raises(ValueError, match="sources must have the lengths of the order"):
         attrs.evolve(pipeline, sources=("abcd", "x", "y"))
 
 

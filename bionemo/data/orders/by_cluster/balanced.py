@@ -27,6 +27,10 @@ def _to_weights(weights: Iterable[AnyFloat] | None) -> tuple[int, ...] | None:
     return None if weights is None else integer_weights(weights).weights
 
 
+def _to_table(groups: Any) -> ClusterTable:
+    return to_table(groups, name="groups")
+
+
 @attrs.frozen(kw_only=True)
 class BalancedOrder(OrderBase):
     """Every sample once per epoch, interleaved so that each group has its fraction for as long as it has samples.
@@ -58,7 +62,7 @@ class BalancedOrder(OrderBase):
         ['NK', 'T', 'B', 'T', 'B', 'T', 'T']
     """
 
-    groups: ClusterTable = attrs.field(converter=to_table)
+    groups: ClusterTable = attrs.field(converter=_to_table)
     weights: tuple[int, ...] | None = attrs.field(default=None, converter=_to_weights)
     seed: int = attrs.field(converter=check_seed)
     num_samples: int | None = attrs.field(default=None, converter=check_num_samples)

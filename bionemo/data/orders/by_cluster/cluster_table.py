@@ -6,13 +6,14 @@ from typing import Any, Final
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from bionemo.core.arrays import as_integers, take
+from bionemo.core.arrays import take
 from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray, shown
 from bionemo.core.fields import Documented
 from bionemo.core.frozen_array import FrozenArray, is_read_only_map
-from bionemo.core.int64 import as_int64
+from bionemo.core.int64 import as_int64, as_integers
 
 __all__ = ["ClusterTable", "cluster_table", "to_table"]
 
@@ -20,11 +21,19 @@ _BLOCK: Final = 2**16
 """Number of entries that are checked at once: a memory map is never read whole."""
 
 
-def _freeze(values: Any) -> FrozenArray:
+def _freeze(values: Any, name: str) -> FrozenArray:
     if isinstance(values, FrozenArray):
         return values
-    found = as_integers(values, name="a table's entries")
-    return FrozenArray(found if is_read_only_map(found) else as_int64(found, name="entries").astype(_dtype_for(found)))
+    found = as_integers(values, name=name)
+    return FrozenArray(found if is_read_only_map(found) else as_int64(found, name=name).astype(_dtype_for(found)))
+
+
+def _to_offsets(offsets: Any) -> FrozenArray:
+    return _freeze(offsets, "offsets")
+
+
+def _to_members(members: Any) -> FrozenArray | None:
+    return None if members is None else _freeze(members, "members")
 
 
 def _dtype_for(values: NDArray[Any]) -> Any:
@@ -56,8 +65,8 @@ class ClusterTable(metaclass=Documented):
         (2, 3, 0)
     """
 
-    offsets: FrozenArray = attrs.field(converter=_freeze)
-    members: FrozenArray | None = attrs.field(default=None, converter=attrs.converters.optional(_freeze))
+    offsets: FrozenArray = attrs.field(converter=_to_offsets)
+    members: FrozenArray | None = attrs.field(default=None, converter=_to_members)
 
     @offsets.validator
     def _check_offsets(self, _: "attrs.Attribute[Any]", offsets: FrozenArray) -> None:
@@ -151,14 +160,16 @@ def _power_sums(length: int) -> tuple[int, int, int]:
     return half, half * (2 * length - 1) // 3, half**2
 
 
-def _as_array(labels: Any) -> NDArray[Any]:
+def _as_array(labels: Any, name: str) -> NDArray[Any]:
     """Return labels as an array of strings or integers; NumPy would turn the integers among strings into strings."""
+    if isinstance(labels, Tensor):
+        return as_integers(labels, name=name)
     elements = labels if isinstance(labels, list | tuple) else np.asarray(labels)
     is_text = isinstance(elements, np.ndarray) and elements.dtype.kind in "US"
     is_axis = isinstance(elements, list | tuple) or elements.ndim == 1
     if is_text or (is_axis and {*map(type, elements)} == {str}):
         return np.asarray(elements, dtype=None if is_text else np.str_)
-    return as_integers(labels, name="labels")
+    return as_integers(labels, name=name)
 
 
 @checked
@@ -180,9 +191,29 @@ def cluster_table(labels: Any, /) -> ClusterTable:
         >>> table.offsets.array.tolist(), table.members.array.tolist()
         ([0, 1, 2, 4], [3, 1, 0, 2])
     """
-    found = _as_array(labels)
+    return to_table(labels, name="labels")
+
+
+def to_table(clusters: Any, /, *, name: str) -> ClusterTable:
+    """Return a table, or the table of labels; for converters of fields.
+
+    Args:
+        clusters: the table, or the label of each sample.
+        name: name of the argument, for errors.
+
+    Raises:
+        ValueError: as for `cluster_table`.
+        TypeError: as for `cluster_table`.
+
+    Example:
+        >>> to_table([3, 5, 3], name="clusters") == cluster_table([3, 5, 3])
+        True
+    """
+    if isinstance(clusters, ClusterTable):
+        return clusters
+    found = _as_array(clusters, name)
     if found.ndim != 1 or not found.size:
-        message = f"labels must be one axis of at least one label, got {shown(labels)}."
+        message = f"{name} must be one axis of at least one label, got {name}={shown(clusters)}."
         raise ValueError(message)
     order = np.argsort(found, kind="stable")
     by_cluster = found[order]
@@ -190,17 +221,3 @@ def cluster_table(labels: Any, /) -> ClusterTable:
     is_sorted = bool((order[1:] > order[:-1]).all())
     offsets = np.concatenate(([0], starts, [len(found)]))
     return ClusterTable(offsets=offsets, members=None if is_sorted else order)
-
-
-def to_table(clusters: Any, /) -> ClusterTable:
-    """Return a table, or the table of labels; a converter of fields.
-
-    Raises:
-        ValueError: as for `cluster_table`.
-        TypeError: as for `cluster_table`.
-
-    Example:
-        >>> to_table([3, 5, 3]) == cluster_table([3, 5, 3])
-        True
-    """
-    return clusters if isinstance(clusters, ClusterTable) else cluster_table(clusters)

@@ -28,6 +28,10 @@ _COUNTING: Final = BalancedOrder | BlockShuffleOrder | EpochOrder | Proportional
 """Orders in which the epoch of a sample is how often it was read before."""
 
 
+def _to_table(clusters: Any) -> ClusterTable:
+    return to_table(clusters, name="clusters")
+
+
 @attrs.frozen(kw_only=True)
 class ClusterOrder(OrderBase):
     """One sample of every cluster per epoch, in fresh order: protein models are trained so on clusters of sequences.
@@ -66,7 +70,7 @@ class ClusterOrder(OrderBase):
         [0, 6, 10]
     """
 
-    clusters: ClusterTable = attrs.field(converter=to_table)
+    clusters: ClusterTable = attrs.field(converter=_to_table)
     seed: int = attrs.field(converter=check_seed)
     num_samples: int | None = attrs.field(default=None, converter=check_num_samples)
     weights: FrozenArray | None = attrs.field(

@@ -6,10 +6,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bionemo.core.arrays import BLOCK, as_integers
+from bionemo.core.arrays import BLOCK
 from bionemo.core.checked import checked
-from bionemo.core.checks import MAX_INT, AnyInt, IntArray, check_int, shown
+from bionemo.core.checks import AnyInt, IntArray, check_int, shown
 from bionemo.core.frozen_array import FrozenArray, is_read_only_map
+from bionemo.core.int64 import as_int64, as_integers
 from bionemo.data.orders.order import Order, SampleIndex, check_is_order, index_at
 
 __all__ = ["check_lengths", "frozen_lengths", "lengths_of", "padding_fraction"]
@@ -54,7 +55,7 @@ def _as_int64(lengths: Any) -> NDArray[Any]:
         mapped: NDArray[Any] = lengths
         return mapped
     found = as_integers(lengths, name="lengths")
-    return found.astype(np.int64) if not found.size or found.max() <= MAX_INT else found
+    return as_int64(found, name="lengths")
 
 
 def check_lengths(order: Order, lengths: tuple[FrozenArray, ...], /) -> None:

@@ -8,9 +8,10 @@ import attrs
 import numpy as np
 from torch import Tensor
 
-from bionemo.core.arrays import by_group, listed, take
+from bionemo.core.arrays import by_group, take
 from bionemo.core.checks import AnyInt, IntArray, as_int, check_index, check_int, shown
 from bionemo.core.fields import check_choice
+from bionemo.core.int64 import listed
 from bionemo.core.record import ADDED
 from bionemo.data.orders.base import OrderBase, check_num_samples, first_repeated, leaves, num_levels
 from bionemo.data.orders.by_weight.endings import (

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyFloat, AnyInt, as_int, check_int, check_integer, shown
+from bionemo.core.int64 import listed
 
 __all__ = ["MAX_TOTAL", "IntegerWeights", "check_integer_weights", "integer_weights", "token_weights"]
 
@@ -49,14 +49,14 @@ def check_integer_weights(
             message = f"weights must be integers, got weights[{number}]={weight}. Scale them with integer_weights."
             raise TypeError(message)
         if (count := check_integer(weight, name=f"weights[{number}]")) < 0:
-            message = f"weights must be at least 0, got weights[{number}]={count}."
+            message = f"weights must be at least 0, got weights[{number}]={shown(count)}."
             raise ValueError(message)
         checked.append(count)
     if checked and not any(checked):
         message = f"weights must not all be 0, got {shown(checked)}."
         raise ValueError(message)
     if sum(checked) > MAX_TOTAL:
-        message = f"weights must sum to less than 2**31, got {sum(checked)}. Scale them with integer_weights."
+        message = f"weights must sum to less than 2**31, got {shown(sum(checked))}. Scale them with integer_weights."
         raise ValueError(message)
     return tuple(checked)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bionemo.core.arrays import groups
-from bionemo.core.checks import IntArray
+from bionemo.core.checks import IntArray, shown
 from bionemo.core.extras import require
 from bionemo.core.fields import check_bool, to_bool
 from bionemo.data.reading.indexed import Indexed
@@ -24,6 +24,13 @@ __all__ = ["CellRows"]
 
 def _to_obs(obs: Any) -> tuple[str, ...]:
     return to_names(obs, name="obs")
+
+
+def _to_layer(layer: Any) -> str | None:
+    if layer is not None and not isinstance(layer, str):
+        message = f"layer must be the name of a layer or None, got layer={shown(layer)} of type {type(layer).__name__}."
+        raise TypeError(message)
+    return layer
 
 
 @attrs.frozen(repr=False)
@@ -60,7 +67,7 @@ class CellRows(Indexed):
 
     paths: tuple[Any, ...] = attrs.field(converter=to_paths)
     obs: tuple[str, ...] = attrs.field(default=(), converter=_to_obs, kw_only=True)
-    layer: str | None = attrs.field(default=None, kw_only=True)
+    layer: str | None = attrs.field(default=None, converter=_to_layer, kw_only=True)
     dense: bool = attrs.field(default=False, converter=to_bool, validator=check_bool, kw_only=True)
     files: tuple[CellFile, ...] = attrs.field(
         init=False,

@@ -15,10 +15,10 @@ import numpy as np
 
 from bionemo.core import BIONEMO_CACHE_DIR
 from bionemo.core.arrays import groups
-from bionemo.core.checks import IntArray, check_int
+from bionemo.core.checks import IntArray, check_int, shown
 from bionemo.core.extras import require
 from bionemo.core.fields import check_instance
-from bionemo.core.files import write_atomically
+from bionemo.core.files import to_path, write_atomically
 from bionemo.data.reading.functions import check_function
 from bionemo.data.reading.indexed import Indexed
 from bionemo.data.reading.read import fetch
@@ -38,9 +38,16 @@ def _check_max_bytes(max_bytes: Any) -> int | None:
     return None if max_bytes is None else check_int(max_bytes, name="max_bytes", low=1)
 
 
+def _to_cache(cache: Any) -> Path:
+    return to_path(cache, name="cache")
+
+
 def _read_manifest(rows: Any) -> tuple[Shard, ...]:
     """Return the shards; if the manifest can't be fetched, those that it named last time."""
     fsspec = require("fsspec", extra="remote")
+    if not isinstance(rows.manifest, str):
+        message = f"manifest must be a URL, got manifest={shown(rows.manifest)} of type {type(rows.manifest).__name__}."
+        raise TypeError(message)
     copy = rows.cache / f"{hashlib.sha256(rows.manifest.encode()).hexdigest()[:32]}.json"
     try:
         with fsspec.open(rows.manifest, "rb", **rows.options) as file:
@@ -95,7 +102,7 @@ class RemoteRows(Indexed):
 
     manifest: str = attrs.field(validator=check_instance(str))
     opener: Callable[[Path], Any] = attrs.field(kw_only=True)
-    cache: Path = attrs.field(default=BIONEMO_CACHE_DIR / "shards", converter=Path, kw_only=True)
+    cache: Path = attrs.field(default=BIONEMO_CACHE_DIR / "shards", converter=_to_cache, kw_only=True)
     max_bytes: int | None = attrs.field(default=None, converter=_check_max_bytes, kw_only=True)
     options: Mapping[str, Any] = attrs.field(factory=dict, validator=check_instance(Mapping), kw_only=True, eq=False)
     shards: tuple[Shard, ...] = attrs.field(init=False, default=attrs.Factory(_read_manifest, takes_self=True))

@@ -11,7 +11,7 @@ import attrs
 from bionemo.core.checked import checked
 from bionemo.core.checks import shown
 from bionemo.core.fields import check_instance
-from bionemo.core.files import write_atomically
+from bionemo.core.files import to_path, write_atomically
 
 __all__ = ["Shard", "ShardFile", "parse_manifest", "write_manifest"]
 
@@ -84,9 +84,10 @@ def write_manifest(folder: Any, shards: Iterable[Any], /, *, opener: Callable[[P
         ...     parse_manifest(path.read_text(), name="manifest")[0].num_samples
         2
     """
-    root, found = Path(folder).absolute(), []
+    root, found = to_path(folder, name="folder").absolute(), []
     for shard in shards:
-        paths = [Path(path).absolute() for path in (shard if isinstance(shard, list | tuple) else [shard])]
+        many = shard if isinstance(shard, list | tuple) else [shard]
+        paths = [to_path(path, name="shards").absolute() for path in many]
         files = tuple(_describe(path, root) for path in paths)
         found.append(Shard(len(opener(paths[0])), files))
     if not found:

@@ -4,10 +4,12 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checks import AnyInt, check_int, shown
 from bionemo.core.frozen_array import FrozenArray
+from bionemo.core.int64 import as_integers
 
 __all__ = ["letter_table", "to_ids", "to_table"]
 
@@ -43,7 +45,7 @@ def letter_table(
     other = _REFUSED if unknown is None else check_int(unknown, name="unknown", high=2**15 - 1)
     known = letters.upper() if ignore_case else letters
     if not known.isascii() or len(set(known)) < len(known):
-        message = f"letters must be different ones of ASCII, got letters={letters!r}."
+        message = f"letters must be different ones of ASCII, got letters={shown(letters)}."
         raise ValueError(message)
     table = np.full(_NUM_BYTES, other, dtype=np.int16)
     for number, letter in enumerate(known):
@@ -64,7 +66,7 @@ def to_table(table: Any, /) -> FrozenArray | None:
     """
     if table is None or isinstance(table, FrozenArray):
         return table
-    found = np.asarray(table)
+    found = np.asarray(table) if not isinstance(table, Tensor) else as_integers(table, name="table")
     if found.shape != (_NUM_BYTES,) or found.dtype.kind not in "iu":
         message = (
             f"table must have an integer for each of the 256 bytes, got {found.dtype} of shape {found.shape}. "

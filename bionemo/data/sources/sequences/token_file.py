@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray
 from bionemo.core.files import write_atomically
 from bionemo.data.reading.indexed import Indexed
@@ -182,6 +183,7 @@ def _check_size(file: WatchedFile, *expected: int) -> None:
         raise ValueError(message)
 
 
+@checked
 def write_tokens(path: Any, rows: Iterable[Any], /, *, dtype: IntDType) -> TokenFile:
     """Write rows of tokens to a `.bin` and an `.idx` file, and return them as a data set.
 

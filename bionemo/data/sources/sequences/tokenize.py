@@ -17,9 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
 from bionemo.core.extras import require
+from bionemo.core.files import to_path
 from bionemo.core.frozen_array import FrozenArray
+from bionemo.core.int64 import as_axis, as_int64
 from bionemo.data.sources.opened import WatchedFile
 from bionemo.data.sources.sequences.letters import to_ids, to_table
 from bionemo.data.sources.sequences.token_file import TokenFile, write_tokens
@@ -31,6 +34,7 @@ _BLOCK: Final = 2**23
 _GZIP: Final = b"\x1f\x8b"
 
 
+@checked
 def tokenize_fasta(
     fasta: Any,
     out: Any,
@@ -72,13 +76,14 @@ def tokenize_fasta(
         ...     list(tokenize_fasta(path, f"{folder}/dna", table=letter_table("ACGT"), after=[9]))
         [array([2, 0, 3, 3, 0, 1, 0, 9], dtype=uint8), array([3, 3, 9], dtype=uint8)]
     """
-    file = WatchedFile(fasta)
+    file = WatchedFile(to_path(fasta, name="fasta"))
     require("Bio", extra="sequences")
     frozen = to_table(table)
     if frozen is None:
         message = 'table must be given, got table=None. Make one, e.g. letter_table("ACGT").'
         raise TypeError(message)
-    first, last = (np.array(list(tokens), dtype=np.int64) for tokens in (before, after))
+    rows = (("before", before), ("after", after))
+    first, last = (as_int64(as_axis(tokens, name=name), name=name) for name, tokens in rows)
     tokenize = partial(_tokenize, frozen, first, last)
     with _open(file.path) as opened:
         blocks = fasta_blocks(opened, name=str(file.path))

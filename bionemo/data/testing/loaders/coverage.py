@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.int64 import listed
 from bionemo.data.testing.loaders.read import Ids, IdsOf, check_takes, counted, differences, read_passes, shown_ids
 
 __all__ = ["assert_epochs_differ", "assert_exact_coverage"]

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.int64 import listed
 from bionemo.data.testing.loaders.adapt import Resumable, check_resumable, saved_state
 from bionemo.data.testing.loaders.read import Ids, IdsOf, check_takes, counted, differences, ids_of_batch, read_passes
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any
 
-from bionemo.core.arrays import listed
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.int64 import listed
 from bionemo.data.testing.loaders.adapt import Resumable, check_resumable, saved_state
 from bionemo.data.testing.loaders.read import (
     Ids,
