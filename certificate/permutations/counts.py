@@ -1,0 +1,27 @@
+"""Exact counts, without p-values: samples that a shuffle loses, and how many orders of a short range it reaches."""
+
+from typing import Final
+
+import numpy as np
+
+from certificate.permutations.exact import Family
+
+FIRST: Final = 2**16
+REACHED_LENGTH: Final = 8
+
+
+def lost(family: Family, length: int, seed: int = 1) -> int:
+    """Return how many outputs of a shuffle are missing: each is that of another index again, or out of range.
+
+    Up to twice `FIRST`, all indices are looked up; above it, the first `FIRST`.
+    """
+    indices = np.arange(length if length <= 2 * FIRST else FIRST)
+    outputs = family(indices, length, np.array([seed]))[0]
+    in_range = outputs[(outputs >= 0) & (outputs < length)]
+    return len(indices) - len(np.unique(in_range))
+
+
+def reached(family: Family, length: int = REACHED_LENGTH, num_seeds: int = 100_000) -> int:
+    """Return the number of different orders of a range that many seeds give."""
+    outputs = family(np.arange(length), length, np.arange(num_seeds))
+    return len(np.unique(outputs @ length ** np.arange(length)))
