@@ -10,7 +10,7 @@ from certificate.permutations.families import shuffles
 from certificate.pictures import EPOCH, LONG, false_alarm_plot, heat_map, pairs_of_samples
 from certificate.risks import risks, shown
 from certificate.verdicts import Verdict, false_alarm_rates, fraction_below_one_percent, verdicts
-from certificate.work import ALARM_LENGTHS, COUNTS, DRAWS, PERMUTATIONS
+from certificate.work import ALARM_LENGTHS, COUNTS, DRAWS, PERMUTATIONS, SEEDS_OF_COUNT, SEEDS_OF_QUICK_COUNT
 
 
 def write_page(report: Mapping[str, Any], path: Path) -> None:
@@ -106,7 +106,8 @@ def p_table(found: Sequence[Verdict], groups: Sequence[str]) -> str:
         for verdict in found:
             values = by_group(verdict.subject, verdict.results).get(group, [])
             is_alarm = any(group_of(verdict.subject, test) == group for test in verdict.alarms)
-            cell = f"{shown(min(values))} of {len(values)}" if values else ""
+            cell = shown(min(values)) if values else ""
+            cell += f" of {len(values)}" if len(values) > 1 else ""
             cells.append(f"**{cell}**" if is_alarm else cell)
         rows.append([group, *cells])
     return table(["test", *[verdict.name for verdict in found]], rows)
@@ -127,15 +128,23 @@ def permutation_part(report: Mapping[str, Any], found: Sequence[Verdict]) -> Ite
     yield "![Scatter plots of pairs of samples, one column for each family](images/certificate_pairs.png)"
     yield "The smallest p-value of all lengths, and how many there are; alarms are bold."
     yield p_table(found, list(PREFIXES.values()))
-    yield (
-        "Samples lost in an epoch of seed 1 (up to 131,072 samples all are read, above the first 65,536), and how many "
-        "of the 40,320 orders of 8 samples came up in as many seeds or epochs as were tried:"
-    )
     counts = report["results"].get(COUNTS, {})
-    lengths = sorted({length for values in counts.values() for length in values if length != "reached"}, key=int)
-    rows = [[f"{int(length):,}", *[cell_of(values, length) for values in counts.values()]] for length in lengths]
+    num_seeds = SEEDS_OF_QUICK_COUNT if report["extent"].get("is_quick") else SEEDS_OF_COUNT
+    yield (
+        "Samples lost in an epoch of seed 1: up to 131,072 samples all are read, above that the first 65,536, of which "
+        "also the low bytes are counted. Below, how many of the 40,320 orders of 8 samples came up with "
+        f"{num_seeds:,} seeds or epochs:"
+    )
+    names = list(dict.fromkeys(name for values in counts.values() for name in values if name != "reached"))
+    rows = [[row_name(name), *[cell_of(values, name) for values in counts.values()]] for name in names]
     rows.append(["orders of 8", *[cell_of(values, "reached") for values in counts.values()]])
     yield table(["samples lost, of", *counts], rows)
+
+
+def row_name(name: str) -> str:
+    """Return the name of a count of lost samples, e.g. "65537" or "4294967297: low bytes", as text."""
+    length, _, is_bytes = name.partition(": ")
+    return f"{int(length):,}" + (": low bytes that never come, of 256" if is_bytes else "")
 
 
 def cell_of(values: Mapping[str, Any], name: str) -> str:

@@ -50,7 +50,7 @@ def heat_map(verdicts: Sequence[Verdict], path: Path) -> None:
         axis.set_xticks(range(len(lengths)), map(length_name, lengths), rotation=90, fontsize=6)
         axis.set_yticks(range(len(groups)), groups, fontsize=7)
     bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.01)
-    bar.set_label("-log10(smallest p-value x number of the family's p-values): above 4 an alarm; grey: no such test")
+    bar.set_label("-log10(smallest p-value x number of p-values): an alarm above 4")
     figure.savefig(path, dpi=80)
 
 

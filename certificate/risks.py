@@ -31,14 +31,21 @@ def risks(report: Mapping[str, Any], verdicts: list[Verdict]) -> Iterator[Risk]:
 def counted_risks(counts: Mapping[str, Mapping[str, Any]], report: Mapping[str, Any]) -> Iterator[Risk]:
     """Yield what counts show: samples lost, and orders that are never reached."""
     for name, found in counts.items():
-        lost = {length: number for length, number in found.items() if length != "reached" and number}
-        for length, number in lost.items():
-            if isinstance(number, int):
+        for length, number in found.items():
+            if length == "reached" or not number:
+                continue
+            samples, _, is_bytes = length.partition(": ")
+            if is_bytes:
                 text = (
-                    f"Of {int(length):,} samples {number} {'is' if number == 1 else 'are'} never read in an epoch, and "
+                    f"Of {int(samples):,} samples, none with {number} of the 256 low bytes comes among the "
+                    f"first 65,536: about {number / 256:.0%} are never read, and others repeatedly."
+                )
+            else:
+                text = (
+                    f"Of {int(samples):,} samples {number} {'is' if number == 1 else 'are'} never read in an epoch, and "
                     "as many are read twice."
                 )
-                yield Risk(name, text, f"samples lost, length {int(length):,}")
+            yield Risk(name, text, f"samples lost, of {int(samples):,}")
         most = max(other.get("reached", 0) for other in counts.values())
         if found.get("reached", most) < most / 2:
             text = (
@@ -71,14 +78,22 @@ _STRIDE = (
     "arithmetic progression through it, not a random subset."
 )
 _LOW_BITS = (
-    "The round function is linear, so that the low bits of a sample follow those of its index: with data that "
-    "alternates, e.g. both strands or both ends in turn, parts of an epoch hold too much of one kind."
+    "The round function is linear, so that the low bits of a sample follow those of its index: data that alternates, "
+    "e.g. both strands in turn, is read in a pattern."
 )
 _DISTANCES = (
     "Samples that are read one after another are at some distances in the data too often and at others too rarely: "
     "sorted data is mixed less than by a random shuffle."
 )
-_SAMPLES = "Over seeds, some samples come at an index more often than others, and at some lengths parts never do."
+_SAMPLES = "Over seeds, some samples come at an index more often than others."
+_BOUND = (
+    "Indices are bound together whatever the seed: e.g. of 65,537 samples, those at index 0 and 256 lie close together "
+    "in the data (second row of the picture)."
+)
+_SEED_BITS = (
+    "Not every bit of the seed changes the shuffle: on the CPU only the low 32 do, so seeds 1 and 2**32 + 1 give the "
+    "same one."
+)
 _RANKS = (
     "In each step all ranks mask the same positions of their rows: the masks of a step are less varied than its number "
     "of rows says."
@@ -89,11 +104,12 @@ _NEXT_SEED = "epoch 1, and epoch 0 of the next seed"
 
 FAULTS = (
     ("Permutations", "torch", _NEXT_SEED, _ADDED),
+    ("Permutations", "torch", "each bit of the seed matters", _SEED_BITS),
     ("Permutations", "2.4.5", "distances between samples", _DISTANCES),
     ("Permutations", "2.4.5", "each sample at one index", _SAMPLES),
     ("Permutations", "grain", _NEXT_SEED, _ADDED),
     ("Permutations", "grain", "distances between samples", _DISTANCES),
-    ("Permutations", "grain", "each sample at one index", _SAMPLES),
+    ("Permutations", "grain", "pairs of samples at two indices", _BOUND),
     ("Permutations", "levanter, linear", "neighbouring epochs", _EQUAL),
     ("Permutations", "levanter, linear", "distances between samples", _STRIDE),
     ("Permutations", "levanter, Feistel", "neighbouring epochs", _EQUAL),

@@ -12,7 +12,7 @@ from certificate.draws import clusters, masks, uniform, weighted
 from certificate.installed import reason
 from certificate.p_values import Results
 from certificate.permutations.battery import battery, random_permutations
-from certificate.permutations.counts import lost, reached
+from certificate.permutations.counts import lost, missing_bytes, reached
 from certificate.permutations.families import Shuffle, shuffles
 from certificate.permutations.layout import LENGTHS
 
@@ -30,6 +30,8 @@ DRAWS: Final[dict[str, tuple[Callable[[], Iterator[uniform.Sampler]], Callable[.
 """Of each subject: the samplers, their tests, and the options of a quick run."""
 ALARM_LENGTHS: Final = (5, 32, 2**20 + 7)
 ALARM_SIZE: Final = 3 * 2**15
+LOW_BYTES: Final = "low bytes"
+LONG_LENGTHS: Final = (2**32, 2**32 + 1, 2**40 + 15, 2**62)
 RUNS_PER_PIECE: Final = 10
 ONE_PERCENT: Final = 0.01
 SEEDS_OF_COUNT: Final = 100_000
@@ -120,10 +122,10 @@ def count(name: str, *, is_quick: bool) -> Finding:
     shuffle = shuffle_of(name)
     values: dict[str, Any] = {}
     for length in shuffle.counted:
-        try:
-            values[str(length)] = lost(shuffle.family, length)
-        except (OverflowError, TypeError, ValueError) as error:
-            values[str(length)] = f"refused: {type(error).__name__}"
+        values[str(length)] = lost(shuffle.family, length)
+    longest = max(shuffle.counted, default=0)
+    for length in [length for length in LONG_LENGTHS if length <= longest]:
+        values[f"{length}: {LOW_BYTES}"] = missing_bytes(shuffle.family, length)
     if name != "grain":  # 10 ms per index
         values["reached"] = reached(shuffle.family, num_seeds=SEEDS_OF_QUICK_COUNT if is_quick else SEEDS_OF_COUNT)
     return Finding(COUNTS, name, values)

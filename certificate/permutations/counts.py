@@ -7,6 +7,7 @@ import numpy as np
 from certificate.permutations.exact import Family
 
 FIRST: Final = 2**16
+BYTES: Final = 256
 REACHED_LENGTH: Final = 8
 
 
@@ -19,6 +20,12 @@ def lost(family: Family, length: int, seed: int = 1) -> int:
     outputs = family(indices, length, np.array([seed]))[0]
     in_range = outputs[(outputs >= 0) & (outputs < length)]
     return len(indices) - len(np.unique(in_range))
+
+
+def missing_bytes(family: Family, length: int, seed: int = 1) -> int:
+    """Return how many of the 256 low bytes none of the first `FIRST` outputs of a shuffle has; a random one has all."""
+    outputs = family(np.arange(FIRST), length, np.array([seed]))[0]
+    return BYTES - len(np.unique(outputs % BYTES))
 
 
 def reached(family: Family, length: int = REACHED_LENGTH, num_seeds: int = 100_000) -> int:

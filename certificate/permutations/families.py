@@ -167,11 +167,11 @@ def _shuffles() -> Iterator[Shuffle]:
         seeds_of=equal,
         lengths=up_to(2**31),
         counted=tuple(length for length in COUNTED if length <= 2**31),
-        about="levanter's linear permutation; every epoch in the same order",
+        about="levanter's older permutation, linear; every epoch in the same order (its `EpochDataset`)",
     )
     yield Shuffle(
         name="levanter, Feistel",
         family=levanter.feistel,
         seeds_of=equal,
-        about="levanter's Feistel network; every epoch in the same order",
+        about="levanter's newer permutation, a Feistel network; every epoch in the same order (its `EpochDataset`)",
     )

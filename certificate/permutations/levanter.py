@@ -1,9 +1,9 @@
 """levanter's two permutations, written anew from their description, so that JAX needn't be installed.
 
 Source: stanford-crfm/levanter, `src/levanter/data/_prp.py` (1378b72), now part of marin-community/marin: a linear map,
-the default of its configurations until October 2025 (marin-community/marin#1800), and a Feistel network of five rounds
-with cycle walking, the default since then. There the numbers come from JAX's and NumPy's generators; here they are
-hashed from the seed, which can only be better. `EpochDataset` repeats the same permutation in every epoch.
+and since April 2025 (marin-community/levanter#932) a Feistel network of five rounds with cycle walking. There the
+numbers come from JAX's and NumPy's generators; here they are hashed from the seed, which can only be better.
+`EpochDataset` (`src/levanter/data/dataset.py`) repeats the same permutation in every epoch.
 """
 
 from typing import Final

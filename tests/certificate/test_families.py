@@ -10,7 +10,7 @@ from bionemo.data.permute import permute
 from certificate.p_values import alarms, goodness, independence
 from certificate.permutations import levanter
 from certificate.permutations.battery import battery, folded, random_permutations
-from certificate.permutations.counts import lost, reached
+from certificate.permutations.counts import lost, missing_bytes, reached
 from certificate.permutations.families import added, by_randperm, equal, one_by_one, permutes, shuffles, up_to
 
 SMALL = 3 * 2**13
@@ -90,6 +90,15 @@ def test_lost_samples_are_counted() -> None:
     assert lost(permutes, 1000) == lost(permutes, 2**40) == 0
     assert lost(lambda indices, length, seeds: np.minimum(indices, length - 2)[None], 1000) == 1
     assert lost(lambda indices, length, seeds: (indices + 1)[None], 1000) == 1
+
+
+def test_low_bytes_that_never_come_are_counted() -> None:
+    assert missing_bytes(permutes, 2**40 + 15) == 0
+    assert missing_bytes(lambda indices, length, seeds: 2 * permutes(indices, length // 2, seeds), 2**40) == 128
+
+
+def test_torch_uses_the_low_32_bits_of_a_seed() -> None:
+    assert np.array_equal(*by_randperm(np.arange(100), 100, np.array([1, 2**32 + 1])))
 
 
 def test_orders_are_counted() -> None:
