@@ -131,9 +131,9 @@ def permutation_part(report: Mapping[str, Any], found: Sequence[Verdict]) -> Ite
     counts = report["results"].get(COUNTS, {})
     num_seeds = SEEDS_OF_QUICK_COUNT if report["extent"].get("is_quick") else SEEDS_OF_COUNT
     yield (
-        "Samples lost in an epoch of seed 1: up to 131,072 samples all are read, above that the first 65,536, of which "
-        "also the low bytes are counted. Below, how many of the 40,320 orders of 8 samples came up with "
-        f"{num_seeds:,} seeds or epochs:"
+        "Samples lost in an epoch of seed 1: up to 131,072 samples all are read, above that the first 65,536, and the "
+        "low bytes of the samples at 65,536 random indices are counted. Below, how many of the 40,320 orders of 8 "
+        f"samples came up with {num_seeds:,} seeds or epochs:"
     )
     names = list(dict.fromkeys(name for values in counts.values() for name in values if name != "reached"))
     rows = [[row_name(name), *[cell_of(values, name) for values in counts.values()]] for name in names]
@@ -167,8 +167,7 @@ def false_alarm_part(report: Mapping[str, Any]) -> Iterator[str]:
     lengths = ", ".join(f"{length:,}" for length in ALARM_LENGTHS)
     yield (
         f"NumPy's permutations with {rates[0].runs:,} other ranges of seeds, each through the tests of permutations at "
-        f"the lengths {lengths}. A level of 0.05 promises that at most 5% of good families fail; many tests look at "
-        "the same samples, so fewer do."
+        f"the lengths {lengths}. A level of 0.05 promises that at most 5% of good families fail."
     )
     rows = [
         [f"{rate.level:g}", f"{rate.failed:,} of {rate.runs:,}", f"{rate.interval[0]:.2%} to {rate.interval[1]:.2%}"]

@@ -37,13 +37,13 @@ def counted_risks(counts: Mapping[str, Mapping[str, Any]], report: Mapping[str, 
             samples, _, is_bytes = length.partition(": ")
             if is_bytes:
                 text = (
-                    f"Of {int(samples):,} samples, none with {number} of the 256 low bytes comes among the "
-                    f"first 65,536: about {number / 256:.0%} are never read, and others repeatedly."
+                    f"Of {int(samples):,} samples about {number / 256:.0%} are never read, and others repeatedly: "
+                    f"those with {number} of the 256 low bytes don't come up at 65,536 random indices."
                 )
             else:
                 text = (
-                    f"Of {int(samples):,} samples {number} {'is' if number == 1 else 'are'} never read in an epoch, and "
-                    "as many are read twice."
+                    f"Of {int(samples):,} samples {number} {'is' if number == 1 else 'are'} never read in an epoch, "
+                    "and as many are read twice."
                 )
             yield Risk(name, text, f"samples lost, of {int(samples):,}")
         most = max(other.get("reached", 0) for other in counts.values())

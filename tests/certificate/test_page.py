@@ -75,7 +75,7 @@ def test_counts_name_lost_samples_and_orders_that_are_never_reached() -> None:
     found = {risk.who: risk.text for risk in risks(report, [])}
     assert found["2.4.5"] == "Of the 40,320 orders of 8 samples, 1,024 came up; with a random shuffle 30,000 did."
     assert found["grain"].startswith("Of 65,537 samples 1 is never read")
-    assert "none with 128 of the 256 low bytes comes among the first 65,536: about 50% are never" in found["some"]
+    assert "about 50% are never read" in found["some"]
     assert found["at random"].startswith("36% of the reads repeat")
     assert set(found) == {"2.4.5", "some", "grain", "at random"}
 
