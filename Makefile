@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo docs test slow laws histories resume fuzz chaos soak bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
+.PHONY: demo docs test slow laws histories resume certificate fuzz chaos soak bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -42,6 +42,11 @@ laws: env
 # Ten thousand histories of stops and resumes.
 histories: env
 	$(BIN)/python -m pytest property_tests/test_pipeline_laws.py --hypothesis-profile=many -k history_of_worlds
+
+# Statistical tests of shuffles, draws and masks, ours and others', into docs/certificate.md: 10 to 20 minutes on two
+# cores; ARGS=--quick takes less than one, ARGS=--page writes the page again from the last results.
+certificate: env
+	$(BIN)/python -m benchmarks.certificate $(ARGS)
 
 # Thousands of Lightning runs that are stopped, saved and resumed, each compared with an uninterrupted run.
 resume: env

@@ -8,7 +8,9 @@ import torch
 
 from bionemo.core.random.hashing import fold_in
 from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute, permute_kernel
-from tests.battery import FALSE_ALARM, alarms, battery, distances, orders, random_permutations
+from benchmarks.certificate.p_values import FALSE_ALARM, alarms
+from benchmarks.certificate.permutations.battery import battery, random_permutations
+from benchmarks.certificate.permutations.exact import distances, orders
 
 
 def make_plan(length: int, seeds: np.ndarray) -> Plan:
