@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
+.PHONY: demo test slow laws histories resume fuzz bench bench-quick bench-report bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -52,30 +52,23 @@ SEED ?= 1
 fuzz: env
 	$(BIN)/python -m tests.fuzzing $(SEED) 100000
 
-# Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own.
-bench-index: env
-	$(BIN)/python -m benchmarks.index
+# Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own: up to 30
+# minutes. They write docs/benchmarks.md. With ARGS="loaders packing" only those, printed.
+bench: env
+	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-loader: env
-	$(BIN)/python -m benchmarks.loader
+# The most important rows, smaller and with fewer rounds, printed: less than three minutes.
+bench-quick: env
+	$(BIN)/python -m benchmarks --quick $(ARGS)
 
-bench-batch: env
-	$(BIN)/python -m benchmarks.batch
-
-bench-packing: env
-	$(BIN)/python -m benchmarks.packing
-
-bench-e2e: env
-	$(BIN)/python -m benchmarks.end_to_end
+# The page docs/benchmarks.md again, from the results of the last `make bench`.
+bench-report: env
+	$(BIN)/python -m benchmarks report
 
 # What needs a GPU: the tests that compare it with the CPU, and how fast one core feeds it.
 gpu: env
 	$(BIN)/python -m pytest -m gpu tests --no-header -q
 	$(BIN)/python -m benchmarks.gpu
-
-# Data on disk, in the page cache; with --long, memory over a million batches.
-bench-disk: env
-	$(BIN)/python -m benchmarks.disk $(ARGS)
 
 # This version against an earlier commit, both in one run: make bench-earlier COMMIT=ceec26a
 bench-earlier: env
