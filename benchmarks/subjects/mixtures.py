@@ -22,14 +22,13 @@ def measure(effort: Effort) -> Iterator[Measurement]:
     """Measure a mixture of eight, then mixtures of more and more sources."""
     make = partial(mixture, 8)
     peer = peers.megatron_blend()
-    yield from race(
-        "mixture of 8, time per sample of 10**6, from nothing",
-        Call(
-            "MixtureOrder with shuffles of its sources: construction, and index_at of all", lambda: draw(make()), DRAWS
-        ),
-        call_of(peer, lambda blend: partial(blended, blend, 8), "without shuffles", per=DRAWS),
-        effort=effort,
-    )
+    for form, shuffle in (("with shuffles of its sources", True), ("without shuffles", False)):
+        yield from race(
+            "mixture of 8, time per sample of 10**6, from nothing",
+            Call(f"MixtureOrder {form}: construction, and index_at of all", partial(draw, 8, shuffle=shuffle), DRAWS),
+            call_of(peer, lambda blend: partial(blended, blend, 8), "without shuffles", per=DRAWS),
+            effort=effort,
+        )
     yield memory(make, peer)
     yield timed("mixture of 8: construction", "MixtureOrder", make, effort=effort, limit=10e-3)
     if not effort.is_quick:
@@ -40,15 +39,15 @@ def measure(effort: Effort) -> Iterator[Measurement]:
         yield from growth(number, effort)
 
 
-def mixture(number: int) -> MixtureOrder:
-    """Return a mixture of shuffled sources, with weights that differ."""
-    parts = [EpochOrder(length=10**6 + seed, seed=seed) for seed in range(number)]
+def mixture(number: int, *, shuffle: bool = True) -> MixtureOrder:
+    """Return a mixture of sources, with weights that differ."""
+    parts = [EpochOrder(length=10**6 + seed, seed=seed, shuffle=shuffle) for seed in range(number)]
     return MixtureOrder(orders=parts, weights=[1 + seed % 7 for seed in range(number)])
 
 
-def draw(order: MixtureOrder) -> None:
-    """Look up a million positions at once."""
-    index_at(order, torch.arange(DRAWS))
+def draw(number: int, *, shuffle: bool = True) -> None:
+    """Make a mixture, and look up a million positions at once."""
+    index_at(mixture(number, shuffle=shuffle), torch.arange(DRAWS))
 
 
 def blended(blend: Any, number: int) -> None:
@@ -113,10 +112,9 @@ def interleaved(datasets: Any, number: int) -> Callable[[], Any]:
 
 def growth(number: int, effort: Effort) -> Iterator[Measurement]:
     """Compare mixtures of a number of sources, from nothing: construction, and so many samples found."""
-    orders = partial(mixture, number)
     yield from race(
         "mixture, time per sample, from nothing",
-        Call("MixtureOrder with shuffles, 10**6 at once", lambda: draw(orders()), per=DRAWS),
+        Call("MixtureOrder with shuffles, 10**6 at once", partial(draw, number), per=DRAWS),
         call_of(peers.megatron_blend(), lambda blend: partial(blended, blend, number), "of 10**6", per=DRAWS),
         call_of(
             peers.grain_dataset(),
