@@ -54,11 +54,11 @@ def measure(effort: Effort) -> Iterator[Measurement]:
         return Call(name, run, per=len(BULK), is_ours=is_ours, least_ratio=least_ratio)
 
     what = "time per shuffled index"
-    for form, least_ratio in effort.pick((("compiled", 4), ("eager", 1)), (("eager", 1),)):
+    alone = each_of(lambda index: permute(index, LENGTH, 42), indices)
+    scalar = Call("permute(index, length, seed), one by one", alone, per=len(indices))
+    yield from race(f"{what}, one Python int at a time", scalar, upstream(1 / 1.2), grain(None), effort=effort)
+    for form, least_ratio in effort.pick((("eager", 1), ("compiled", 4)), (("eager", 1),)):
         theirs = (torch_call(least_ratio=least_ratio), upstream(50), grain(50))
         yield from race(f"{what}, {form}", ours(form, LENGTH), *theirs, effort=effort)
         short = ours(form, 10**6, least_ratio=1 / 1.3)
         yield from race(f"{what}, {form}, a long data set against a short one", ours(form, LONG), short, effort=effort)
-    alone = each_of(lambda index: permute(index, LENGTH, 42), indices)
-    scalar = Call("permute(index, length, seed), one by one", alone, per=len(indices))
-    yield from race(f"{what}, one Python int at a time", scalar, upstream(1 / 1.2), grain(None), effort=effort)
