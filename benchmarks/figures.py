@@ -89,10 +89,10 @@ def _draw(measurements: Sequence[Measurement], panels: Sequence[str], path: Path
         for panel, axis in zip(panels, axes.flat, strict=True):
             _panel(measurements, panel, axis)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False)
-        lines = -(-len(labels) // 2)
+        figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False)
+        lines = -(-len(labels) // columns)
         figure.tight_layout(rect=(0, 0.07 * lines * 3.1 / (3.1 * rows + 0.7), 1, 1))
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+        figure.savefig(path, dpi=100, metadata={"Software": None})
         plt.close(figure)
 
 
@@ -104,7 +104,7 @@ def _panel(measurements: Sequence[Measurement], panel: str, axis: plt.Axes) -> N
         axis.plot(sizes, medians, label=name, linewidth=2.2 if number == 0 else 1.2, **style)
         axis.fill_between(sizes, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
     first = next(one for one in measurements if one.size is not None and one.what.startswith(panel))
-    axis.set_title(first.what.partition(": ")[2] or first.what, fontsize=9)
+    axis.set_title((first.what.partition(": ")[2] or first.what).replace("`", ""), fontsize=9)
     axis.set_xlabel(first.axis)
     axis.set_xscale("log")
     if unit in PREFIXES:

@@ -52,7 +52,7 @@ class Effort:
         return quick if self.is_quick else full
 
 
-FULL, QUICK = Effort(9, 5, is_quick=False), Effort(3, 1.5, is_quick=True)
+FULL, QUICK = Effort(9, 5, is_quick=False), Effort(3, 1.0, is_quick=True)
 
 
 @attrs.frozen

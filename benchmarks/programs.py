@@ -62,7 +62,7 @@ class Program:
 
 
 OURS = Program(
-    "loader",
+    "loader, default options",
     "from bionemo.data import EpochOrder, Pipeline\nfrom bionemo.data.pipes import loader",
     """
 order = EpochOrder(length=size, seed=1, num_samples=size)
