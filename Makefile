@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo docs test slow laws histories resume certificate fuzz chaos soak bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
+.PHONY: demo docs test slow laws histories resume certificate fuzz chaos soak bench bench-quick bench-report bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -54,13 +54,13 @@ resume: env
 
 # A million calls of public functions and records with strange arguments, in two processes: 20 to 30 minutes.
 SEED ?= 1
-COUNT ?= 1000000
+fuzz: COUNT ?= 1000000
 fuzz: env
 	$(BIN)/python -m tests.fuzzing --seed $(SEED) --count $(COUNT)
 
 # Training runs that 200 faults hit at random moments, restarted until they end: 15 to 30 minutes.
 # make chaos SEED=7 COUNT=20, and ARGS='--only 3' for one history
-COUNT ?= 200
+chaos: COUNT ?= 200
 chaos: env
 	$(BIN)/python -m tests.chaos --seed $(SEED) --count $(COUNT) $(ARGS)
 
@@ -68,30 +68,23 @@ chaos: env
 soak: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
-# Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own.
-bench-index: env
-	$(BIN)/python -m benchmarks.index
+# Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own: up to 30
+# minutes. They write docs/benchmarks.md. With ARGS="loaders packing" only those, printed.
+bench: env
+	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-loader: env
-	$(BIN)/python -m benchmarks.loader
+# The most important rows, smaller and with fewer rounds, printed: less than three minutes.
+bench-quick: env
+	$(BIN)/python -m benchmarks --quick $(ARGS)
 
-bench-batch: env
-	$(BIN)/python -m benchmarks.batch
-
-bench-packing: env
-	$(BIN)/python -m benchmarks.packing
-
-bench-e2e: env
-	$(BIN)/python -m benchmarks.end_to_end
+# The page docs/benchmarks.md again, from the results of the last `make bench`.
+bench-report: env
+	$(BIN)/python -m benchmarks report
 
 # What needs a GPU: the tests that compare it with the CPU, and how fast one core feeds it.
 gpu: env
 	$(BIN)/python -m pytest -m gpu tests --no-header -q
 	$(BIN)/python -m benchmarks.gpu
-
-# Data on disk, in the page cache; with --long, memory over a million batches.
-bench-disk: env
-	$(BIN)/python -m benchmarks.disk $(ARGS)
 
 # This version against an earlier commit, both in one run: make bench-earlier COMMIT=ceec26a
 bench-earlier: env

@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.table import at_most, show
+from benchmarks.record import Measurement, Side
+from benchmarks.table import text_table
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 7
@@ -30,7 +31,7 @@ for function in (
     lambda: sample_at(lists, 1000),
 ):
     function()
-    print(min(timeit.repeat(function, number=200, repeat=5)) / 200 * 1e9)
+    print(min(timeit.repeat(function, number=200, repeat=5)) / 200)
 """
 ROWS = [
     ("index_at of a mixture, 32 positions", 0.5),
@@ -43,7 +44,7 @@ ROWS = [
 
 
 def measure(folder: Path) -> list[float]:
-    """Return the nanoseconds per call of each function, in the version of a folder."""
+    """Return the seconds per call of each function, in the version of a folder."""
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", TIMES]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)  # noqa: S603
@@ -56,8 +57,18 @@ def main(commit: str) -> None:
         command = f"git archive {shlex.quote(commit)} bionemo | tar -x -C {shlex.quote(folder)}"
         subprocess.run(command, shell=True, cwd=ROOT, check=True)  # noqa: S602
         runs = [(measure(ROOT), measure(Path(folder))) for _ in range(ROUNDS)]
-    now, before = (list(map(min, zip(*times, strict=True))) for times in zip(*runs, strict=True))
-    show([at_most(label, *times, limit, commit) for (label, limit), *times in zip(ROWS, now, before, strict=True)])
+    now, before = (list(zip(*times, strict=True)) for times in zip(*runs, strict=True))
+    rows = [
+        Measurement(
+            what=label,
+            unit="s",
+            ours=Side(name="this version", rounds=mine, is_ours=True),
+            peer=Side(name=commit, rounds=theirs, is_ours=True),
+            least_ratio=1 / limit,
+        )
+        for (label, limit), mine, theirs in zip(ROWS, now, before, strict=True)
+    ]
+    print(text_table(rows))
 
 
 if __name__ == "__main__":

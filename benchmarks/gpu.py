@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.table import Row, below, show
+from benchmarks.measure import limited
+from benchmarks.table import text_table
 from bionemo.core.model.cross_entropy import token_cross_entropy
 from bionemo.core.model.loss import mean_loss
 from bionemo.core.padding import pad_token_ids
@@ -142,20 +143,19 @@ def main(name: str) -> None:
         took = seconds_per_step(step, iter(batches), size.steps, device)
         stats = batches.stats()
         batches.close()
-        speed = cached / took
         rows += [
-            Row(
-                f"speed, {label}",
-                f"{BATCH / took:,.0f} rows/s",
-                "one batch, over and over",
-                f"{speed:.3f}",
-                f"at least {ENOUGH}",
-                speed >= ENOUGH,
+            limited(
+                "speed over that with one batch, over and over",
+                f"{label}, {BATCH / took:,.0f} rows/s",
+                cached / took,
+                unit="of 1",
+                limit=ENOUGH,
+                is_more_better=True,
             ),
-            below(f"p99 of the consumer's wait, {label}", stats.waited_p99 * 1e3, cached * 1e3, "ms", "a step"),
+            limited("p99 of the consumer's wait, of a step", label, stats.waited_p99, unit="s", limit=cached),
         ]
         print(f"{label}: {stats}")
-    show(rows)
+    print(text_table(rows))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parents[1] / ".cache" / "peers"
+GRAIN = ("grain==0.2.18", "absl-py", "array-record", "cloudpickle", "etils", "portpicker", "protobuf")
+MOSAIC = ("mosaicml-streaming==0.13.0", "Brotli", "python-snappy", "cramjam", "zstd", "xxhash", "catalogue")
+LITDATA = ("litdata==0.2.76", "lightning-utilities", "obstore")
 
 
 class Peer(NamedTuple):
@@ -102,10 +106,9 @@ def megatron_blend() -> Peer:
 
 def grain_dataset() -> Peer:
     """Return grain's `MapDataset`."""
-    dependencies = ("absl-py", "array-record", "cloudpickle", "etils", "portpicker", "protobuf")
 
     def make() -> Any:
-        sys.path.append(str(install("grain==0.2.18 with dependencies", "grain==0.2.18", *dependencies)))
+        sys.path.append(str(grain_folder()))
         return importlib.import_module("grain").MapDataset
 
     return _peer("grain 0.2.18 MapDataset", make)
@@ -138,7 +141,7 @@ def scdataset() -> Peer:
     """
 
     def make() -> Any:
-        sys.path.append(str(install("scdataset==0.3.0", "scdataset==0.3.0")))
+        sys.path.append(str(scdataset_folder()))
         module, transforms = map(importlib.import_module, ("scdataset", "scdataset.transforms"))
 
         def load(path: Path, *, block_size: int, batch_size: int, fetch_factor: int, dense: bool) -> Any:
@@ -156,4 +159,59 @@ def scdataset() -> Peer:
 
 def huggingface_dataset() -> Peer:
     """Return Hugging Face's module `datasets`, for `Dataset.from_dict` and `load_from_disk`; tests need it anyway."""
-    return _peer("Hugging Face datasets", lambda: importlib.import_module("datasets"))
+
+    def make() -> Any:
+        module = importlib.import_module("datasets")
+        module.disable_progress_bars()
+        return module
+
+    return _peer("Hugging Face datasets", make)
+
+
+def without_vision() -> None:
+    """Stand in for torchvision, which MosaicML Streaming imports for images, and which needs another build of torch."""
+    for name in ("", ".datasets", ".transforms", ".transforms.functional"):
+        module: Any = ModuleType(f"torchvision{name}")
+        module.__spec__, module.VisionDataset, module.to_tensor = ModuleSpec(module.__name__, None), object, None
+        sys.modules[module.__name__] = module
+
+
+def mosaic_folder() -> Path:
+    """Return the folder of MosaicML Streaming."""
+    return install(" ".join(MOSAIC), *MOSAIC)
+
+
+def mosaic() -> Peer:
+    """Return MosaicML's module `streaming`."""
+
+    def make() -> Any:
+        sys.path.append(str(mosaic_folder()))
+        without_vision()
+        return importlib.import_module("streaming")
+
+    return _peer("mosaicml-streaming 0.13.0", make)
+
+
+def litdata_folder() -> Path:
+    """Return the folder of litdata."""
+    return install(" ".join(LITDATA), *LITDATA)
+
+
+def litdata() -> Peer:
+    """Return the module `litdata`."""
+
+    def make() -> Any:
+        sys.path.append(str(litdata_folder()))
+        return importlib.import_module("litdata")
+
+    return _peer("litdata 0.2.76", make)
+
+
+def grain_folder() -> Path:
+    """Return the folder of grain and what it depends on."""
+    return install("grain==0.2.18 with dependencies", *GRAIN)
+
+
+def scdataset_folder() -> Path:
+    """Return the folder of scDataset."""
+    return install("scdataset==0.3.0", "scdataset==0.3.0")

@@ -28,7 +28,7 @@ from benchmarks.certificate.page import write_page
 from benchmarks.certificate.verdicts import verdicts
 from benchmarks.certificate.work import QUICK, Extent, Finding, missing, pieces, run
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 CACHE: Final = ROOT / ".cache"
 
 

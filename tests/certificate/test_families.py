@@ -5,13 +5,21 @@ from functools import partial
 import numpy as np
 import pytest
 
-from bionemo.data import EpochOrder, index_at
-from bionemo.data.permute import permute
 from benchmarks.certificate.p_values import alarms, goodness, independence
 from benchmarks.certificate.permutations import levanter
 from benchmarks.certificate.permutations.battery import battery, folded, random_permutations
 from benchmarks.certificate.permutations.counts import lost, missing_bytes, reached
-from benchmarks.certificate.permutations.families import added, by_randperm, equal, one_by_one, permutes, shuffles, up_to
+from benchmarks.certificate.permutations.families import (
+    added,
+    by_randperm,
+    equal,
+    one_by_one,
+    permutes,
+    shuffles,
+    up_to,
+)
+from bionemo.data import EpochOrder, index_at
+from bionemo.data.permute import permute
 
 SMALL = 3 * 2**13
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from bionemo.core.random.hashing import fold_in
-from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute, permute_kernel
 from benchmarks.certificate.p_values import FALSE_ALARM, alarms
 from benchmarks.certificate.permutations.battery import battery, random_permutations
 from benchmarks.certificate.permutations.exact import distances, orders
+from bionemo.core.random.hashing import fold_in
+from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute, permute_kernel
 
 
 def make_plan(length: int, seeds: np.ndarray) -> Plan:

@@ -4,7 +4,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from tests.data.testing.known_faults import MOSAIC, without_vision
+from benchmarks.peers import without_vision
+from tests.data.testing.known_faults import MOSAIC
 from tests.peers.verdicts import Job, Ways, of_sources, taken, verdict
 
 REQUIREMENTS = MOSAIC

@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from bionemo.data import ClusterOrder, index_at
 from benchmarks.certificate.draws.uniform import Sampler
 from benchmarks.certificate.p_values import Array, Results, goodness, independence
+from bionemo.data import ClusterOrder, index_at
 
 SIZES: Final = (2, 3, 5, 16, 17)
 ROUNDS: Final = 20_000

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bionemo.data import EpochOrder, MaskedTokens, Pipeline, batch_from, mask_tokens
 from benchmarks.certificate.draws.uniform import Sampler
 from benchmarks.certificate.p_values import Array, Results, goodness, independence, two_sided
+from bionemo.data import EpochOrder, MaskedTokens, Pipeline, batch_from, mask_tokens
 
 EPOCHS, RANKS, WORKERS, BATCHES, ROWS, COLUMNS = 2, 2, 2, 64, 32, 128
 """Batches and rows are those of one rank and epoch. Batch `b` is made by worker `b % WORKERS`."""

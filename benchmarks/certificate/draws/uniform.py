@@ -9,9 +9,9 @@ import torch
 from scipy import stats
 
 from benchmarks import peers
-from bionemo.data import ResampleOrder, index_at
 from benchmarks.certificate.installed import call
 from benchmarks.certificate.p_values import Array, Results, high, independence, low, uniformity
+from bionemo.data import ResampleOrder, index_at
 
 LENGTHS: Final = (2, 10, 1000, 2**20 + 7, 2**40 + 15)
 LAGS: Final = (1, 2, 64)

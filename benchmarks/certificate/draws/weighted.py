@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import torch
 
-from bionemo.data import WeightedEpochOrder, WeightedOrder, index_at
 from benchmarks.certificate.draws.uniform import Sampler
 from benchmarks.certificate.p_values import Array, Results, goodness, independence
+from bionemo.data import WeightedEpochOrder, WeightedOrder, index_at
 
 WEIGHTS: Final = {
     "six with zeros": np.array([0.1, 5, 0, 1, 2, 0]),

@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 import torch
 
-from bionemo.core.random.hashing import fold_in
 from benchmarks.certificate.p_values import Array, Results, homogeneity
 from benchmarks.certificate.permutations.comparisons import Numbers, numbers
 from benchmarks.certificate.permutations.exact import Family, avalanche, exact, orders, repeats
 from benchmarks.certificate.permutations.layout import LENGTHS, WHOLE, layout
+from bionemo.core.random.hashing import fold_in
 
 SeedsOf = Callable[[Array, int], Array]
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from benchmarks import peers
-from bionemo.data import BlockShuffleOrder, EpochOrder, Order, index_at
-from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute_kernel
 from benchmarks.certificate.installed import call
 from benchmarks.certificate.p_values import Array
 from benchmarks.certificate.permutations import levanter
 from benchmarks.certificate.permutations.battery import SeedsOf, folded, random_permutations
 from benchmarks.certificate.permutations.exact import Family
 from benchmarks.certificate.permutations.layout import LENGTHS
+from bionemo.data import BlockShuffleOrder, EpochOrder, Order, index_at
+from bionemo.data.permute import Plan, geometry, make_keys, num_rounds, permute_kernel
 
 SHORTEST_OF_GRAIN: Final = 4096
 """Shorter ranges take up to 10 ms per index: index_shuffle walks through 2**16 numbers until one is in range."""

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from bionemo.core.random.hashing import fold_in
 from benchmarks.certificate.p_values import Array
+from bionemo.core.random.hashing import fold_in
 
 ROUNDS: Final = 5
 MULTIPLIER: Final = 2654435761

@@ -9,14 +9,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
+from benchmarks.peers import without_vision
 from bionemo.data.testing import (
     adapt,
     assert_bijection,
@@ -183,14 +182,6 @@ def grain_iterator() -> None:
         return adapt(iter(batches), save=lambda held: held.get_state(), load=lambda held, state: held.set_state(state))
 
     assert_resumes_exactly(make_loader, list, num_epochs=1)
-
-
-def without_vision() -> None:
-    """Stand in for torchvision, which MosaicML Streaming imports for images, and which needs another build of torch."""
-    for name in ("", ".datasets", ".transforms", ".transforms.functional"):
-        module: Any = ModuleType(f"torchvision{name}")
-        module.__spec__, module.VisionDataset, module.to_tensor = ModuleSpec(module.__name__, None), object, None
-        sys.modules[module.__name__] = module
 
 
 def mosaic_ends_an_epoch() -> None:

@@ -1,38 +1,67 @@
-"""Benchmarks from proteins in memory to padded, masked batches against other libraries: `make bench-e2e`. One thread.
+"""Proteins in memory to padded, masked batches.
 
 16,016 sequences of the lengths of the embedded proteins are shuffled, cropped to 512 tokens, padded in batches of 32,
 and 15% of their tokens are masked.
 """
 
 import gzip
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"
-
 import attrs
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
 from torch.utils.data import DataLoader
-from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast
+from torchdata.stateful_dataloader import StatefulDataLoader
+from transformers import DataCollatorForLanguageModeling
 
 from benchmarks import peers
-from benchmarks.table import Row, below, faster, missing, seconds_in_turn, show
+from benchmarks.measure import Call, Effort, call_of, drain, limited, race
+from benchmarks.record import Measurement
+from benchmarks.subjects.batches import FIRST, LAST, MASK, MASKED, PADDING, make_tokenizer
+from benchmarks.subjects.loaders import without_threads
 from bionemo.core.padding import pad_token_ids
 from bionemo.data import EpochOrder, Pipeline, Source, mask_tokens, random_crop_rows
 from bionemo.data.pipes import loader
 
-FASTA = Path(__file__).parents[1] / "bionemo" / "examples" / "data" / "swissprot_2k.fasta.gz"
+FASTA = Path(__file__).parents[2] / "bionemo" / "examples" / "data" / "swissprot_2k.fasta.gz"
 PROTEINS = 16_016
 CROP = 512
 BATCH = 32
-MASK, FIRST, LAST, PADDING = 1, 4, 24, 0
-MASKED: dict[str, Any] = {"mask_id": MASK, "replacement_ids": range(FIRST, LAST), "special_ids": range(FIRST)}
+
+
+def measure(effort: Effort) -> Iterator[Measurement]:
+    """Compare the time per token with transformers' collator and grain, and its parts with each other."""
+    rows = make_rows()[: effort.pick(PROTEINS, 4004)]
+    lists = [row.tolist() for row in rows]
+    tokens = sum(min(len(row), CROP) for row in rows)
+    grain = peers.grain_dataset()
+    yield from race(
+        "rows in memory to padded, masked batches, time per token",
+        Call("loader with random_crop_rows, pad_token_ids, mask_tokens", partial(drain, partial(ours, rows)), tokens),
+        Call("DataLoader and transformers' collator", partial(drain, partial(collated, DataLoader, lists)), tokens, 12),
+        Call("StatefulDataLoader and the same", partial(drain, partial(collated, StatefulDataLoader, lists)), tokens),
+        call_of(
+            grain,
+            lambda dataset: partial(drain, partial(by_grain, dataset, rows)),
+            "with padding and masks of whole batches by NumPy, its 16 threads",
+            per=tokens,
+            least_ratio=4,
+        ),
+        call_of(
+            grain,
+            lambda dataset: partial(drain, lambda: without_threads(by_grain(dataset, rows))),
+            "with the same, without threads",
+            per=tokens,
+            least_ratio=4,
+        ),
+        effort=effort,
+    )
+    yield queue()
+    if not effort.is_quick:
+        yield from parts(rows, tokens, effort)
 
 
 def make_rows(dtype: type = np.int64) -> list[Any]:
@@ -46,7 +75,7 @@ def make_rows(dtype: type = np.int64) -> list[Any]:
 
 def hide(batch: Any, *, seeds: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Return a padded batch with masked tokens."""
-    return (*mask_tokens(*batch, seeds=seeds, **MASKED), batch[1])
+    return (*mask_tokens(*batch, seeds=seeds, replacement_ids=range(FIRST, LAST), **MASKED), batch[1])
 
 
 def ours(rows: list[Any]) -> Iterable[Any]:
@@ -100,66 +129,16 @@ def by_grain(dataset: Any, rows: list[Any]) -> Iterable[Any]:
     return cropped.batch(BATCH, batch_fn=pad).random_map(hide_by_numpy)  # type: ignore[no-any-return]
 
 
-def make_collator() -> Any:
-    """Return transformers' masking collator."""
-    words = Tokenizer(WordLevel({str(number): number for number in range(31)}, unk_token="0"))  # noqa: S106
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="30", mask_token="1")  # noqa: S106
-    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
-    return DataCollatorForLanguageModeling(tokenizer)
-
-
 def cropped_lists(collate: Callable[[list[Any]], Any], rows: list[list[int]]) -> Any:
     """Return transformers' collator of rows cropped with Python's slices."""
     starts = [int(torch.randint(max(len(row) - CROP, 0) + 1, ())) for row in rows]
     return collate([{"input_ids": row[start : start + CROP]} for row, start in zip(rows, starts, strict=True)])
 
 
-def by_transformers(rows: list[Any]) -> Iterable[Any]:
-    """Return a DataLoader with transformers' collator."""
-    collate = partial(cropped_lists, make_collator())
-    return DataLoader(rows, batch_size=BATCH, shuffle=True, collate_fn=collate)
-
-
-def masking() -> list[Row]:
-    """Compare the time per cell of masking a block of 64 x 512 with transformers' collator."""
-    lengths = torch.arange(64) * 4 + 260
-    mask = torch.arange(512) < lengths[:, None]
-    ids = torch.randint(FIRST, LAST, mask.shape, generator=torch.Generator().manual_seed(1)).where(mask, PADDING)
-    seeds, collator = torch.arange(64), make_collator()
-
-    def theirs() -> Any:
-        return collator.torch_mask_tokens(ids.clone(), special_tokens_mask=~mask)
-
-    found = []
-    for vocabulary in (LAST, 250_000):
-        options = MASKED | {"replacement_ids": range(FIRST, vocabulary)}
-        took = seconds_in_turn(partial(mask_tokens, ids, mask, seeds=seeds, **options), theirs, repeats=100)
-        each, other = (duration / ids.numel() * 1e9 for duration in took)
-        label = f"masking 64 x 512, {vocabulary:,} tokens, per cell"
-        found += [below(label, each, 25, "ns"), faster(label, each, other, 3, "transformers' torch_mask_tokens")]
-    return found
-
-
-def drain(make: Callable[[], Iterable[Any]]) -> None:
-    """Read all batches."""
-    for _ in make():
-        pass
-
-
-def end_to_end() -> list[Row]:
-    """Compare the time per real token."""
-    rows, lists = make_rows(), [row.tolist() for row in make_rows()]
-    tokens = sum(min(len(row), CROP) for row in rows)
-    grain = peers.grain_dataset()
-    makes = [partial(ours, rows), partial(by_transformers, lists)]
-    if grain.function:
-        makes.append(partial(by_grain, grain.function, rows))
-
-    took = seconds_in_turn(*(partial(drain, make) for make in makes), repeats=3)
-    each, *others = (duration / tokens * 1e9 for duration in took)
-    label = "rows in memory to padded, masked batches, per token"
-    found = [faster(label, each, others[0], 12, "DataLoader and transformers' collator")]
-    return [*found, faster(label, each, others[1], 4, grain.name) if grain.function else missing(label, grain)]
+def collated(kind: Any, rows: list[Any]) -> Iterable[Any]:
+    """Return a DataLoader, or a StatefulDataLoader, with transformers' collator."""
+    collate = partial(cropped_lists, DataCollatorForLanguageModeling(make_tokenizer()))
+    return kind(rows, batch_size=BATCH, shuffle=True, collate_fn=collate)  # type: ignore[no-any-return]
 
 
 def collate_bytes(rows: list[Any]) -> dict[str, torch.Tensor]:
@@ -168,36 +147,30 @@ def collate_bytes(rows: list[Any]) -> dict[str, torch.Tensor]:
     return {"ids": ids, "lengths": mask.sum(1)}
 
 
-def queue() -> Row:
+def queue() -> Measurement:
     """Measure the bytes per real token that a worker process sends."""
-    rows = make_rows(np.uint8)
-    pipeline = attrs.evolve(make_pipeline(rows), collate=collate_bytes, batch_transform=None)
+    pipeline = attrs.evolve(make_pipeline(make_rows(np.uint8)), collate=collate_bytes, batch_transform=None)
     batches = loader(pipeline, num_workers=1)
     tokens = sum(int(batch["lengths"].sum()) for batch in batches)
     stats = batches.stats()
     batches.close()
-    return below("through a worker's queue, per real token, rows of uint8", stats.num_bytes / tokens, 3, "bytes")
+    what = "through a worker's queue, per real token, rows of uint8"
+    return limited(what, "loader(num_workers=1)", stats.num_bytes / tokens, unit="bytes", limit=3)
 
 
-def profile() -> None:
-    """Print the time per token of each part of our pipeline: what each adds to a pipeline without it."""
-    rows = make_rows()
-    tokens = sum(min(len(row), CROP) for row in rows)
+def parts(rows: list[Any], tokens: int, effort: Effort) -> Iterator[Measurement]:
+    """Compare our pipeline with itself without its last parts: the ratio is the fraction that is left."""
     whole = make_pipeline(rows)
     padded = attrs.evolve(whole, batch_transform=None)
     cropped = attrs.evolve(padded, collate=None)
     read = attrs.evolve(cropped, sources=rows)
-    took = seconds_in_turn(*(partial(drain, partial(loader, one)) for one in (read, cropped, padded, whole)), repeats=5)
-    each = np.diff(took, prepend=0) / tokens * 1e9
-    print("Parts, in ns per token:", dict(zip(("index and read", "crop", "pad", "mask"), each.round(1).tolist())))  # noqa: B905
-
-
-def main() -> None:
-    """Measure everything and print the table."""
-    torch.set_num_threads(1)
-    show([*masking(), *end_to_end(), queue()])
-    profile()
-
-
-if __name__ == "__main__":
-    main()
+    call, *less = (
+        Call(name, partial(drain, partial(loader, one)), per=tokens, is_ours=True)
+        for name, one in {
+            "index, read, crop, pad and mask": whole,
+            "without masks": padded,
+            "without masks and padding": cropped,
+            "index and read alone": read,
+        }.items()
+    )
+    yield from race("the parts of that, time per token", call, *less, effort=effort)
