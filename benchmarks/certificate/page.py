@@ -38,8 +38,8 @@ def write_page(report: Mapping[str, Any], path: Path) -> None:
             "No alarm is no proof: these tests see what they look for, at these lengths and seeds. The laws that hold "
             "exactly (every sample once per epoch, inverses, members in turn, counts of a mixture) are tested in "
             "[`property_tests/`](how_to/testing.md), not here. levanter itself isn't run: its two constructions are "
-            "written anew in `benchmarks/certificate/permutations/levanter.py`. A verdict on a library is one on this version "
-            "of it."
+            "written anew in `benchmarks/certificate/permutations/levanter.py`. A verdict on a library is one on "
+            "this version of it."
         ),
     ]
     path.write_text("\n\n".join(blocks) + "\n")
