@@ -97,8 +97,8 @@ def test_any_attrs_record_and_any_dataclass_can_be_used() -> None:
         ({"extra": [("a", 1), ("a", "x")]}, {}, "with each name once, got extra="),
         ({}, {"tensor_model_parallel_size": 0}, "tensor_model_parallel_size must be in 1.*, got"),
         ({"extra": {"hidden_size": 3}}, {}, "extra must not hold fields of TransformerSizes itself, got hidden_size"),
-        ({"extra": {"num_leyers": 3}}, {}, "must be those of TransformerConfig, got num_leyers"),
-        ({}, {"tensor_parallel": 3, "a": 1}, "must be those of TransformerConfig, got a, tensor_parallel"),
+        ({"extra": {"num_leyers": 3}}, {}, "must have the fields of TransformerConfig, got num_leyers"),
+        ({}, {"tensor_parallel": 3, "a": 1}, "must have the fields of TransformerConfig, got a, tensor_parallel"),
         ({}, {"hidden_size": 3}, "runtime must not hold fields that sizes has, got hidden_size"),
         ({}, {"tensor_model_parallel_size": 4}, "num_query_groups must be a multiple of tensor_model_parallel_size"),
         (

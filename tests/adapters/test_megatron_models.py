@@ -150,7 +150,7 @@ def test_runtime_arguments_set_the_dtype() -> None:
     assert {parameter.dtype for parameter in in_half.parameters()} == {torch.bfloat16}
     assert model.rotary_pos_emb.inv_freq.dtype == torch.float32
     torch.testing.assert_close(in_half(make_batch()), expected, atol=0.02, rtol=0.02)
-    with pytest.raises(ValueError, match="must be those of TransformerConfig, got precision"):
+    with pytest.raises(ValueError, match="must have the fields of TransformerConfig, got precision"):
         build_model(CONFIGS[0], generator=make_generator(1), precision=16)
 
 

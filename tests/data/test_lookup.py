@@ -302,7 +302,7 @@ def test_a_batch_too_large_to_be_listed_is_refused(tmp_path: Path, capsys: pytes
         ({"batch_size": "x"}, ["--step", "1"], "batch_size must be an integer"),
         ({"lengths": [30]}, ["--step", "1"], r"lengths must be a list of 2, one per source of the order, got \[30\]"),
         ({"lengths": 3}, ["--step", "1"], "lengths must be a list of 2, one per source of the order, got 3"),
-        ({"lengths": [30, 0]}, ["--step", "1"], r"at least one sample each, got lengths \(30, 0\)"),
+        ({"lengths": [30, 0]}, ["--step", "1"], r"at least one sample each, got data sets of lengths \(30, 0\)"),
         ({"batch_size": True}, ["--step", "1"], "batch_size must be an integer"),
         ({}, ["--step", "1", "--world-size", "0"], "world_size must be in 1.*got world_size=0"),
         ({}, ["--step", "1", "--epoch", "-1"], "--epoch must be left out"),

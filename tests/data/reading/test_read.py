@@ -185,7 +185,7 @@ def test_an_empty_data_set_is_refused() -> None:
         def index_at(self, position, /):
             return position
 
-    with pytest.raises(ValueError, match=r"at least one sample each, got lengths \(0,\)"):
+    with pytest.raises(ValueError, match=r"at least one sample each, got data sets of lengths \(0,\)"):
         make([], order=Endless())
 
 
