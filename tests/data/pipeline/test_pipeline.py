@@ -153,7 +153,7 @@ def test_an_error_in_a_data_set_names_the_sample_and_keeps_its_type() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"sources": list(range(9))}, r"got data sets of lengths \(9,\) for \(10,\). Make the order with length=len\(dataset\)"),
+        ({"sources": list(range(9))}, r"of lengths \(9,\) for \(10,\). Make the order with length=len\(dataset\)"),
         ({"sources": (list(range(10)), [])}, "one per source of the order, got 2 for 1"),
         ({"sources": ()}, "got 0 for 1"),
         ({"batch_size": 0}, "batch_size must be in 1.*got batch_size=0"),
