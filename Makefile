@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow laws histories resume fuzz bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
+.PHONY: demo test slow laws histories resume fuzz release-check bench-index bench-loader bench-batch bench-packing bench-e2e bench-disk bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -52,6 +52,10 @@ SEED ?= 1
 COUNT ?= 1000000
 fuzz: env
 	$(BIN)/python -m tests.fuzzing --seed $(SEED) --count $(COUNT)
+
+# The release checklist: wheel and sdist, lowest and newest dependencies, types for users: 10 to 20 minutes.
+release-check: env
+	$(BIN)/python -m tests.release
 
 # Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own.
 bench-index: env
