@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo docs test slow laws histories resume certificate fuzz chaos soak bench bench-quick bench-report bench-earlier gpu env lint types unit format clean
+.PHONY: demo docs test slow laws histories resume certificate fuzz chaos soak release-check bench bench-quick bench-report bench-earlier gpu env lint types unit format clean
 
 demo: env
 	$(BIN)/python -m bionemo.examples.protein_mlm
@@ -63,6 +63,10 @@ fuzz: env
 chaos: COUNT ?= 200
 chaos: env
 	$(BIN)/python -m tests.chaos --seed $(SEED) --count $(COUNT) $(ARGS)
+
+# The release checklist: wheel and sdist, lowest and newest dependencies, types for users: 10 to 20 minutes.
+release-check: env
+	$(BIN)/python -m tests.release
 
 # 10**8 samples through loaders: memory, descriptors and threads must not grow. ARGS='--samples 1000000' for less.
 soak: env

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import numpy as np
@@ -22,11 +22,16 @@ __all__ = [
     "to_int",
 ]
 
+if TYPE_CHECKING:
+    from abc import ABCMeta as _Type  # that of protocols, which the type checkers take for bases of records
+else:
+    _Type = type
+
 _MAX_SHOWN: Final = 16
 """Longest tuple that a repr shows whole."""
 
 
-class Documented(type):
+class Documented(_Type):
     """Metaclass of records: `dir` and `help` list their members, and not the methods that attrs adds to every record.
 
     Example:
@@ -37,7 +42,7 @@ class Documented(type):
         ['low']
     """
 
-    def __dir__(cls) -> list[str]:
+    def __dir__(cls) -> list[str]:  # noqa: N805 - a metaclass
         return [name for name in super().__dir__() if not name.startswith("_")]
 
 

@@ -52,7 +52,11 @@ def main() -> int:
     else:
         started = time.monotonic()
         job = running.job_of(options.seed, 0, options.count)
-        found = list(running.run(job, num_workers=options.workers))
+        found = []
+        for failure in running.run(job, num_workers=options.workers):
+            if (failure.function, failure.kind) not in {(other.function, other.kind) for other in found}:
+                print(table([failure], options.seed), flush=True)  # a run of an hour may be stopped
+            found.append(failure)
         print(f"{options.count} calls with seed {options.seed} in {time.monotonic() - started:.0f} s")
     print(table(found, options.seed))
     print(f"{len(found)} failures")

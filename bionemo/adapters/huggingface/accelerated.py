@@ -70,13 +70,13 @@ class AcceleratedLoader(PipelineLoader[Any]):
             raise RuntimeError(message)
         return super().state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Resume at the position of another loader of the same order; rank, world size and batch size may differ.
 
         Raises:
-            ValueError: if `state` has another order, seed or data, or is not a loader's state.
+            ValueError: if `state_dict` has another order, seed or data, or is not a loader's state.
         """
-        super().load_state_dict(state)
+        super().load_state_dict(state_dict)
         # Nothing is accumulated. Accelerate restores its count for as many processes as have saved, and for no others.
         if (accelerator := self.accelerator()) is not None:
             accelerator.step = 0

@@ -1,7 +1,7 @@
 """What the orders of this library share."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs  # noqa: TC002 - beartype reads the annotations
 
@@ -29,7 +29,13 @@ _MAX_LEVELS: Final = 32
 """Deepest nesting of orders: each level takes a few of Python's 1,000 nested calls."""
 
 
-class OrderBase(metaclass=Documented):
+if TYPE_CHECKING:
+    _Order = Order  # by name: pyright doesn't see that a field with a converter is one of the protocol's attributes
+else:
+    _Order = object
+
+
+class OrderBase(_Order, metaclass=Documented):
     """The members that the orders of this library have in addition to their fields.
 
     Don't inherit from it: an order of your own only needs the members of `Order`.

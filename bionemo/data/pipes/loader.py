@@ -230,17 +230,17 @@ class PipelineLoader(TrainerGuards, Generic[Batch], metaclass=Documented):
         """Return the state in plain values, equal on every rank: it counts the batches delivered."""
         return loader_state(self.pipeline, self.consumed_samples)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Resume at the position of another loader of the same order; rank, world size and batch size may differ.
 
         Warns:
             UserWarning: if a transform or collate has another name.
 
         Raises:
-            ValueError: if `state` has another order, seed or data (the message lists the fields that differ), or is
-                not a loader's state.
+            ValueError: if `state_dict` has another order, seed or data (the message lists the fields that differ), or
+                is not a loader's state.
         """
-        start = check_state(self.pipeline, state)
+        start = check_state(self.pipeline, state_dict)
         check_every_rank_reads(self.pipeline, self.read, world_size=self.world_size, start=start)
         self.consumed_samples = self._begin = start
         self._current = None
