@@ -37,7 +37,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Turn links of the repository into those of the site, and show the code that tests only compile."""
     markdown = markdown.replace("\n```python notest\n", "\n```python\n")
     if page.file.src_uri == "CHANGELOG.md":
-        return markdown.replace("](docs/", "](")
+        return markdown.replace("](docs/", "](").replace("]: docs/", "]: ")
     return _BESIDE_DOCS.sub(r"](\1\2", markdown)
 
 
