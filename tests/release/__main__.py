@@ -66,9 +66,11 @@ def check_environment(name: str, resolution: str) -> str:
 
 def check_types() -> str:
     python = FOLDER / "highest" / "bin" / "python"
+    (FOLDER / "script").mkdir(exist_ok=True)
+    script = Path(shutil.copy(SCRIPT, FOLDER / "script"))  # not beside `__main__.py`, which mypy would check as well
     options = ("--strict", "--config-file=", "--cache-dir", FOLDER / "mypy", "--python-executable", python)
-    mypy = run(TOOLS / "bin" / "mypy", *options, SCRIPT, cwd=FOLDER)
-    pyright = run(TOOLS / "bin" / "pyright", "--pythonpath", python, SCRIPT, cwd=FOLDER)
+    mypy = run(TOOLS / "bin" / "mypy", *options, script, cwd=FOLDER)
+    pyright = run(TOOLS / "bin" / "pyright", "--pythonpath", python, script, cwd=FOLDER)
     return f"mypy: {mypy.strip()}; pyright: {pyright.strip().splitlines()[-1]}"
 
 
