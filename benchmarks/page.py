@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from benchmarks.machine import Run
-from benchmarks.record import Measurement, is_met
+from benchmarks.record import Measurement, is_met, ratios
 from benchmarks.table import escaped, markdown_table, missed, slower, unmeasured
 
 HEAD = """# Benchmarks
@@ -51,7 +51,7 @@ def page(run: Run, measurements: Sequence[Measurement], figures: Sequence[tuple[
     parts += section("What could not be measured", rows, "Everything was measured.")
     if figures:
         parts += ["## Growth\n", *(f"![{text}]({path})\n" for path, text in figures)]
-    for subject, group in groupby(measurements, key=lambda one: one.subject):
+    for subject, group in groupby(measurements, _subject):
         parts += section(TITLES.get(subject, subject), list(group), "")
     return "\n".join(parts)
 
@@ -74,13 +74,22 @@ def machine(run: Run) -> str:
         "duration": f"{run.minutes:.1f} minutes",
     }
     rows = "".join(f"| {name} | {escaped(text)} |\n" for name, text in lines.items())
-    return f"| | |\n|---|---|\n{rows}"
+    return f"| this run | |\n|---|---|\n{rows}"
 
 
 def summary(measurements: Sequence[Measurement]) -> str:
-    """Return how many rows there are, and how many targets are met."""
-    met = [is_met(one) for one in measurements]
-    return (
-        f"{len(measurements)} rows. {met.count(True)} targets are met and {met.count(False)} missed. "
-        f"In {len(slower(measurements))} rows another library is better.\n"
-    )
+    """Return a table with a row per subject: in how many comparisons we are better, how many targets are met."""
+    names = ("comparisons", "better here", "better there", "targets met", "missed")
+    lines = [f"| subject | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    groups = [(TITLES.get(subject, subject), list(group)) for subject, group in groupby(measurements, _subject)]
+    for title, group in [*groups, ("**all**", list(measurements))]:
+        compared = [one for one in group if ratios(one) and not (one.peer and one.peer.is_ours)]
+        met = [is_met(one) for one in group]
+        lost = len(slower(group))
+        counts = (len(compared), len(compared) - lost, lost, met.count(True), met.count(False))
+        lines.append(f"| {title} | {' | '.join(map(str, counts))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _subject(measurement: Measurement) -> str:
+    return measurement.subject

@@ -15,8 +15,9 @@ from bionemo.data import (
     index_at,
     num_batches,
     sample_at,
+    step_of,
 )
-from bionemo.data.pipeline.steps import step_of, step_start
+from bionemo.data.pipeline.steps import step_start
 from bionemo.data.pipes import batch_sampler, loader
 from bionemo.data.testing import strategies
 from bionemo.data.testing.strategies import Job, Topology
@@ -70,7 +71,9 @@ def test_a_loader_yields_the_batches_of_batch_at(
     batches = loader(pipeline, rank, world_size, batches_per_epoch=pause, **reading)
     found: list = []
     while not batches.is_exhausted:
+        assert step_of(pipeline, batches.consumed_samples) == len(found)
         found += batches
+    assert step_of(pipeline, batches.consumed_samples) == len(found)
     assert found == expected
     assert pause is not None or batches.stats().num_steps == len(expected)
 

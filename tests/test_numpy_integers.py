@@ -761,7 +761,7 @@ WITHOUT_NUMBERS = {
         "resample_orders",
         "token_rows",
     ),
-    *("as_corruption", "corrupt_tokens", "lay_out_flat", "num_alike", "shared_lengths"),
+    *("as_corruption", "corrupt_tokens", "lay_out_flat", "shared_lengths"),
     *("Arrangement", "Window", "WindowOrder", "BinOrder"),
     *("Delivery", "LoaderStats", "check_number"),
     # Functions of tensors, arrays and generators, or of what other functions in the table return.

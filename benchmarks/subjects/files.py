@@ -146,15 +146,15 @@ def tokens(effort: Effort) -> Iterator[Measurement]:
         call_of(datasets, partial(by_datasets, order=order, form=form), f"Arrow to {form}", per=per, least_ratio=10)
         for form in ("lists", "NumPy arrays")
     ]
-    found = race(
-        what,
-        Call("loader of TokenFile", read, per),
-        *arrow,
-        call_of(peers.mosaic(), by_mosaic, "shards to NumPy arrays", per=per),
-        call_of(peers.litdata(), by_litdata, "chunks to tensors", per=per),
-        effort=effort,
+    mine = Call("loader of TokenFile", read, per)
+    yield from (found := race(what, mine, *arrow, effort=effort))
+    # These two keep threads that read ahead, and so slow down whatever is measured in turn with them.
+    threaded = (
+        (peers.mosaic(), by_mosaic, "shards to NumPy arrays"),
+        (peers.litdata(), by_litdata, "chunks to tensors"),
     )
-    yield from found
+    for peer, make, form in threaded:
+        yield from race(what, mine, call_of(peer, make, form, per=per), effort=effort)
     speed = 1e-6 / spread(found[0].ours.rounds).median
     what = "rows on disk to padded batches, speed"
     yield limited(what, "loader of TokenFile", speed, unit="M tokens/s", limit=20, is_more_better=True)

@@ -72,6 +72,7 @@ from bionemo.data.pipeline.record import pipeline_spec as pipeline_spec
 from bionemo.data.pipeline.record import record_differences as record_differences
 from bionemo.data.pipeline.record import to_json as to_json
 from bionemo.data.pipeline.steps import num_batches as num_batches
+from bionemo.data.pipeline.steps import step_of as step_of
 from bionemo.data.reading.dataset import EpochIndex as EpochIndex
 from bionemo.data.reading.dataset import SizedDataset as SizedDataset
 from bionemo.data.reading.dataset import Source as Source

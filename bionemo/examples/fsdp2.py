@@ -14,6 +14,7 @@ from bionemo.adapters.distributed import CheckpointWriter, find_checkpoint, load
 from bionemo.core.model.config import build_model
 from bionemo.core.model.loss import mean_loss, scale_for_ranks, sum_over_ranks
 from bionemo.core.random import make_generator
+from bionemo.data import step_of
 from bionemo.data.pipes import loader
 from bionemo.examples.protein_mlm.model import ProteinModelConfig
 from bionemo.examples.protein_mlm.pipelines import make_pipelines
@@ -44,7 +45,7 @@ def _main() -> None:
     newest = find_checkpoint(folder)
     if newest is not None:
         load_checkpoint(newest, model, optimizer, batches)
-    start = batches.consumed_samples // _BATCH_SIZE
+    start = step_of(pipeline, batches.consumed_samples)
     loss_func = config.get_loss_reduction_class()()
     with CheckpointWriter(folder) as checkpoints:
         for step, batch in zip(range(start + 1, steps + 1), batches, strict=False):

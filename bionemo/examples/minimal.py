@@ -10,7 +10,7 @@ import torch
 from bionemo.core.files import write_atomically
 from bionemo.core.padding import pad_token_ids
 from bionemo.core.random import make_generator, random_torch_context
-from bionemo.data import EpochOrder, Pipeline, Source, mask_tokens, random_crop
+from bionemo.data import EpochOrder, Pipeline, Source, mask_tokens, random_crop, step_of
 from bionemo.data.pipes import loader
 
 
@@ -42,7 +42,7 @@ def _main() -> None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         batches.load_state_dict(state["batches"])
-    start = batches.consumed_samples // 8  # samples per step
+    start = step_of(pipeline, batches.consumed_samples)
     print(f"{len(rows):,} proteins, {start} of {steps} steps done")
     for step, (ids, mask, labels) in zip(range(start + 1, steps + 1), batches, strict=False):
         logits = head(layer(embed(ids), src_key_padding_mask=~mask))

@@ -348,3 +348,13 @@ def test_wrong_arguments_are_refused(tmp_path: Path, run: Run) -> None:
 def test_ranks_of_a_group_or_a_mesh() -> None:
     assert rank_and_world_size() == rank_and_world_size(make_mesh({"replicas": 1, "shards": 1})) == (0, 1)
     assert rank_and_world_size(torch.distributed.new_group([0])) == (0, 1)
+
+
+def test_several_processes_without_a_process_group_are_refused(monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert rank_and_world_size() == (0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(
+        RuntimeError, match="must be initialized, got WORLD_SIZE='2' in .* Call torch.distributed.init_p"
+    ):
+        rank_and_world_size()

@@ -98,8 +98,8 @@ def as_array(row: Any, number: int, name: str, /) -> npt.NDArray[Any]:
         raise TypeError(message) from error
     if found.ndim != 1:
         message = (
-            f"each row of {name} must be one-dimensional, got shape {found.shape} in row {number}. "
-            "Pass a sequence of numbers for each row."
+            f"each row of {name} must be one-dimensional, got shape {found.shape} in row {number}, "
+            f"an object of type {type(row).__name__}. Pass a sequence of numbers for each row."
         )
         raise ValueError(message)
     if isinstance(row, np.ndarray | Tensor):

@@ -114,6 +114,8 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
             message += f" A run may be extended, but num_samples must not shrink at position {consumed_samples}."
         elif 0 < agreed < consumed_samples:
             message += f" The orders agree below position {agreed}, and the state is at {consumed_samples}."
+        if any(".weights." in name for name in fatal):
+            message += f" A mixture gets other weights by changes=, e.g. [({consumed_samples}, (1, 1))]."
         if any(name.startswith("fingerprints.") for name in fatal):
             message += " If the data is the same, say so with Source(dataset, fingerprint=...)."
         raise ValueError(message)

@@ -19,7 +19,6 @@ __all__ = [
     "check_step",
     "end_position",
     "next_pause",
-    "num_alike",
     "num_batches",
     "planned_bins",
     "rank_positions",
@@ -78,19 +77,6 @@ def step_bounds(pipeline: Pipeline[Any], start: AnyInt, /) -> Sequence[int]:
         return range(start, batch_stop(pipeline, start) + 1)
     bounds: list[int] = pipeline.planned_order.step_bounds(start).tolist()
     return bounds
-
-
-def num_alike(pipeline: Pipeline[Any], bounds: Sequence[int], /) -> int:
-    """Return the number of steps that are cut like the one with some bounds, from it on: at least 1.
-
-    Example:
-        >>> from bionemo.data import EpochOrder, Pipeline
-        >>> order = EpochOrder(length=9, seed=7, num_samples=9)
-        >>> num_alike(Pipeline(order=order, sources="abcdefghi", batch_size=2, seed=42), range(4, 7))
-        2
-    """
-    size = bounds[-1] - bounds[0]
-    return (end_position(pipeline) - bounds[0]) // size if size and size == pipeline.batch_size else 1
 
 
 def rank_positions(bounds: Sequence[int], *, rank: AnyInt, world_size: AnyInt) -> range:
@@ -192,19 +178,31 @@ def step_start(pipeline: Pipeline[Any], step: AnyInt, /) -> int:
     return pipeline.planned_order.step_start(check_int(step, name="step", low=-MAX_INT))
 
 
+@checked
 def step_of(pipeline: Pipeline[Any], position: AnyInt, /) -> int:
-    """Return the step that a position belongs to.
+    """Return the step that a position belongs to; where the order ends, the number of steps.
 
-    Law: `step_start(pipeline, step_of(pipeline, position)) <= position`, and the next step begins after it.
+    So a loader has `range(step_of(pipeline, batches.consumed_samples), 1000)` left of a thousand steps. A planned order
+    plans all windows up to there for it.
+
+    Law: `batch_at(pipeline, step)` has the sample at the position, over all ranks together.
+
+    Raises:
+        ValueError: if the position is negative or doesn't fit int64.
+        TypeError: if it is not an integer.
 
     Example:
         >>> from bionemo.data import EpochOrder, Pipeline
-        >>> step_of(Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42), 7)
-        3
+        >>> pipeline = Pipeline(order=EpochOrder(length=5, seed=7), sources="abcde", batch_size=2, seed=42)
+        >>> step_of(pipeline, 6), step_of(pipeline, 7)
+        (3, 3)
     """
+    position = check_int(position, name="position")
+    if pipeline.order.num_samples is not None and position >= end_position(pipeline):
+        return num_batches(pipeline) or 0
     if pipeline.batch_size is not None:
-        return as_int(position) // pipeline.batch_size
-    return pipeline.planned_order.step_of(as_int(position))
+        return position // pipeline.batch_size
+    return pipeline.planned_order.step_of(position)
 
 
 def next_pause(pipeline: Pipeline[Any], position: AnyInt, /, batches_per_epoch: AnyInt) -> int:

@@ -25,7 +25,7 @@ class TrainerGuards:
             message = (
                 f"a loader must be where a trainer resumes, got epoch={epoch} and a loader at sample 0. "
                 "Restore its position by load_state_dict. PipelineDataModule does so under Lightning, PipelineTrainer "
-                "under transformers."
+                "under transformers. A loop of your own needs no set_epoch: remove it."
             )
             raise RuntimeError(message)
 

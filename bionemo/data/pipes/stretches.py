@@ -1,6 +1,6 @@
 """Batches that are planned before anything is read, in stretches whose samples are read together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -13,7 +13,7 @@ from bionemo.data.orders.order import SampleIndex, index_at
 from bionemo.data.pipeline.assemble import StageSeconds, no_stop_iteration, read_ahead
 from bionemo.data.pipeline.empty_ranks import Read
 from bionemo.data.pipeline.pipeline import Pipeline
-from bionemo.data.pipeline.steps import num_alike, rank_positions, step_bounds
+from bionemo.data.pipeline.steps import end_position, rank_positions, step_bounds
 from bionemo.data.pipes.delivery import Delivery, Planned, size_of
 from bionemo.data.reading.together import announce
 
@@ -46,7 +46,7 @@ def plan_batches(
         # the first one doesn't wait for all.
         size = stop - start
         part = rank_positions(bounds, rank=rank, world_size=world_size)
-        count = min(most, max(BLOCK // max(len(part), 1), 1), num_alike(pipeline, bounds))
+        count = min(most, max(BLOCK // max(len(part), 1), 1), _num_alike(pipeline, bounds))
         most *= 2
         index = index_at(pipeline.order, np.add.outer(size * np.arange(count), np.array(part, dtype=np.int64)))
         for number, one in enumerate(map(_sample_index, zip(*index, strict=True))):
@@ -55,6 +55,12 @@ def plan_batches(
             yield start, positions, one
             if start == pause:
                 return
+
+
+def _num_alike(pipeline: Pipeline[Any], bounds: Sequence[int], /) -> int:
+    """Return the number of steps that are cut like the one with some bounds, from it on: at least 1."""
+    size = bounds[-1] - bounds[0]
+    return (end_position(pipeline) - bounds[0]) // size if size and size == pipeline.batch_size else 1
 
 
 def stretch_stop(pipeline: Pipeline[Any], start: int, read_ahead: int) -> int:

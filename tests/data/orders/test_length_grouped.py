@@ -138,7 +138,9 @@ def test_padding_fraction() -> None:
     assert padding_fraction(order, [1, 3, 2, 2], batch_size=5) == 0
     mixed = MixtureOrder(orders=[order, EpochOrder(length=3, seed=1)], weights=(1, 1))
     for lengths in ([1, 3, 2], ([1, 3, 2, 2], [1, 2, 3], [1])):
-        with pytest.raises(ValueError, match="lengths must be one per sample of each source"):
+        with pytest.raises(
+            ValueError, match=r"one per sample of each source, .* Give a tuple with the lengths of each"
+        ):
             padding_fraction(mixed, lengths, batch_size=2, num_batches=1)
     with pytest.raises(TypeError, match="lengths must be an integer, got lengths=1.9"):
         padding_fraction(order, [1.9, 3, 2, 2], batch_size=2)

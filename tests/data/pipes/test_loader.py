@@ -493,6 +493,16 @@ def test_a_run_may_not_be_shortened(before: Order, after: Order) -> None:
         loader(new).load_state_dict(loader(old, start=4).state_dict())
 
 
+def test_other_weights_are_refused_with_the_way_to_change_them() -> None:
+    old, new = (
+        Pipeline(order=attrs.evolve(mixture(), weights=weights), sources=(range(10),) * 2, batch_size=1, seed=7)
+        for weights in ((1, 1), (2, 1))
+    )
+    message = r"differs in order.weights.0 \(was 1, is 2\).* gets other weights by changes=, e.g. \[\(4, \(1, 1\)\)\]"
+    with pytest.raises(ValueError, match=message):
+        loader(new).load_state_dict(loader(old, start=4).state_dict())
+
+
 def test_reprs_are_one_short_line_whatever_the_size_of_the_data() -> None:
     tokens, rows = [f"<{number}>" for number in range(100_000)], list(range(10**6))
     pipeline = Pipeline(

@@ -19,6 +19,7 @@ def pipeline_calls() -> Iterator[Call]:
     yield call(data.describe_batch, pipeline=PIPELINE, step=1, rank=0, world_size=1)
     yield call(data.find_sample, pipeline=PIPELINE, index=data.SampleIndex(0, 1, 2), world_size=1)
     yield call(data.num_batches, pipeline=PIPELINE)
+    yield call(data.step_of, pipeline=PIPELINE, position=1)
     yield call(data.sample_at, pipeline=PIPELINE, position=1)
     yield call(data.pipeline_spec, pipeline=PIPELINE)
     yield call(data.record_differences, saved={"a": 1}, current={"a": 2})

@@ -80,6 +80,8 @@ def check_lengths(order: Order, lengths: tuple[FrozenArray, ...], /) -> None:
         of_order not in {None, length} for length, of_order in zip(found, expected, strict=True)
     ):
         message = f"lengths must be one per sample of each source, got {shown(found)} for {shown(expected)}."
+        if len(found) != len(expected):
+            message += " Give a tuple with the lengths of each source."
         raise ValueError(message)
     for part in lengths:
         for bound in (int(part.array.min()), int(part.array.max())) if len(part) else ():

@@ -30,8 +30,9 @@ class PackedOrder(BinOrder):
         lengths: number of tokens of each sample, at least 1: one-dimensional integers, or a tuple of such with one row
             per source.
         max_tokens: tokens that a bin holds.
-        bins_per_step: bins of a step, over all ranks together: a multiple of the number of ranks. A rank's batch holds
-            its bins on one axis, up to `max_tokens * bins_per_step / world_size` tokens.
+        bins_per_step: bins of a step, over all ranks together: at least one per rank, and a multiple of their number if
+            all shall have as many. A rank's batch holds its bins on one axis, up to
+            `max_tokens * bins_per_step / world_size` tokens.
         window_size: positions that are packed together, 1..2**24. On average, half a step of each window stays empty:
             64 steps are a good size, about `64 * bins_per_step * max_tokens / mean_length` positions. The windows of an
             epoch are made equally large: they have between half and one and a half times this size.
@@ -75,7 +76,8 @@ class TokenBudgetOrder(BinOrder):
         order: the base order.
         lengths: number of tokens of each sample, as in a `LengthGroupedOrder`, at least 1.
         max_tokens: tokens that a bin holds, with the padding of its samples to the longest.
-        bins_per_step: bins of a step, over all ranks together: a multiple of the number of ranks.
+        bins_per_step: bins of a step, over all ranks together: at least one per rank, and a multiple of their number if
+            all shall have as many.
         window_size: positions that are put into bins together, as in a `PackedOrder`.
         divisible_by: the width of a bin is a multiple of this.
         truncate: plan `max_tokens` for longer samples, which the pipeline's transform must crop to it.
