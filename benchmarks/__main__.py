@@ -19,7 +19,7 @@ from benchmarks.machine import Run, this_run
 from benchmarks.measure import FULL, QUICK, ROOT, SETTINGS
 from benchmarks.page import TITLES, page
 from benchmarks.record import Measurement, Side
-from benchmarks.results import FOLDER, from_lines, to_lines
+from benchmarks.results import FOLDER, from_lines, replaced, to_lines
 from benchmarks.table import missed, slower, text_table
 from bionemo.core.record import from_json, to_json
 
@@ -123,11 +123,16 @@ def main(arguments: Sequence[str]) -> None:
         "subjects", nargs="*", metavar="SUBJECT", help=f"one or more of {', '.join(TITLES)}; default: all"
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller sizes, the most important rows")
+    parser.add_argument("--again", action="store_true", help="replace the subjects in the results of the last full run")
     given = parser.parse_args(arguments)
     if unknown := set(given.subjects) - set(TITLES):
         parser.error(f"SUBJECT must be one of {', '.join(TITLES)}, got {', '.join(sorted(unknown))}.")
     chosen = given.subjects or (QUICK_SUBJECTS if given.quick else list(TITLES))
     path = run(chosen, is_quick=given.quick)
+    if given.again and path.name == "part.jsonl":
+        full = FOLDER / "full.jsonl"
+        full.write_text(to_lines(*replaced(*from_lines(full.read_text()), *from_lines(path.read_text()))))
+        path = full
     if path.name == "full.jsonl":
         report(path)
 

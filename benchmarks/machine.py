@@ -35,6 +35,7 @@ class Run:
         load: processes that other programs had running at the start, on average over a minute.
         is_quick: whether it was `make bench-quick`.
         minutes: how long it took.
+        again: subjects that were measured again later, with the date and the commit.
     """
 
     processor: str
@@ -46,6 +47,7 @@ class Run:
     load: float
     is_quick: bool = False
     minutes: float = 0.0
+    again: tuple[str, ...] = ()
 
 
 def this_run(*, is_quick: bool) -> Run:

@@ -73,6 +73,8 @@ def machine(run: Run) -> str:
         "load of other programs at the start": f"{run.load:g} running processes",
         "duration": f"{run.minutes:.1f} minutes",
     }
+    if run.again:
+        lines["measured again later"] = "; ".join(run.again)
     rows = "".join(f"| {name} | {escaped(text)} |\n" for name, text in lines.items())
     return f"| this run | |\n|---|---|\n{rows}"
 

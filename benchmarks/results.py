@@ -1,7 +1,9 @@
 """Results in a file: JSON lines, the first the run, then one measurement each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import attrs
 
 from benchmarks.machine import Run
 from benchmarks.record import Measurement
@@ -22,3 +24,25 @@ def from_lines(text: str) -> tuple[Run, list[Measurement]]:
     """Return the run and the measurements of a file's text."""
     first, *others = text.splitlines()
     return from_json(first, kinds=[Run]), [from_json(line, kinds=[Measurement]) for line in others]
+
+
+def replaced(
+    run: Run, measurements: Sequence[Measurement], by: Run, others: Sequence[Measurement]
+) -> tuple[Run, list[Measurement]]:
+    """Return a run and its measurements, in which those of some subjects are replaced by a later run's.
+
+    Args:
+        run: the run.
+        measurements: its measurements.
+        by: the later run.
+        others: its measurements; each of their subjects is also in `measurements`.
+    """
+    later = dict.fromkeys(one.subject for one in others)
+    found = [
+        one
+        for subject in dict.fromkeys(one.subject for one in measurements)
+        for one in (others if subject in later else measurements)
+        if one.subject == subject
+    ]
+    again = (*run.again, f"{', '.join(later)}: {by.date}, {by.commit}, load {by.load:g}")
+    return attrs.evolve(run, again=again), found

@@ -14,7 +14,7 @@ from benchmarks.figures import FIGURES, curves, draw
 from benchmarks.machine import Run, this_run
 from benchmarks.page import TITLES, page
 from benchmarks.record import Measurement, Side, is_met, is_slower, ratios, spread
-from benchmarks.results import from_lines, to_lines
+from benchmarks.results import from_lines, replaced, to_lines
 from benchmarks.table import (
     escaped,
     markdown_table,
@@ -178,6 +178,16 @@ def test_the_page_says_what_is_missed_lost_and_absent() -> None:
 
 def test_the_page_is_the_same_from_the_stored_results() -> None:
     assert page(*from_lines(to_lines(RUN, ALL))) == page(RUN, ALL)
+
+
+def test_a_subject_that_is_measured_again_replaces_its_rows() -> None:
+    again = attrs.evolve(FASTER, what="another time")
+    run, found = replaced(RUN, ALL, attrs.evolve(RUN, date="2026-01-03 04:05 UTC"), [again])
+    assert [one for one in found if one.subject == FASTER.subject] == [again]
+    assert [one for one in found if one is not again] == [one for one in ALL if one.subject != FASTER.subject]
+    assert found.index(again) == 0, "in the place of the old ones"
+    assert "| measured again later | " in page(run, found)
+    assert "2026-01-03 04:05 UTC, 0123456789, load 0.1" in page(run, found)
 
 
 def test_every_subject_has_a_title_and_a_file() -> None:
