@@ -109,7 +109,11 @@ def _panel(measurements: Sequence[Measurement], panel: str, axis: plt.Axes) -> N
     axis.set_xscale("log")
     if unit in PREFIXES:
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: _short(value, unit)))
+        shown = mpl.ticker.FuncFormatter(lambda value, _: _short(value, unit))
+        axis.yaxis.set_major_formatter(shown)
+        low, high = axis.get_ylim()
+        axis.yaxis.set_minor_locator(mpl.ticker.LogLocator(subs=(2, 3, 5)))
+        axis.yaxis.set_minor_formatter(shown if high < 30 * low else mpl.ticker.NullFormatter())
     axis.grid(visible=True, alpha=0.25)
 
 
