@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 import stat
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-__all__ = ["FolderLock", "folder_lock", "newest_first", "to_path", "write_atomically"]
+__all__ = ["FolderLock", "folder_lock", "full_disk_error", "newest_first", "to_path", "write_atomically"]
 
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error codes for a full disk, an exhausted quota and a file above the size limit."""
@@ -77,6 +78,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], /) -> None
     target = path.resolve()
     _remove_dead(target)
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    handled = sys.exception()
     try:
         with partial.open("xb") as file:  # x: no other writer has it, and the umask sets its permissions
             _take_permissions(file, target)
@@ -84,12 +86,33 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], /) -> None
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
+    except Exception as error:
+        full = full_disk_error(error, before=handled)
+        if full is None:
             raise
-        raise _no_space(error, path, partial) from None
+        raise _no_space(full, path, partial) from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def full_disk_error(error: BaseException | None, /, *, before: BaseException | None = None) -> OSError | None:
+    """Return the error that a disk is full if it is this error, or one that led to it; None if there is none.
+
+    `torch.save` hides it: it raises a RuntimeError of its own, "unexpected pos 704 vs 598".
+
+    Args:
+        error: what was caught.
+        before: what was being handled before, and so can't be the cause.
+
+    Example:
+        >>> full_disk_error(ValueError("no")) is None
+        True
+    """
+    while error is not None and error is not before:
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def newest_first(paths: Iterable[Path], /) -> list[Path]:

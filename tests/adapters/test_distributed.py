@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import resource
 import shutil
 import threading
 from collections.abc import Iterator
@@ -218,7 +219,7 @@ def test_an_incomplete_checkpoint_is_not_found_and_is_removed_by_the_next_save(
 
 
 @pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata", "__0_0.distcp.sha256", ".metadata.sha256"])
-@pytest.mark.parametrize("how", ["zeroed", "truncated", "missing"])
+@pytest.mark.parametrize("how", ["zeroed", "truncated", "missing", "last byte"])
 def test_a_damaged_checkpoint_is_skipped_and_refused(tmp_path: Path, run: Run, name: str, how: str) -> None:
     """Torch would load zeros within a file as weights."""
     run.step()
@@ -229,6 +230,8 @@ def test_a_damaged_checkpoint_is_skipped_and_refused(tmp_path: Path, run: Run, n
     half = len(content) // 2
     if how == "missing":
         (damaged / name).unlink()
+    elif how == "last byte":
+        (damaged / name).write_bytes(content[:-1] + b"\1")
     else:
         (damaged / name).write_bytes(content[:half] + bytes(len(content) - half if how == "zeroed" else 0))
     assert find_checkpoint(tmp_path) == whole
@@ -238,7 +241,7 @@ def test_a_damaged_checkpoint_is_skipped_and_refused(tmp_path: Path, run: Run, n
         with pytest.raises(FileNotFoundError, match="path must be a complete checkpoint"):
             load_checkpoint(damaged, *other.parts)
     else:
-        what = "is missing" if how == "missing" else "has other bytes than were written"
+        what = "is missing" if how == "missing" else "or its digest has other bytes than were written"
         message = (
             rf"path must be a whole checkpoint, got path='.*step-2', whose file '{re.escape(name)}' {what}. Resume "
         )
@@ -248,6 +251,26 @@ def test_a_damaged_checkpoint_is_skipped_and_refused(tmp_path: Path, run: Run, n
     assert_equal(other.state, before)
     shutil.rmtree(whole)
     assert find_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("size", [100, 8_300, 12_000, 20_000])
+def test_a_full_disk_is_named(tmp_path: Path, size: int) -> None:
+    model = nn.Sequential(*(nn.Linear(20, 20) for _ in range(8)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with CheckpointWriter(tmp_path) as checkpoints:
+        checkpoints.save(1, model, optimizer, loader(make_pipeline()))
+        checkpoints.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(
+                RuntimeError, match="step-2 could not be written, on rank 0: OSError: .* File too large"
+            ):
+                checkpoints.save(2, model, optimizer, loader(make_pipeline()))
+                checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert find_checkpoint(tmp_path) == tmp_path / "step-1"
 
 
 def test_a_folder_that_another_process_writes_is_refused(tmp_path: Path, run: Run) -> None:

@@ -1,5 +1,6 @@
 """Atomic writes: kills, concurrent writers, links, permissions and full disks."""
 
+import errno
 import os
 import resource
 import signal
@@ -8,9 +9,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from bionemo.core.files import write_atomically
 
@@ -109,6 +112,29 @@ def test_a_full_disk_raises_one_error_with_the_file_and_the_free_space(tmp_path:
     assert info.value.__suppress_context__
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
+
+
+def test_a_full_disk_is_named_if_torch_hides_it(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(OSError, match=r"large after 5,000 bytes; the disk has [0-9,]+ bytes free.*'.*/a'"):
+            write_atomically(tmp_path / "a", partial(torch.save, {"weights": torch.ones(9000)}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(tmp_path) == []
+
+
+def test_an_error_while_a_full_disk_is_handled_is_raised_unchanged(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "elsewhere")
+
+    try:
+        full()
+    except OSError:
+        with pytest.raises(ZeroDivisionError):
+            write_atomically(tmp_path / "a", lambda _: 1 / 0)
+    assert names(tmp_path) == []
 
 
 def test_other_os_errors_are_raised_unchanged(tmp_path: Path) -> None:

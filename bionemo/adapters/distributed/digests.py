@@ -30,7 +30,7 @@ def write_digest(path: Path, /) -> None:
         'a'
     """
     with _digest_path(path).open("w") as file:
-        file.write(f"{_digest(path)}  {path.name}\n")
+        file.write(_digest_line(path))
         file.flush()
         os.fsync(file.fileno())
 
@@ -64,11 +64,10 @@ def damage(path: Path, /, *, part: int = 0, num_parts: int = 1) -> str | None:
 
 def _damage_of_file(path: Path) -> str | None:
     try:
-        written = _digest_path(path).read_text(errors="replace").split()
-        is_whole = _digest(path) in written[:1]
+        is_whole = _digest_path(path).read_text(errors="replace") == _digest_line(path)
     except FileNotFoundError as error:
         return _wrong(Path(error.filename).name, "is missing")
-    return None if is_whole else _wrong(path.name, "has other bytes than were written")
+    return None if is_whole else _wrong(path.name, "or its digest has other bytes than were written")
 
 
 def _wrong(name: str, what: str) -> str:
@@ -79,6 +78,6 @@ def _digest_path(path: Path) -> Path:
     return path.with_name(path.name + _SUFFIX)
 
 
-def _digest(path: Path) -> str:
+def _digest_line(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"

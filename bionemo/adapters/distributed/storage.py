@@ -11,7 +11,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.utils import _pytree as pytree
 
 from bionemo.adapters.distributed.digests import METADATA, write_digest
-from bionemo.core.files import newest_first
+from bionemo.core.files import full_disk_error, newest_first
 
 __all__ = ["AtomicFolderWriter", "complete_checkpoints"]
 
@@ -63,8 +63,18 @@ class AtomicFolderWriter(FileSystemWriter):
         return super().prepare_global_plan(plans)
 
     def write_data(self, plan: Any, planner: Any) -> Any:
-        """Write this rank's files, and beside each one its digest."""
-        written = super().write_data(plan, planner)
+        """Write this rank's files, and beside each one its digest.
+
+        Raises:
+            OSError: if the disk is full. Torch's own error hides that, and its cause doesn't reach other ranks.
+        """
+        try:
+            written = super().write_data(plan, planner)
+        except RuntimeError as error:
+            full = full_disk_error(error)
+            if full is None:
+                raise
+            raise OSError(full.errno, full.strerror, self.path) from error
         for name in {result.storage_data.relative_path for result in written.wait()}:
             write_digest(Path(self.path, name))
         return written
