@@ -253,9 +253,9 @@ def test_a_damaged_checkpoint_is_skipped_and_refused(tmp_path: Path, run: Run, n
     assert find_checkpoint(tmp_path) is None
 
 
-@pytest.mark.parametrize("size", [100, 8_300, 12_000, 20_000])
+@pytest.mark.parametrize("size", [100, 20_000])
 def test_a_full_disk_is_named(tmp_path: Path, size: int) -> None:
-    model = nn.Sequential(*(nn.Linear(20, 20) for _ in range(8)))
+    model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(3)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with CheckpointWriter(tmp_path) as checkpoints:
