@@ -29,7 +29,7 @@ def state(value: Any) -> Any:  # noqa: PLR0911 - one per kind
         about = (value.dtype, None if value.is_nested else value.shape, value.requires_grad, value.grad is None)
         if not is_plain(value):
             return about
-        flat = value.detach().resolve_neg().resolve_conj().contiguous().reshape(-1)
+        flat = value.detach().resolve_neg().resolve_conj().clone(memory_format=torch.contiguous_format).reshape(-1)
         return *about, flat.view(torch.uint8).numpy().tobytes()
     if isinstance(value, np.ndarray):
         content = value.tolist() if value.dtype.hasobject else value.tobytes()

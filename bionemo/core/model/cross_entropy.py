@@ -12,6 +12,7 @@ from torch import Tensor
 from bionemo.core.checked import checked
 from bionemo.core.checks import is_concrete
 from bionemo.core.fields import check_bool, to_bool
+from bionemo.core.int64 import check_signed
 from bionemo.core.model.loss import LossSum, mean_loss
 
 __all__ = ["IGNORE_INDEX", "TokenCrossEntropy", "token_cross_entropy"]
@@ -65,6 +66,7 @@ def token_cross_entropy(
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         message = f"labels must be integers, got dtype={labels.dtype}. They are tokens."
         raise TypeError(message)
+    check_signed(labels, name="labels")
     is_labeled = labels != IGNORE_INDEX
     losses = torch.nn.functional.cross_entropy(
         logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32)),
@@ -87,6 +89,8 @@ def _check_weights(weights: Tensor, is_labeled: Tensor) -> Tensor:
     if weights.dtype == torch.bool or weights.is_complex():
         message = f"weights must be real numbers, got dtype={weights.dtype}. Convert a mask by .float() or .long()."
         raise TypeError(message)
+    if not weights.is_floating_point():
+        check_signed(weights, name="weights")
     weights = weights.detach().where(is_labeled, torch.zeros_like(weights))
     if is_concrete(weights):
         is_wrong = ~(torch.isfinite(weights) & (weights >= 0))

@@ -99,7 +99,7 @@ def apply(
     """
     for name, param in params.items():
         if not isinstance(param, Tensor):
-            message = f"params must map names to tensors, got params[{name!r}]={shown(param)}."  # type: ignore[unreachable]
+            message = f"params must map names to tensors, got params[{shown(name)}]={shown(param)}."  # type: ignore[unreachable]
             raise TypeError(message)
     device = _shared(part.device for part in (params or _tensors(args, kwargs)).values())
     dtype = _shared(part.dtype for part in params.values() if part.is_floating_point())

@@ -10,7 +10,7 @@ from bionemo.core.resources.fetching import fetch, is_offline
 from bionemo.core.resources.limits import UnpackLimits
 from bionemo.core.resources.marks import has_marked_content, is_unchanged, mark, refresh, sha256_of, unmark
 from bionemo.core.resources.reading import find_resource
-from bionemo.core.resources.resource import Resource, check_type, source_of
+from bionemo.core.resources.resource import Resource, check_type, short, source_of
 from bionemo.core.resources.store import (
     cache_root,
     content_folder,
@@ -138,7 +138,7 @@ def _urls_from(resource: Resource, source: str | None) -> list[str]:
     urls = [url for url in resource.urls if source in {None, source_of(url)}]
     if not urls:
         found = ", ".join(sorted(set(map(source_of, resource.urls))))
-        message = f"source must be one of {found} for {resource.tag}, got source={source!r}."
+        message = f"source must be one of {found} for {resource.tag}, got source={short(source)}."
         raise ValueError(message)
     return urls
 

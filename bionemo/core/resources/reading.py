@@ -70,6 +70,8 @@ def find_resource(tag: str, resources: Mapping[str, Any] | None = None, /) -> Re
     check_type(tag, str, "tag must be a text, got tag=")
     known = get_all_resources() if resources is None else resources
     check_type(known, Mapping, "resources must be a mapping of tags to resources, got resources=")
+    for each in known:
+        check_type(each, str, "resources must be a mapping of tags to resources, got the tag ")
     if tag in known:
         found = known[tag]
         check_type(found, (Resource, Resource2x), f"resources must hold records of the class Resource, got {tag!r}: ")

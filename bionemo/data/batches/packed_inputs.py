@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int, shown
+from bionemo.core.checks import AnyInt, check_dense, check_int, shown
 from bionemo.core.int64 import listed
 from bionemo.data.batches.packing import check_packed
 
@@ -142,6 +142,8 @@ def unshard_context_parallel(
 def _check_tokens(batch: Any, name: str) -> Tensor:
     """Return the mask of a packed or padded batch."""
     mask = batch.get("mask") if isinstance(batch, Mapping) else None
+    if isinstance(mask, Tensor):
+        check_dense(mask, name=f"{name}['mask']")
     if not isinstance(mask, Tensor) or mask.ndim not in {1, 2}:
         message = f"{name} must be what collate_packed or collate_fields returned, got {shown(batch)}."
         raise ValueError(message)

@@ -135,8 +135,8 @@ def _check_planned(lengths: Any, bins: Iterable[Iterable[AnyInt]] | None) -> Non
     number = int((planned != lengths).argmax())
     message = (
         f"samples must have the planned numbers of tokens, got {lengths[number]} tokens in sample {number} of the "
-        f"batch, for which {planned[number]} are planned. Make the order with the lengths of what is collated; with "
-        "truncate=True, crop longer samples to max_tokens."
+        f"batch, for which {shown(planned[number])} are planned. Make the order with the lengths of what is collated; "
+        "with truncate=True, crop longer samples to max_tokens."
     )
     raise ValueError(message)
 
@@ -186,6 +186,15 @@ def check_packed(batch: Mapping[str, Any], /, *names: str, name: str = "batch") 
     shapes = {field: tuple(batch[field].shape) for field in ("mask", "positions", "segment_ids")}
     if batch["mask"].ndim != 1 or len({*shapes.values()}) > 1:
         message = f"{name} must have one mask, position and segment per token, got shapes {shapes}."
+        raise ValueError(message)
+    wrong = [field for field in names if batch[field].shape[:1] != batch["mask"].shape]
+    if wrong:
+        found = f"{tuple(batch[wrong[0]].shape)} for {len(batch['mask'])} tokens"
+        message = f"{name}[{wrong[0]!r}] must have a value per token, got shape {found}."
+        raise ValueError(message)
+    bounds = [tuple(batch[field].shape) for field in ("cu_seqlens", "cu_seqlens_padded")]
+    if len(bounds[0]) != 1 or bounds[0] != bounds[1] or bounds[0] == (0,):
+        message = f"{name} must have equally many cu_seqlens and cu_seqlens_padded, got shapes {bounds}."
         raise ValueError(message)
 
 

@@ -142,6 +142,7 @@ def reverse_complement(row: Row, *, complement: Iterable[AnyInt] | Integer[Tenso
 
 def _reversed(row: Row, table: NDArray[Any], name: str = "row") -> Any:
     """Return the reverse complement of a strand."""
+    check_row(row, name=name)
     if isinstance(row, Tensor):
         check_signed(row, name=name)
         return torch.from_numpy(_complement(row.flip(0).cpu().numpy(), table, name)).to(row.device)

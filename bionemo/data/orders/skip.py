@@ -47,7 +47,8 @@ def to_ranges(positions: Iterable[AnyInt | Iterable[AnyInt]] | NDArray[Any], /) 
 
 def _as_range(number: int, part: Any) -> tuple[int, int]:
     name = f"positions[{number}]"
-    if isinstance(part, tuple | list | np.ndarray) and np.shape(part) == (2,):
+    shape = (len(part),) if isinstance(part, tuple | list) else getattr(part, "shape", None)
+    if shape == (2,):
         start = check_int(part[0], name=name)
         return start, check_int(part[1], name=name, low=start)
     if isinstance(part, int | np.integer) and not isinstance(part, bool):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
+from torch import Tensor
 
 from bionemo.core.checks import shown
 
@@ -49,7 +50,9 @@ def to_names(names: Any, /, *, name: str) -> tuple[str, ...]:
         >>> to_names(["cell_type", "donor"], name="obs")
         ('cell_type', 'donor')
     """
-    is_many = isinstance(names, Iterable) and getattr(names, "shape", None) != () and not isinstance(names, str)
+    is_many = (
+        isinstance(names, Iterable) and not isinstance(names, str | Tensor) and getattr(names, "shape", None) != ()
+    )
     if not is_many or not all(isinstance(one, str) for one in names):
         message = f'{name} must be a sequence of names of columns, e.g. ["cell_type"], got {name}={shown(names)}.'
         raise TypeError(message)

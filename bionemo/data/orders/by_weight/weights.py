@@ -92,8 +92,12 @@ def token_weights(
     if not all(means):
         message = f"mean_lengths must be above 0, got mean_lengths[{means.index(Fraction(0))}]=0."
         raise ValueError(message)
-    # As floats, because the common denominator of many arbitrary fractions is huge.
-    return integer_weights([float(part / mean) for part, mean in zip(of_tokens, means, strict=True)], total)
+    try:  # floats, because the common denominator of many arbitrary fractions is huge
+        weights = [float(part / mean) for part, mean in zip(of_tokens, means, strict=True)]
+    except OverflowError as error:
+        message = f"fractions must be within the range of floats, got fractions={shown(fractions)}."
+        raise ValueError(message) from error
+    return integer_weights(weights, total)
 
 
 @checked

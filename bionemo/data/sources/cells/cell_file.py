@@ -77,7 +77,9 @@ class CellFile:
         where = "X" if self.layer is None else f"layers/{self.layer}"
         if where not in group or "obs" not in group or "var" not in group:
             held = ", ".join(group["layers"] if self.layer is not None and "layers" in group else group)
-            message = f"{self.file.path} must be an AnnData file with {where}, obs and var, got {held or 'nothing'}."
+            message = (
+                f"{self.file.path} must be an AnnData file with {where:.80}, obs and var, got {held or 'nothing'}."
+            )
             raise ValueError(message) if self.layer is None else KeyError(message)
         found = group[where]
         if hasattr(found, "dtype"):

@@ -27,7 +27,7 @@ def _to_obs(obs: Any) -> tuple[str, ...]:
 
 
 def _to_layer(layer: Any) -> str | None:
-    if layer is not None and not isinstance(layer, str):
+    if layer is not None and not (isinstance(layer, str) and layer.strip("/. ")):
         message = f"layer must be the name of a layer or None, got layer={shown(layer)} of type {type(layer).__name__}."
         raise TypeError(message)
     return layer

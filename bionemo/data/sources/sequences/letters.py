@@ -4,7 +4,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
@@ -66,7 +65,7 @@ def to_table(table: Any, /) -> FrozenArray | None:
     """
     if table is None or isinstance(table, FrozenArray):
         return table
-    found = np.asarray(table) if not isinstance(table, Tensor) else as_integers(table, name="table")
+    found = table if isinstance(table, np.ndarray) else as_integers(table, name="table")
     if found.shape != (_NUM_BYTES,) or found.dtype.kind not in "iu":
         message = (
             f"table must have an integer for each of the 256 bytes, got {found.dtype} of shape {found.shape}. "
