@@ -1,5 +1,6 @@
 """Checks of a loader's options."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def check_timeout(timeout: AnyFloat, num_workers: AnyInt, /) -> None:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
         message = f"timeout must be a number of seconds, got timeout={shown(timeout)}."
         raise TypeError(message)
-    if not 0 <= timeout < float("inf") or (timeout and not num_workers):
+    if not 0 <= timeout <= sys.float_info.max or (timeout and not num_workers):
         message = (
             "timeout must be 0 or more seconds, and 0 without worker processes, got "
             f"timeout={shown(timeout.item() if isinstance(timeout, np.generic) else timeout)} and "

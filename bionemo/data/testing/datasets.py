@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_int, shown
-from bionemo.core.int64 import as_int64, listed
+from bionemo.core.int64 import as_axis, listed
 from bionemo.data.reading.indexing import has_method
 from bionemo.data.testing.content import content_digests, different_parts, listed_parts
 from bionemo.data.testing.reads import check_pure_reads
@@ -155,7 +155,7 @@ def assert_megatron_compatible(
     except (TypeError, ValueError) as error:
         message = f"Megatron needs a length: {error}"
         raise AssertionError(message) from error
-    chosen = spread if indices is None else as_int64(indices, name="indices").ravel().tolist()
+    chosen = spread if indices is None else as_axis(indices, name="indices").tolist()
     check_pure_reads(dataset.__getitem__, chosen)
     for index in chosen:
         sample = dataset[index]

@@ -48,7 +48,12 @@ def _read_manifest(rows: Any) -> tuple[Shard, ...]:
     if not isinstance(rows.manifest, str):
         message = f"manifest must be a URL, got manifest={shown(rows.manifest)} of type {type(rows.manifest).__name__}."
         raise TypeError(message)
-    copy = rows.cache / f"{hashlib.sha256(rows.manifest.encode()).hexdigest()[:32]}.json"
+    try:
+        url = rows.manifest.encode()
+    except UnicodeEncodeError as error:
+        message = f"manifest must be a URL, got manifest={shown(rows.manifest)}: {error.reason}."
+        raise ValueError(message) from error
+    copy = rows.cache / f"{hashlib.sha256(url).hexdigest()[:32]}.json"
     try:
         with fsspec.open(rows.manifest, "rb", **rows.options) as file:
             content = file.read()

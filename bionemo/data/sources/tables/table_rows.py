@@ -58,7 +58,9 @@ class TableRows(Indexed):
         for file in self.files:
             for name in self._names:
                 if name not in file.columns:
-                    message = f"columns must be those of all files, got {name!r}: {file.file.path} has {file.columns}."
+                    message = (
+                        f"columns must be those of all files, got {shown(name)}: {file.file.path} has {file.columns}."
+                    )
                     raise KeyError(message)
 
     @property
