@@ -158,7 +158,7 @@ def _token_names(batch: Mapping[str, Any], names: Iterable[str] | None) -> set[s
         names = listed(names, name="names")
         unknown = [name for name in names if name not in [*batch]]
         if unknown:
-            message = f"names must be names of the batch, {', '.join(map(str, batch))}, got {shown(unknown[0])}."
+            message = f"names must be names of the batch, {shown([*batch])}, got {shown(unknown[0])}."
             raise ValueError(message)
     shape = batch["mask"].shape
     tensors = {name for name, part in batch.items() if isinstance(part, Tensor) and part.shape[: len(shape)] == shape}

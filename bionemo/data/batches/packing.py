@@ -11,7 +11,7 @@ from torch import Tensor
 from bionemo.core.arrays import check_memory
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_dense, check_int, shown
-from bionemo.core.int64 import as_integers, listed
+from bionemo.core.int64 import as_integers, check_signed, listed
 from bionemo.core.padding.rows import Rows, lay_out_flat
 from bionemo.data.batches.collate import check_fields, check_keys, shared_lengths
 from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
@@ -183,6 +183,8 @@ def check_packed(batch: Mapping[str, Any], /, *names: str, name: str = "batch") 
         raise ValueError(message)
     for field in tensors:
         check_dense(batch[field], name=f"{name}[{field!r}]")
+    for field in ("positions", "segment_ids", "cu_seqlens", "cu_seqlens_padded"):
+        check_signed(batch[field], name=f"{name}[{field!r}]")
     shapes = {field: tuple(batch[field].shape) for field in ("mask", "positions", "segment_ids")}
     if batch["mask"].ndim != 1 or len({*shapes.values()}) > 1:
         message = f"{name} must have one mask, position and segment per token, got shapes {shapes}."

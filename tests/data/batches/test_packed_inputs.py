@@ -69,3 +69,21 @@ def test_a_batch_without_samples_has_the_same_names_and_dtypes() -> None:
     }
     assert unpack(empty) == []
     assert collate_packed([], length=4)["mask"].tolist() == [False] * 4
+
+
+@pytest.mark.usefixtures("no_type_checks")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ids": torch.arange(3)}, r"batch\['ids'\] must have a value per token, got shape \(3,\) for 4 tokens"),
+        ({"ids": torch.tensor(3)}, r"batch\['ids'\] must have a value per token, got shape \(\) for 4 tokens"),
+        ({"cu_seqlens": torch.tensor(3)}, r"batch must have equally many cu_seqlens and cu_seqlens_padded, got shapes"),
+        ({"cu_seqlens": torch.tensor([[0, 3, 4]])}, "batch must have equally many cu_seqlens and cu_seqlens_padded"),
+        ({"segment_ids": torch.zeros(4)}, r"batch\['segment_ids'\] must be of a signed or 8-bit integer dtype"),
+        ({"mask": torch.ones(4)}, r"batch\['mask'\] must hold bools, got dtype=torch.float32. Convert it by .bool"),
+    ],
+)
+def test_a_batch_whose_fields_do_not_fit_together_is_refused(change: dict, message: str) -> None:
+    batch = collate_packed([[5, 6, 7], [8]]) | change
+    with pytest.raises((ValueError, TypeError), match=message):
+        next_packed_labels(batch)
