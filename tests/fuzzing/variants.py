@@ -293,7 +293,9 @@ def sequence_variant(values: list, draw: random.Random, *, is_amount: bool) -> V
                 return array_variant(np.array(values), draw)
             if name == "tensor":
                 return tensor_variant(torch.tensor(values), draw)
-            return Variant(name, containers[name](values), values, has_plain=True)
+            # What returns a list for a list returns an array for an array.
+            plain = np.array(values) if name == "object array" and are_numbers else values
+            return Variant(name, containers[name](values), plain, has_plain=True)
         except OverflowError:  # a number beyond int64
             return Variant("tuple", tuple(values), values, has_plain=True)
     changed = list(values)

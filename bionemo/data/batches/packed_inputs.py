@@ -38,7 +38,7 @@ def flash_attention_inputs(batch: Mapping[str, Any], /) -> dict[str, Any]:
     check_packed(batch, "ids")
     if not torch.equal(batch["cu_seqlens"], batch["cu_seqlens_padded"]):
         message = (
-            "samples must be packed without padding, got cu_seqlens_padded other than cu_seqlens. Use divisible_by=1."
+            "batch must be packed without padding, got cu_seqlens_padded other than cu_seqlens. Use divisible_by=1."
         )
         raise ValueError(message)
     inputs = {"input_ids": batch["ids"][None], "position_ids": batch["positions"][None]}
