@@ -43,7 +43,7 @@ laws: env
 histories: env
 	$(BIN)/python -m pytest property_tests/test_pipeline_laws.py --hypothesis-profile=many -k history_of_worlds
 
-# Statistical tests of shuffles, draws and masks, ours and others', into docs/certificate.md: 10 to 20 minutes on two
+# Statistical tests of shuffles, draws and masks, ours and others', into docs/certificate.md: 7 to 20 minutes on two
 # cores; ARGS=--quick takes less than one, ARGS=--page writes the page again from the last results.
 certificate: env
 	$(BIN)/python -m benchmarks.certificate $(ARGS)
@@ -52,13 +52,13 @@ certificate: env
 resume: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest property_tests/test_lightning_resume_laws.py tests/adapters/test_lightning_resume.py -m "slow or not slow" --hypothesis-profile=many --hypothesis-show-statistics
 
-# A million calls of public functions and records with strange arguments, in two processes: 20 to 30 minutes.
+# A million calls of public functions and records with strange arguments, in two processes: 12 to 30 minutes.
 SEED ?= 1
 fuzz: COUNT ?= 1000000
 fuzz: env
 	$(BIN)/python -m tests.fuzzing --seed $(SEED) --count $(COUNT)
 
-# Training runs that 200 faults hit at random moments, restarted until they end: 15 to 30 minutes.
+# Training runs that 200 faults hit at random moments, restarted until they end: 20 to 30 minutes.
 # make chaos SEED=7 COUNT=20, and ARGS='--only 3' for one history
 chaos: COUNT ?= 200
 chaos: env
@@ -72,7 +72,7 @@ release-check: env
 soak: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak $(ARGS)
 
-# Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own: up to 30
+# Benchmarks against other libraries, which are installed into .cache/peers, each in a folder of its own: 20 to 30
 # minutes. They write docs/benchmarks.md. With ARGS="loaders packing" only those, printed.
 bench: env
 	$(BIN)/python -m benchmarks $(ARGS)
