@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bionemo import data
 from bionemo.core import record, resources
 from bionemo.core.model import config_yaml, cross_entropy, functional
-from bionemo.data import testing
+from bionemo.data import sources, testing
 from tests.fuzzing.answers import are_equal
 from tests.fuzzing.calls import LAWS
 from tests.fuzzing.calls.files import file_calls
@@ -27,12 +27,13 @@ CALL_USERS = LAWS | {functional.apply, testing.check_pure_reads}
 """Functions that call those of users, whose errors pass."""
 NAMED = {data.collate_packed: {"ids"}, data.collate_fields: set(FIELDS), resources.cached_path: {"Resource"}}
 NAMED |= {
-    record.from_plain: {"text"},
+    record.from_plain: {"text", "record"},
+    sources.tokenize_fasta: {"letter_table"},
     config_yaml.config_to_yaml: {"record"},
     cross_entropy.token_cross_entropy: {"Target"},
 }
 NAMED |= {resources.load: {"Resource"}, resources.verify_cached: {"Resource"}}
-"""What else an error may name: the field that the samples are of; the word with which 2.x begins."""
+"""What else an error may name: the field of the samples, what made an argument, the word with which 2.x begins."""
 WRITERS = {made.function for made in file_calls()}
 """Functions whose answers differ by the file that they were read from."""
 SUBCLASSES_OF_OS_ERROR = {FileNotFoundError, NotADirectoryError, PermissionError}
