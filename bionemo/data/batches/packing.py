@@ -135,8 +135,8 @@ def _check_planned(lengths: Any, bins: Iterable[Iterable[AnyInt]] | None) -> Non
     number = int((planned != lengths).argmax())
     message = (
         f"samples must have the planned numbers of tokens, got {lengths[number]} tokens in sample {number} of the "
-        f"batch, for which {shown(planned[number])} are planned. Make the order with the lengths of what is collated; "
-        "with truncate=True, crop longer samples to max_tokens."
+        f"batch, for which {shown(int(planned[number]))} are planned. Make the order with the lengths of what is "
+        "collated; with truncate=True, crop longer samples to max_tokens."
     )
     raise ValueError(message)
 

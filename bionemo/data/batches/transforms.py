@@ -141,7 +141,6 @@ def reverse_complement(row: Row, *, complement: Iterable[AnyInt] | Integer[Tenso
 
 
 def _reversed(row: Row, table: NDArray[Any], name: str = "row") -> Any:
-    """Return the reverse complement of a strand."""
     check_row(row, name=name)
     if isinstance(row, Tensor):
         check_signed(row, name=name)

@@ -56,10 +56,11 @@ def check_timeout(timeout: AnyFloat, num_workers: AnyInt, /) -> None:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
         message = f"timeout must be a number of seconds, got timeout={shown(timeout)}."
         raise TypeError(message)
-    if not 0 <= timeout <= sys.float_info.max or (timeout and not num_workers):
+    seconds = timeout.item() if isinstance(timeout, np.generic) else timeout
+    if not 0 <= seconds <= sys.float_info.max or (seconds and not num_workers):
         message = (
             "timeout must be 0 or more seconds, and 0 without worker processes, got "
-            f"timeout={shown(timeout.item() if isinstance(timeout, np.generic) else timeout)} and "
+            f"timeout={shown(seconds)} and "
             f"num_workers={num_workers}."
         )
         raise ValueError(message)
