@@ -15,10 +15,11 @@ from bionemo.adapters.huggingface import gather_parts
 from bionemo.adapters.megatron import MegatronGPTConfig, TransformerSizes, mean_reports, transformer_config
 from bionemo.core import padding, record, resources
 from bionemo.core import random as randomness
+from bionemo.core.html.batch import batch_html
 from bionemo.core.model import cross_entropy
 from bionemo.core.model.config_yaml import config_to_yaml
 from bionemo.core.utils.subprocess_utils import run_subprocess_safely
-from bionemo.data import sources, testing
+from bionemo.data import plot, sources, testing
 
 pytestmark = pytest.mark.usefixtures("no_type_checks")
 
@@ -46,7 +47,7 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (
         partial(resources.prune, older_than=HUGE),
         TypeError,
-        "older_than must be a number of seconds, got older_than=a huge",
+        "older_than must be a number of seconds of at least 0, got older_than=a huge",
     ),
     (
         lambda: data.MixtureOrder(orders=(ORDER, ORDER), weights=[1, 10**400]),
@@ -162,6 +163,25 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         TypeError,
         "row must be a sequence",
     ),
+    (lambda: resources.prune(older_than=True), TypeError, "older_than must be a number of seconds"),
+    (
+        lambda: mean_reports([{"loss": nested()}]),
+        ValueError,
+        r"reports must hold the same names, and tensors of a sum and a number, got reports\[0\]\[.loss.\]=",
+    ),
+    (lambda: plot.plot_batch({"ids": nested()}), TypeError, "ids must be dense, got a nested tensor"),
+    (lambda: data.read_run_log(""), ValueError, "can't read '': Is a directory"),
+    (lambda: data.token_weights([], []), ValueError, "fractions must hold at least one above 0, got fractions="),
+    (
+        lambda: testing.assert_megatron_compatible(torch.tensor(2.5)),
+        AssertionError,
+        "Megatron needs the length of a dataset: dataset must have a length, or pass indices, got .* of type Tensor",
+    ),
+    (
+        lambda: testing.assert_exact_coverage(lambda rank, world_size: [[0]], list, 1, world_size=["b", "a", 1]),
+        TypeError,
+        "world_size must be an integer, got world_size='b'",
+    ),
 ]
 
 
@@ -189,6 +209,26 @@ def test_records_of_megatron_hold_python_ints() -> None:
     config = MegatronGPTConfig(transformer=sizes, vocab_size=np.int64(8), max_length=np.int32(4))
     values = [*attrs.astuple(sizes)[:3], sizes.num_query_groups, config.vocab_size, config.max_length]
     assert {*map(type, values)} == {int}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64])
+def test_tokens_of_unsigned_dtypes(dtype: torch.dtype) -> None:
+    batch = data.collate_packed([[5, 6, 7, 8], [9, 10]], divisible_by=4)
+    batch = {**batch, "ids": batch["ids"].to(dtype)}
+    parts = [data.shard_for_context_parallel(batch, rank, 2) for rank in range(2)]
+    assert [part["ids"].tolist() for part in parts] == [[5, 8, 9, 0], [6, 7, 10, 0]]
+    assert torch.equal(data.unshard_context_parallel(parts)["ids"], batch["ids"])
+
+
+def test_labels_may_be_bytes() -> None:
+    logits, labels = torch.randn(3, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 3, 2])
+    found = cross_entropy.token_cross_entropy(logits, labels.to(torch.uint8))
+    assert torch.equal(found.loss_sum, cross_entropy.token_cross_entropy(logits, labels).loss_sum)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, about nested tensors
+def test_a_nested_tensor_is_described() -> None:
+    assert "float32 of several shapes" in batch_html({"rows": nested()})
 
 
 def test_a_context_parallel_rank_may_have_nothing_to_do() -> None:

@@ -157,7 +157,7 @@ def test_other_lines_are_refused(line: str, message: str, tmp_path: Path) -> Non
 
 
 def test_wrong_input_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="can't read .*missing.jsonl: No such file"):
+    with pytest.raises(ValueError, match="can't read .*missing.jsonl': No such file"):
         read_run_log(tmp_path / "missing.jsonl")
     with pytest.raises(ValueError, match="log must hold at least one batch"):
         verify_run([], PIPELINE)

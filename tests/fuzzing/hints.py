@@ -4,7 +4,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -47,7 +47,7 @@ def fits(value: Any, hint: Any) -> bool:  # noqa: PLR0911 - one per kind
     if not inspect.isclass(kind):
         return True
     if isinstance(value, bool | np.bool_):  # both are taken where a bool is wanted
-        return kind in {bool, object}
+        return kind in {bool, object, Hashable}
     is_class_for_protocol = getattr(kind, "_is_protocol", False) and isinstance(value, type)
     return isinstance(value, kind) and not is_class_for_protocol and have_elements(value, kind, parts)
 

@@ -235,7 +235,8 @@ def mean_reports(
             message = f"reports must hold mappings from names to tensors, got reports[{number}]={shown(report)}."  # type: ignore[unreachable]
             raise TypeError(message)
         for name, total in report.items():
-            is_pair = isinstance(total, torch.Tensor) and total.shape == (2,) and total.is_floating_point()
+            is_dense = isinstance(total, torch.Tensor) and not total.is_nested
+            is_pair = is_dense and total.shape == (2,) and total.is_floating_point()
             if name not in reports[0] or not is_pair:
                 found = f"reports[{number}][{shown(name)}]={shown(total)}"
                 message = f"reports must hold the same names, and tensors of a sum and a number, got {found}."

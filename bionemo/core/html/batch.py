@@ -51,7 +51,8 @@ def _described(value: Any) -> str:
     """Return what a value is: dtype, shape and device of a tensor, the type and length of what has one."""
     if isinstance(value, Tensor):
         device = "" if value.device.type == "cpu" else f" on {value.device}"
-        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}{device}"
+        shape = "of several shapes" if value.is_nested else tuple(value.shape)
+        return f"{str(value.dtype).removeprefix('torch.')} {shape}{device}"
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     return f"{type(value).__name__} of {len(value)}" if hasattr(value, "__len__") else type(value).__name__

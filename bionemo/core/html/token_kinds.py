@@ -7,7 +7,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from bionemo.core.checks import shown
+from bionemo.core.checks import check_dense, shown
 
 __all__ = ["PADDING", "REAL", "TARGET", "BatchParts", "batch_parts", "named_values", "token_kinds"]
 
@@ -77,6 +77,7 @@ def batch_parts(batch: object, /) -> BatchParts:
         if not isinstance(value, Tensor):
             message = f"batch must hold tensors, got {part}={shown(value)} of type {type(value).__name__}."
             raise TypeError(message)
+        check_dense(value, name=part)
     if "ids" not in tensors or tensors["ids"].ndim not in {1, 2}:
         shape = tuple(tensors["ids"].shape) if "ids" in tensors else None
         message = f"batch must hold ids of shape (rows, length) or (tokens,), got shape={shape} in {shown(values)}."

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Integer, Num
 from torch import Tensor
 
 from bionemo.core.checked import checked
@@ -24,7 +24,7 @@ IGNORE_INDEX: Final = -100
 @checked
 def token_cross_entropy(
     logits: Float[Tensor, "*batch vocabulary"],
-    labels: Int[Tensor, "*batch"],
+    labels: Integer[Tensor, "*batch"],
     /,
     *,
     weights: Num[Tensor, "*batch"] | None = None,

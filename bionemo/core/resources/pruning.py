@@ -50,13 +50,14 @@ def prune(
         >>> prune(older_than=0, cache_dir="/nowhere")
         ()
     """
+    message = f"older_than must be a number of seconds of at least 0, got older_than={short(older_than)}."
+    if isinstance(older_than, bool):
+        raise TypeError(message)
     try:
         seconds = float(older_than)
     except (TypeError, ValueError, OverflowError) as error:
-        message = f"older_than must be a number of seconds, got older_than={short(older_than)}."
         raise TypeError(message) from error
     if not seconds >= 0:
-        message = f"older_than must be a number of seconds of at least 0, got older_than={short(older_than)}."
         raise ValueError(message)
     check_type(dry_run, bool, "dry_run must be True or False, got dry_run=")
     root = cache_root(cache_dir)

@@ -108,7 +108,7 @@ def shard_for_context_parallel(
     (index,) = _chunks(batch, world_size, [rank], "batch")
     axis = len(shape) - 1
     names = _token_names(batch, names)
-    return {name: part.index_select(axis, index) if name in names else part for name, part in batch.items()}
+    return {name: _select(part, axis, index) if name in names else part for name, part in batch.items()}
 
 
 @checked
@@ -134,9 +134,14 @@ def unshard_context_parallel(
     back = torch.cat(_chunks(whole, len(parts), range(len(parts)), "parts")).argsort()
     names = _token_names(parts[0], names)
     return {
-        name: torch.cat([other[name] for other in parts], dim=axis).index_select(axis, back) if name in names else part
+        name: _select(torch.cat([other[name] for other in parts], dim=axis), axis, back) if name in names else part
         for name, part in parts[0].items()
     }
+
+
+def _select(part: Tensor, axis: int, index: Int[Tensor, " tokens"]) -> Tensor:
+    """Return the tokens of some indices, also of unsigned dtypes, which `index_select` lacks."""
+    return part[index] if axis == 0 else part[:, index]
 
 
 def _check_tokens(batch: Any, name: str) -> Tensor:

@@ -90,10 +90,13 @@ def assert_worker_safe(
 
 
 def _spread(dataset: Any) -> list[int]:
-    if not has_method(type(dataset), "__len__"):
-        message = f"dataset must have a length, or pass indices, got an object of type {type(dataset).__name__}."
-        raise TypeError(message)
-    length = check_int(len(dataset), name="len(dataset)", low=1)
+    try:
+        length = check_int(len(dataset), name="len(dataset)", low=1)
+    except TypeError as error:
+        message = (
+            f"dataset must have a length, or pass indices, got an object of type {type(dataset).__name__}: {error}"
+        )
+        raise TypeError(message) from error
     return sorted({number * (length - 1) // max(_NUM_INDICES - 1, 1) for number in range(_NUM_INDICES)})
 
 
@@ -153,7 +156,7 @@ def assert_megatron_compatible(
     try:
         spread = _spread(dataset)
     except (TypeError, ValueError) as error:
-        message = f"Megatron needs a length: {error}"
+        message = f"Megatron needs the length of a dataset: {error}"
         raise AssertionError(message) from error
     chosen = spread if indices is None else as_axis(indices, name="indices").tolist()
     check_pure_reads(dataset.__getitem__, chosen)

@@ -194,7 +194,7 @@ def test_token_weights_name_what_is_wrong() -> None:
         ([1, 1], [5], "mean_lengths must be one per source, got 1 for 2 fractions"),
         ([1, 1], [5, 0], r"mean_lengths must be above 0, got mean_lengths\[1\]=0"),
         ([1, -1], [5, 5], r"fractions must be finite and at least 0, got fractions\[1\]=-1"),
-        ([0, 0], [5, 5], "weights must hold at least one above 0"),
+        ([0, 0], [5, 5], "fractions must hold at least one above 0"),
     ):
         with pytest.raises(ValueError, match=message):
             token_weights(fractions, lengths)

@@ -67,10 +67,11 @@ def test_data_sets_for_megatron() -> None:
     assert_megatron_compatible(rows)
     assert_megatron_compatible(Numbered(rows))
     assert_megatron_compatible(MultiEpochDatasetResampler([*map(tuple, rows)], num_samples=30, seed=1) and rows)
-    with pytest.raises(AssertionError, match=r"Megatron needs a length: len\(dataset\) must be"):
+    with pytest.raises(AssertionError, match=r"Megatron needs the length of a dataset: len\(dataset\) must be"):
         assert_megatron_compatible([])
     with pytest.raises(
-        AssertionError, match="Megatron needs a length: dataset must have a length, .*, got an object of type generator"
+        AssertionError,
+        match="Megatron needs the length of a dataset: dataset must have a length, .*, got an object of type generator",
     ):
         assert_megatron_compatible(value for value in rows)
     with pytest.raises(

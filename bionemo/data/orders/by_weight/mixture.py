@@ -40,7 +40,7 @@ def _to_orders(orders: Iterable[Order]) -> tuple[Order, ...]:
 
 
 def _check_changes(
-    changes: Iterable[tuple[AnyInt, IntegerWeights | Iterable[AnyInt] | Tensor]],
+    changes: Iterable[tuple[AnyInt, IntegerWeights | Iterable[AnyInt] | Tensor] | list[Any]],
 ) -> tuple[tuple[int, tuple[int, ...]], ...]:
     checked = []
     for number, change in enumerate(listed(changes, name="changes")):

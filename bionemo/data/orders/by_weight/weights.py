@@ -89,6 +89,9 @@ def token_weights(
     if len(means) != len(of_tokens):
         message = f"mean_lengths must be one per source, got {len(means)} for {len(of_tokens)} fractions."
         raise ValueError(message)
+    if not any(of_tokens):
+        message = f"fractions must hold at least one above 0, got fractions={shown(fractions)}."
+        raise ValueError(message)
     if not all(means):
         message = f"mean_lengths must be above 0, got mean_lengths[{means.index(Fraction(0))}]=0."
         raise ValueError(message)

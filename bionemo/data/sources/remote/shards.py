@@ -100,7 +100,7 @@ def write_manifest(folder: Any, shards: Iterable[Any], /, *, opener: Callable[[P
 
 def _describe(path: Path, root: Path) -> ShardFile:
     if not path.is_relative_to(root):
-        message = f"shards must be in the folder, got {path} for folder={root}."
+        message = f"shards must be in the folder, got {shown(str(path))} for folder={shown(str(root))}."
         raise ValueError(message)
     digest = hashlib.sha256()
     with path.open("rb") as file:

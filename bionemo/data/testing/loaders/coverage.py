@@ -59,8 +59,8 @@ def assert_exact_coverage(
     is_number = isinstance(num_samples, int | np.integer)
     ids: Any = range(check_int(cast("int", num_samples), name="num_samples")) if is_number else num_samples
     expected = listed(ids, name="num_samples")
-    world_sizes = [world_size] if isinstance(world_size, int | np.integer) else sorted(world_size)
-    sizes = [check_int(size, name="world_size", low=1) for size in world_sizes]
+    world_sizes = [world_size] if isinstance(world_size, int | np.integer) else listed(world_size, name="world_size")
+    sizes = sorted(check_int(size, name="world_size", low=1) for size in world_sizes)
     allowed = check_int(max_dropped, name="max_dropped"), check_int(max_repeated, name="max_repeated")
     check_takes(make_loader, 0, 1, names="(rank, world_size)")
     for size in sizes:
