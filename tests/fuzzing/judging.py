@@ -178,7 +178,7 @@ def replaced(trial: Trial, values: dict[str, Any]) -> dict[str, Any]:
     """Return new valid arguments, some of them replaced."""
     arguments = arguments_of(trial.called)
     for name, value in values.items():
-        is_one = trial.changes[name].name in {"value", "number"} or getattr(value, "shape", None) == ()
+        is_one = trial.changes[name].name in {"value", "number"} or getattr(value, "ndim", None) == 0
         arguments[name] = (value,) if is_one and is_rest(trial.called.function, name) else value
     return arguments
 
