@@ -39,7 +39,7 @@ WRITERS = {made.function for made in file_calls()}
 """Functions whose answers differ by the file that they were read from."""
 SUBCLASSES_OF_OS_ERROR = {FileNotFoundError, NotADirectoryError, PermissionError}
 NO_MEMORY = re.compile("can't allocate memory|not enough memory|Unable to allocate|Storage size calculation overflowed")
-OF_TORCH = re.compile(r"\bmeta\b|inference tensor", re.IGNORECASE)
+OF_TORCH = re.compile("meta|inference tensor", re.IGNORECASE)
 """What torch says of tensors that lack values, or versions."""
 SHOWS = re.compile(r"\bgot\b|\bnot found\b")
 
