@@ -65,7 +65,7 @@ def cases() -> dict[str, Callable[[], str]]:
         "2 ranks → 1": lambda: verdict(ways, job(2), job(1)),
         "batches of 8 → 12": lambda: verdict(ways, job(), job(batch_size=12)),
         "weights 1:1 → 3:1 from the position on": lambda: of_sources(ways, mixture(), mixture((24, (3, 1)))),
-        "weights 1:1 → 3:1 behind it": lambda: verdict(ways, mixture(), mixture((8, (3, 1)))),
+        "weights 1:1 → 3:1 at a position already read": lambda: verdict(ways, mixture(), mixture((8, (3, 1)))),
         "packing": lambda: verdict(bins, packed()),
         "packing, twice": lambda: verdict(bins, packed(), stops=(3, 2)),
         "packing, 2 ranks → 1": lambda: verdict(bins, packed(2), packed()),

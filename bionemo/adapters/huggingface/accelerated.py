@@ -31,7 +31,7 @@ class AcceleratedLoader(PipelineLoader[Any]):
     """Whether the batch delivered last is the last one before a pause: there, accelerate synchronizes gradients."""
 
     remainder: Final = 0
-    """Number of samples at the end of a pass that `gather_for_metrics` keeps; 0 for all: none is there twice."""
+    """Number of samples at the end of a pass that `gather_for_metrics` keeps; 0 for all: no sample is repeated."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

@@ -115,7 +115,7 @@ def unmark(path: Path, /) -> None:
 
 
 def is_unchanged(path: Path, /) -> bool:
-    """Return whether the files that were marked have the same size, times and inodes; none is read.
+    """Return whether the files that were marked have the same size, times and inodes; their contents are not read.
 
     Example:
         >>> is_unchanged(Path("missing"))
