@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from bionemo.core.files import to_path
 from bionemo.core.frozen_array import FrozenArray
 from bionemo.core.int64 import as_axis, as_int64
 from bionemo.data.sources.opened import WatchedFile
+from bionemo.data.sources.ragged_rows import check_int_dtype
 from bionemo.data.sources.sequences.letters import to_ids, to_table
 from bionemo.data.sources.sequences.token_file import TokenFile, write_tokens
 
@@ -84,7 +85,7 @@ def tokenize_fasta(
         raise TypeError(message)
     rows = (("before", before), ("after", after))
     first, last = (as_int64(as_axis(tokens, name=name), name=name) for name, tokens in rows)
-    tokenize = partial(_tokenize, frozen, first, last)
+    tokenize = partial(_tokenize, frozen, first, last, check_int_dtype(dtype))
     with _open(file.path) as opened:
         blocks = fasta_blocks(opened, name=str(file.path))
         return write_tokens(out, _rows(tokenize, blocks, check_int(num_workers, name="num_workers")), dtype=dtype)
@@ -134,17 +135,29 @@ def fasta_blocks(file: Any, /, *, name: str, size: AnyInt = _BLOCK) -> Iterator[
 
 
 def _tokenize(
-    table: FrozenArray, before: NDArray[np.int64], after: NDArray[np.int64], block: bytes
+    table: FrozenArray, before: NDArray[np.int64], after: NDArray[np.int64], dtype: np.dtype[Any], block: bytes
 ) -> list[NDArray[Any]]:
-    """Return the rows of the records in a block."""
+    """Return the rows of the records in a block, of the dtype if all tokens fit it."""
     from Bio.SeqIO.FastaIO import SimpleFastaParser  # noqa: PLC0415 - an optional dependency
 
-    rows = []
     parse: Any = SimpleFastaParser
-    for title, letters in parse(io.StringIO(block.decode("latin-1"))):
-        ids = to_ids(letters.encode("latin-1"), table, name=title.split(" ")[0])
-        rows.append(np.concatenate([before, ids, after]) if len(before) or len(after) else ids)
-    return rows
+    records = [(title, letters.encode("latin-1")) for title, letters in parse(io.StringIO(block.decode("latin-1")))]
+    try:
+        ids = to_ids(b"".join([letters for _, letters in records]), table, name="the block")
+    except ValueError:
+        for title, letters in records:  # say which one it is
+            to_ids(letters, table, name=title.split(" ")[0])
+        raise
+    ids, before, after = (_narrowed(tokens, dtype) for tokens in (ids, before, after))
+    bounds = pairwise(accumulate([len(letters) for _, letters in records], initial=0))
+    rows = [ids[start:stop] for start, stop in bounds]
+    return [np.concatenate([before, row, after]) for row in rows] if len(before) or len(after) else rows
+
+
+def _narrowed(tokens: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return tokens in a dtype, or unchanged if some don't fit it: `write_tokens` refuses these."""
+    narrow = tokens.astype(dtype)
+    return narrow if np.array_equal(narrow, tokens) else tokens
 
 
 def _rows(tokenize: Any, blocks: Iterator[bytes], num_workers: int) -> Iterator[NDArray[Any]]:
