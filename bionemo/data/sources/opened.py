@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -132,7 +133,7 @@ def _stat_of(path: Path) -> tuple[int, int]:
     except OSError as error:
         message = f"{error.strerror}. path must be an existing file"
         raise type(error)(error.errno, message, str(path)) from None
-    if path.is_dir():
+    if stat.S_ISDIR(found.st_mode):
         message = "path must be a file, not a folder"
         raise IsADirectoryError(21, message, str(path))
     return found.st_size, found.st_mtime_ns
