@@ -3,6 +3,7 @@
 import hashlib
 import os
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -137,17 +138,17 @@ class CellFile:
         """Return rows of the matrix, given in ascending order."""
         self.file.check()
         matrix = self._opened.get()
+        # One block for all rows: each sample is a part of it, which is in no other sample.
         if matrix.bounds is None:
-            return [{"counts": row[0]} for row in read_ranges(matrix.values, rows, rows + 1)]
+            return [{"counts": row} for row in read_ranges(matrix.values, rows, rows + 1)]
         starts, stops = matrix.bounds[rows], matrix.bounds[rows + 1]
         genes, counts = read_ranges(matrix.genes, starts, stops), read_ranges(matrix.values, starts, stops)
-        if not dense:
-            return [{"genes": some, "counts": values} for some, values in zip(genes, counts, strict=True)]
-        # One block for all rows: each sample is a row of it, and no other sample is that row.
         ends = np.concatenate([[0], np.cumsum(stops - starts)])
-        values, dtype = np.concatenate(counts), matrix.values.dtype
-        wide = values.astype(np.float32) if dtype == np.float16 else values  # SciPy has no float16
-        parts, shape = (wide, np.concatenate(genes), ends), (len(rows), matrix.num_genes)
+        if not dense:
+            return [{"genes": genes[at:end], "counts": counts[at:end]} for at, end in pairwise(ends.tolist())]
+        dtype = matrix.values.dtype
+        wide = counts.astype(np.float32) if dtype == np.float16 else counts  # SciPy has no float16
+        parts, shape = (wide, genes, ends), (len(rows), matrix.num_genes)
         block = require("scipy.sparse", extra="cells").csr_array(parts, shape=shape).toarray()
         return [{"counts": row} for row in block.astype(dtype, copy=False)]
 

@@ -40,7 +40,7 @@ def map_array(array: Any, path: Path, /) -> Any:
         ...     array = file.create_dataset("a", data=np.arange(100), chunks=(30,))
         ...     file.flush()
         ...     read_ranges(map_array(array, Path(f"{folder}/a.h5")), np.array([3, 28]), np.array([5, 32]))
-        [array([3, 4]), array([28, 29, 30, 31])]
+        array([ 3,  4, 28, 29, 30, 31])
     """
     size = array.dtype.itemsize
     is_plain = array.ndim == 1 and array.size and array.dtype.isnative and array.dtype.kind in "iuf"
@@ -63,8 +63,8 @@ def map_array(array: Any, path: Path, /) -> Any:
     return MappedArray(flat, begins, (int(array.shape[0]),), array.dtype, (length,))
 
 
-def read_ranges(array: Any, starts: IntArray, stops: IntArray, /) -> list[NDArray[Any]]:
-    """Return ranges of the first axis of an array on disk, each an array of its own.
+def read_ranges(array: Any, starts: IntArray, stops: IntArray, /) -> NDArray[Any]:
+    """Return ranges of the first axis of an array on disk, one after the other in a new array.
 
     Each chunk is read and decompressed once: by HDF5's own cache, which must hold a chunk, or, for other arrays, by
     reading runs of chunks whole.
@@ -76,35 +76,31 @@ def read_ranges(array: Any, starts: IntArray, stops: IntArray, /) -> list[NDArra
 
     Example:
         >>> read_ranges(np.arange(100), np.array([3, 5, 50]), np.array([5, 6, 52]))
-        [array([3, 4]), array([5]), array([50, 51])]
+        array([ 3,  4,  5, 50, 51])
     """
     if isinstance(array, MappedArray):
-        return _read_map(array, starts, stops)
-    # Neighbours become one range.
-    is_first = np.concatenate([[True], starts[1:] != stops[:-1]])[: len(starts)]
-    firsts, lasts = starts[is_first], stops[np.concatenate([is_first[1:], [True]])[: len(stops)]]
-    if type(array).__module__.startswith("h5py."):
-        parts = [array[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
+        parts = _read_map(array, starts, stops)
     else:
-        parts = list(_read_chunks(array, firsts, lasts))
-    flat = np.concatenate(parts) if parts else np.empty((0, *array.shape[1:]), dtype=array.dtype)
-    ends = np.cumsum(stops - starts)
-    return [
-        flat[first:last].copy() for first, last in zip((ends - (stops - starts)).tolist(), ends.tolist(), strict=True)
-    ]
+        # Neighbours become one range.
+        is_first = np.concatenate([[True], starts[1:] != stops[:-1]])[: len(starts)]
+        firsts, lasts = starts[is_first], stops[np.concatenate([is_first[1:], [True]])[: len(stops)]]
+        if type(array).__module__.startswith("h5py."):
+            parts = (array[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True))
+        else:
+            parts = _read_chunks(array, firsts, lasts)
+    return np.concatenate([np.empty((0, *array.shape[1:]), dtype=array.dtype), *parts])
 
 
-def _read_map(array: MappedArray, starts: IntArray, stops: IntArray) -> list[NDArray[Any]]:
+def _read_map(array: MappedArray, starts: IntArray, stops: IntArray) -> Iterator[NDArray[Any]]:
+    """Yield views of the ranges, or of the pieces of those that go over the end of a chunk."""
     flat, begins, (length,) = array.flat, array.begins, array.chunks
-    found = []
     chunks, offsets = np.divmod(starts, length)
     for chunk, offset, size in zip(chunks.tolist(), offsets.tolist(), (stops - starts).tolist(), strict=True):
-        if offset + size <= length:
-            begin = begins[chunk] + offset if size else 0
-            found.append(flat[begin : begin + size].copy())
-        else:
-            found.append(np.concatenate(list(_pieces_of(array, chunk, offset, size))))
-    return found
+        if offset + size > length:
+            yield from _pieces_of(array, chunk, offset, size)
+        elif size:
+            begin = begins[chunk] + offset
+            yield flat[begin : begin + size]
 
 
 def _pieces_of(array: MappedArray, chunk: int, offset: int, size: int) -> Iterator[NDArray[Any]]:

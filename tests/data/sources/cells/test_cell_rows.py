@@ -177,8 +177,8 @@ def test_ranges_are_read_in_order_and_each_chunk_once(bounds: set[int], length: 
     starts, stops = edges[:-1][::2], edges[1:][::2]
     array = Counted(np.arange(200 * width).reshape(200, width), length)
     found = read_ranges(array, starts, stops)
-    for part, start, stop in zip(found, starts, stops, strict=True):
-        assert np.array_equal(part, array.array[start:stop])
+    expected = [array.array[:0], *(array.array[start:stop] for start, stop in zip(starts, stops, strict=True))]
+    assert np.array_equal(found, np.concatenate(expected))
     assert len(array.read) == len(set(array.read))
     needed = {row // length for start, stop in zip(starts, stops, strict=True) for row in range(start, stop)}
     assert set(array.read) == needed
@@ -198,9 +198,10 @@ def test_a_map_of_an_hdf5_file_holds_the_array(
     with h5py.File(path, "r") as file:
         array = map_array(file["a"], path)
         assert isinstance(array, MappedArray)
-        for part, start, stop in zip(read_ranges(array, starts, stops), starts, stops, strict=True):
-            assert np.array_equal(part, numbers[start:stop])
-            assert part.flags.writeable
+        found = read_ranges(array, starts, stops)
+        expected = [numbers[:0], *(numbers[start:stop] for start, stop in zip(starts, stops, strict=True))]
+        assert np.array_equal(found, np.concatenate(expected))
+        assert found.flags.writeable
     shutil.rmtree(path.parent)
 
 
@@ -217,7 +218,7 @@ def test_what_can_not_be_mapped_is_read_by_hdf5(tmp_path: Path) -> None:
         arrays[3][:10] = numbers[:10]  # the other chunks are never written
         file.flush()
         assert [map_array(array, tmp_path / "a.h5") is array for array in arrays] == [True] * 5
-        assert [part.tolist() for part in read_ranges(arrays[0], np.array([5]), np.array([25]))] == [list(range(5, 25))]
+        assert read_ranges(arrays[0], np.array([5]), np.array([25])).tolist() == [*range(5, 25)]
 
 
 def test_by_column_is_refused(tmp_path: Path) -> None:
