@@ -182,6 +182,37 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         TypeError,
         "world_size must be an integer, got world_size='b'",
     ),
+    (
+        lambda: testing.assert_exact_coverage(lambda rank, world_size: [[0]], list, [[1], [2, 3]]),
+        TypeError,
+        r"num_samples must be a number, or hold ids that can be hashed, got \[1\]",
+    ),
+    (lambda: data.read_run_log("a" * 1000), ValueError, r"can't read 'a+\.\.\.a+': File name too long"),
+    (lambda: data.SkipOrder(order=ORDER, positions=[1, nested()]), TypeError, "positions must hold integers and pairs"),
+    (lambda: data.index_at(ORDER, [1, nested()]), TypeError, "position must be integers in axes of one length"),
+    # Fields of a packed batch that don't fit together.
+    (
+        lambda: data.shard_for_context_parallel(PACKED | {"cu_seqlens_padded": torch.tensor([0, 2**40, 4])}, 0, 1),
+        ValueError,
+        r"batch\['cu_seqlens_padded'\] must ascend from 0 to at most 4, got \[0, 1099511627776, 4\]",
+    ),
+    (
+        lambda: data.unshard_context_parallel([PACKED | {"cu_seqlens_padded": torch.tensor([0, 2, 2**62])}]),
+        ValueError,
+        r"parts\['cu_seqlens_padded'\] must ascend from 0 to at most 4",
+    ),
+    (
+        lambda: data.unpack(PACKED | {"cu_seqlens": torch.tensor([0, -1, 4])}),
+        ValueError,
+        r"batch\['cu_seqlens'\] must ascend from 0 to at most 4, got \[0, -1, 4\]",
+    ),
+    (
+        lambda: data.mask_packed_tokens(
+            PACKED | {"segment_ids": torch.tensor([0, 0, 7, 1])}, seeds=IDS[0, :2], mask_id=1, replacement_ids=[5]
+        ),
+        ValueError,
+        r"batch\['segment_ids'\] must be in -1\.\.1, got 0\.\.7",
+    ),
 ]
 
 
@@ -218,6 +249,15 @@ def test_tokens_of_unsigned_dtypes(dtype: torch.dtype) -> None:
     parts = [data.shard_for_context_parallel(batch, rank, 2) for rank in range(2)]
     assert [part["ids"].tolist() for part in parts] == [[5, 8, 9, 0], [6, 7, 10, 0]]
     assert torch.equal(data.unshard_context_parallel(parts)["ids"], batch["ids"])
+
+
+def test_numbers_of_a_packed_batch_may_be_of_smaller_dtypes() -> None:
+    small = PACKED | {name: PACKED[name].to(torch.int8) for name in ("positions", "segment_ids", "cu_seqlens")}
+    masked = [
+        data.mask_packed_tokens(batch, seeds=IDS[0, :2], mask_id=1, replacement_ids=[5], mask_prob=0.5)["labels"]
+        for batch in (PACKED, small)
+    ]
+    assert torch.equal(*masked)
 
 
 def test_labels_may_be_bytes() -> None:

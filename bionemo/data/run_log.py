@@ -68,7 +68,7 @@ def read_run_log(path: str | Path) -> list[LoggedBatch]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        message = f"can't read {str(path)!r}: {getattr(error, 'strerror', None) or error}"
+        message = f"can't read {shown(str(path))}: {getattr(error, 'strerror', None) or error}"
         raise ValueError(message) from error
     found = []
     for number, line in enumerate(lines, start=1):

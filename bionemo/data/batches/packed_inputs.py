@@ -10,7 +10,7 @@ from torch import Tensor
 from bionemo.core.checked import checked
 from bionemo.core.checks import AnyInt, check_dense, check_int, shown
 from bionemo.core.int64 import listed
-from bionemo.data.batches.packing import check_packed
+from bionemo.data.batches.packing import check_bounds, check_packed
 
 __all__ = [
     "attention_block_mask",
@@ -179,6 +179,7 @@ def _chunks(batch: Mapping[str, Any], world_size: int, ranks: Iterable[int], nam
     """Return the indices of the tokens of some context-parallel ranks."""
     mask = batch["mask"]
     if mask.ndim == 1:
+        check_bounds(batch, name=name)
         bounds = batch["cu_seqlens_padded"].long()
         if len(mask) > int(bounds[-1]):  # the padding at the end counts as one more sample
             bounds = torch.cat([bounds, torch.tensor([len(mask)], device=bounds.device)])

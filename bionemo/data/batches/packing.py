@@ -10,13 +10,13 @@ from torch import Tensor
 
 from bionemo.core.arrays import check_memory
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_dense, check_int, shown
+from bionemo.core.checks import AnyInt, check_dense, check_int, is_concrete, shown
 from bionemo.core.int64 import as_integers, check_signed, listed
 from bionemo.core.padding.rows import Rows, lay_out_flat
 from bionemo.data.batches.collate import check_fields, check_keys, shared_lengths
 from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
 
-__all__ = ["check_packed", "collate_packed", "unpack"]
+__all__ = ["check_bounds", "check_packed", "collate_packed", "unpack"]
 
 _TOKENS: Final = {"ids": RaggedField(torch.int64)}
 """The fields of samples that are rows of tokens."""
@@ -200,6 +200,30 @@ def check_packed(batch: Mapping[str, Any], /, *names: str, name: str = "batch") 
         raise ValueError(message)
 
 
+def check_bounds(batch: Mapping[str, Any], /, *, name: str = "batch") -> None:
+    """Check that the samples of a packed batch follow one another within it; on an accelerator, nothing is checked.
+
+    Args:
+        batch: a packed batch, as `check_packed` accepts it.
+        name: name of the batch, for errors.
+
+    Raises:
+        ValueError: if they don't.
+
+    Example:
+        >>> check_bounds(collate_packed([[5, 6, 7], [8]]))
+    """
+    stop = len(batch["mask"])
+    for field in ("cu_seqlens_padded", "cu_seqlens"):
+        if not is_concrete(batch[field]):
+            return
+        bounds = batch[field].tolist()
+        if bounds != sorted(bounds) or bounds[0] != 0 or bounds[-1] > stop:
+            message = f"{name}[{field!r}] must ascend from 0 to at most {stop}, got {shown(bounds)}."
+            raise ValueError(message)
+        stop = bounds[-1]
+
+
 @checked
 def unpack(batch: Mapping[str, Any], name: str = "ids", /) -> list[Tensor]:
     """Return the real tokens of each sample of a packed batch, or the rows of another field.
@@ -215,5 +239,6 @@ def unpack(batch: Mapping[str, Any], name: str = "ids", /) -> list[Tensor]:
         [tensor([5, 6, 7]), tensor([8])]
     """
     check_packed(batch, name)
+    check_bounds(batch)
     starts, lengths = batch["cu_seqlens_padded"].tolist(), batch["cu_seqlens"].diff().tolist()
     return [batch[name][start : start + length].clone() for start, length in zip(starts, lengths, strict=False)]

@@ -47,8 +47,8 @@ def to_ranges(positions: Iterable[AnyInt | Iterable[AnyInt]] | NDArray[Any], /) 
 
 def _as_range(number: int, part: Any) -> tuple[int, int]:
     name = f"positions[{number}]"
-    shape = (len(part),) if isinstance(part, tuple | list) else getattr(part, "shape", None)
-    if shape == (2,):
+    is_row = isinstance(part, tuple | list) or getattr(part, "ndim", None) == 1
+    if is_row and len(part) == 2:  # noqa: PLR2004 - a pair
         start = check_int(part[0], name=name)
         return start, check_int(part[1], name=name, low=start)
     if isinstance(part, int | np.integer) and not isinstance(part, bool):

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_int
+from bionemo.core.checks import AnyInt, check_int, shown
 from bionemo.core.int64 import listed
 from bionemo.data.testing.loaders.read import Ids, IdsOf, check_takes, counted, differences, read_passes, shown_ids
 
@@ -59,6 +59,9 @@ def assert_exact_coverage(
     is_number = isinstance(num_samples, int | np.integer)
     ids: Any = range(check_int(cast("int", num_samples), name="num_samples")) if is_number else num_samples
     expected = listed(ids, name="num_samples")
+    if other := [one for one in expected if not isinstance(one, Hashable)]:
+        message = f"num_samples must be a number, or hold ids that can be hashed, got {shown(other[0])}."
+        raise TypeError(message)
     world_sizes = [world_size] if isinstance(world_size, int | np.integer) else listed(world_size, name="world_size")
     sizes = sorted(check_int(size, name="world_size", low=1) for size in world_sizes)
     allowed = check_int(max_dropped, name="max_dropped"), check_int(max_repeated, name="max_repeated")
