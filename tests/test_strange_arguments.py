@@ -164,6 +164,15 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         "row must be a sequence",
     ),
     (lambda: resources.prune(older_than=True), TypeError, "older_than must be a number of seconds"),
+    (lambda: resources.prune(older_than="3"), TypeError, "older_than must be a number of seconds"),
+    (lambda: sources.write_manifest("a", [[]], opener=len), ValueError, r"at least one file per shard, got \[\]"),
+    (
+        lambda: data.mask_packed_tokens(
+            PACKED | {"mask": PACKED["mask"].double()}, seeds=IDS[0, :2], mask_id=1, replacement_ids=[5]
+        ),
+        TypeError,
+        r"batch\['mask'\] must hold bools, got dtype=torch.float64",
+    ),
     (
         lambda: mean_reports([{"loss": nested()}]),
         ValueError,
@@ -186,6 +195,21 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         lambda: testing.assert_exact_coverage(lambda rank, world_size: [[0]], list, [[1], [2, 3]]),
         TypeError,
         r"num_samples must be a number, or hold ids that can be hashed, got \[1\]",
+    ),
+    (
+        lambda: padding.truncate_token_ids([[5], nested()], 1),
+        TypeError,
+        "row 1 of token_ids must be dense, got a nested",
+    ),
+    (
+        lambda: testing.assert_megatron_compatible(nested(), [0]),
+        AssertionError,
+        "dataset must have a length, or pass indices, got .* of type Tensor",
+    ),
+    (
+        lambda: data.MixtureOrder(orders=(ORDER, ORDER), weights=[1, 1], changes=[(3, [2, 1j])]),
+        TypeError,
+        r"weights of changes\[0\]\[1\] must be an integer, got .*=1j",
     ),
     (lambda: data.read_run_log("a" * 1000), ValueError, r"can't read 'a+\.\.\.a+': File name too long"),
     (lambda: data.SkipOrder(order=ORDER, positions=[1, nested()]), TypeError, "positions must hold integers and pairs"),

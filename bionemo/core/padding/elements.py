@@ -64,6 +64,7 @@ def check_row(row: object, /, *, name: str) -> None:
     """
     kind: Any = type(row)
     if issubclass(kind, _ARRAYS):
+        check_dense(row, name=name)  # type: ignore[arg-type]
         is_cut = row.ndim > 0  # type: ignore[attr-defined]
     else:
         is_keyed = isinstance(row, Mapping | deque | np.void)  # or takes no slices

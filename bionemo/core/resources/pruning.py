@@ -51,7 +51,7 @@ def prune(
         ()
     """
     message = f"older_than must be a number of seconds of at least 0, got older_than={short(older_than)}."
-    if isinstance(older_than, bool):
+    if isinstance(older_than, bool) or not isinstance(older_than, SupportsFloat):
         raise TypeError(message)
     try:
         seconds = float(older_than)

@@ -76,9 +76,6 @@ def next_packed_labels(batch: Mapping[str, Any], /) -> Int[Tensor, " tokens"]:
     """
     check_packed(batch, "ids")
     ids, mask, segments = batch["ids"], batch["mask"], batch["segment_ids"]
-    if mask.dtype != torch.bool:
-        message = f"batch['mask'] must hold bools, got dtype={mask.dtype}. Convert it by .bool()."
-        raise TypeError(message)
     labels = torch.full_like(ids, IGNORE_INDEX, dtype=torch.int64)
     follows = mask[:-1] & mask[1:] & (segments[:-1] == segments[1:])
     labels[:-1] = torch.where(follows, ids[1:].long(), IGNORE_INDEX)

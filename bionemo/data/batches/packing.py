@@ -168,6 +168,7 @@ def check_packed(batch: Mapping[str, Any], /, *names: str, name: str = "batch") 
 
     Raises:
         ValueError: if it isn't.
+        TypeError: if a tensor isn't dense or of another dtype.
 
     Example:
         >>> check_packed(collate_packed([[5, 6, 7], [8]]), "ids")
@@ -183,6 +184,9 @@ def check_packed(batch: Mapping[str, Any], /, *names: str, name: str = "batch") 
         raise ValueError(message)
     for field in tensors:
         check_dense(batch[field], name=f"{name}[{field!r}]")
+    if batch["mask"].dtype != torch.bool:
+        message = f"{name}['mask'] must hold bools, got dtype={batch['mask'].dtype}. Convert it by .bool()."
+        raise TypeError(message)
     for field in ("positions", "segment_ids", "cu_seqlens", "cu_seqlens_padded"):
         check_signed(batch[field], name=f"{name}[{field!r}]")
     shapes = {field: tuple(batch[field].shape) for field in ("mask", "positions", "segment_ids")}

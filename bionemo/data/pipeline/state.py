@@ -116,8 +116,8 @@ def check_state(pipeline: Pipeline[Any], state: Mapping[str, Any], /) -> int:
             message += f" The orders agree below position {agreed}, and the state is at {consumed_samples}."
         if any(".weights." in name for name in fatal):
             message += f" A mixture gets other weights by changes=, e.g. [({consumed_samples}, (1, 1))]."
-        if any(name.startswith("fingerprints.") for name in fatal):
-            message += " If the data is the same, say so with Source(dataset, fingerprint=...)."
+        if changed := [name.split(".")[1] for name in fatal if name.startswith("fingerprints.")]:
+            message += f" Source {changed[0]} holds other data; if not, say so with Source(dataset, fingerprint=...)."
         raise ValueError(message)
     if names:
         warnings.warn(

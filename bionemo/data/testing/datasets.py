@@ -92,7 +92,7 @@ def assert_worker_safe(
 def _spread(dataset: Any) -> list[int]:
     try:
         length = check_int(len(dataset), name="len(dataset)", low=1)
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:  # of what has none, and of a nested tensor
         message = (
             f"dataset must have a length, or pass indices, got an object of type {type(dataset).__name__}: {error}"
         )

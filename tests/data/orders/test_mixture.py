@@ -376,7 +376,7 @@ def test_equality_hash_pickle_and_repr() -> None:
         ({"weights": (True, 1)}, TypeError, r"weights\[0\] must be an integer"),
         ({"changes": (5, (1, 1))}, TypeError, r"changes must hold pairs \(position, weights\), got changes\[0\]=5"),
         ({"changes": {5: (1, 1)}}, TypeError, "changes must be a sequence, got changes={5"),
-        ({"changes": [(5, (0, 0))]}, ValueError, "weights must not all be 0"),
+        ({"changes": [(5, (0, 0))]}, ValueError, r"weights of changes\[0\] must not all be 0"),
         ({"stopping_strategy": "last"}, ValueError, "stopping_strategy must be .*all_exhausted.*got .*'last'"),
         ({"changes": [(5, (1, 1)), (5, (1, 2))]}, ValueError, r"changes must be at increasing positions, got \[5, 5\]"),
         ({"changes": [(0, (1, 1))]}, ValueError, "changes' position must be in 1"),

@@ -42,7 +42,7 @@ def batch_calls() -> Iterator[Call]:
     yield call(data.throughput, mask=IDS > 3, seconds=2.5)
     yield call(padding.length_mask, lengths=torch.tensor([1, 2]), length=3)
     yield call(padding.row_mask, lengths=[1, 2], width=3, padding_side="left")
-    yield call(padding.padded_length, lengths=[1, 2], **lengths, name="token_ids")
+    yield call(padding.padded_length, lengths=[1, 2], **lengths)  # a name, of any length, is the caller's
     numbers_of_rows = {"padding_value": 1, "padding_side": "left"}
     yield call(padding.pad_token_ids, token_ids=ROWS, dtype=torch.int64, **lengths, **numbers_of_rows)
     buffers = {"ids_buffer": torch.empty(99, dtype=torch.int64), "mask_buffer": torch.empty(99, dtype=torch.bool)}

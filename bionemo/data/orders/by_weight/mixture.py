@@ -48,7 +48,7 @@ def _check_changes(
             message = f"changes must hold pairs (position, weights), got changes[{number}]={shown(change)}."
             raise TypeError(message)
         position = check_int(change[0], name="changes' position", low=1, high=MAX_LENGTH)
-        checked.append((position, check_integer_weights(change[1], name="changes")))
+        checked.append((position, check_integer_weights(change[1], name=f"weights of changes[{number}]")))
     positions = [position for position, _ in checked]
     if sorted(set(positions)) != positions:
         message = f"changes must be at increasing positions, got {shown(positions)}."

@@ -46,17 +46,17 @@ def check_integer_weights(
     checked = []
     for number, weight in enumerate(given):
         if isinstance(weight, float | np.floating):
-            message = f"weights must be integers, got weights[{number}]={weight}. Scale them with integer_weights."
+            message = f"{name} must be integers, got {name}[{number}]={weight}. Scale them with integer_weights."
             raise TypeError(message)
-        if (count := check_integer(weight, name=f"weights[{number}]")) < 0:
-            message = f"weights must be at least 0, got weights[{number}]={shown(count)}."
+        if (count := check_integer(weight, name=f"{name}[{number}]")) < 0:
+            message = f"{name} must be at least 0, got {name}[{number}]={shown(count)}."
             raise ValueError(message)
         checked.append(count)
     if checked and not any(checked):
-        message = f"weights must not all be 0, got {shown(checked)}."
+        message = f"{name} must not all be 0, got {shown(checked)}."
         raise ValueError(message)
     if sum(checked) > MAX_TOTAL:
-        message = f"weights must sum to less than 2**31, got {shown(sum(checked))}. Scale them with integer_weights."
+        message = f"{name} must sum to less than 2**31, got {shown(sum(checked))}. Scale them with integer_weights."
         raise ValueError(message)
     return tuple(checked)
 

@@ -88,6 +88,9 @@ def write_manifest(folder: Any, shards: Iterable[Any], /, *, opener: Callable[[P
     for shard in shards:
         many = shard if isinstance(shard, list | tuple) else [shard]
         paths = [to_path(path, name="shards").absolute() for path in many]
+        if not paths:
+            message = f"shards must hold at least one file per shard, got {shown(shard)}."
+            raise ValueError(message)
         files = tuple(_describe(path, root) for path in paths)
         found.append(Shard(len(opener(paths[0])), files))
     if not found:
