@@ -31,6 +31,10 @@ ORDER = data.EpochOrder(length=3, seed=7)
 Kind = enum.IntEnum("Kind", ["A", "B"])
 
 
+def sparse() -> torch.Tensor:
+    return torch.eye(2).to_sparse()
+
+
 def quantized() -> torch.Tensor:
     return torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
 
@@ -211,6 +215,33 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         TypeError,
         r"weights of changes\[0\]\[1\] must be an integer, got .*=1j",
     ),
+    (
+        lambda: data.padding_fraction(
+            data.EpochOrder(length=3, seed=7, num_samples=40), [1, 2, 3], batch_size=7, num_batches=7
+        ),
+        IndexError,
+        "num_batches must be at most the order's 5 batches of 7, got num_batches=7",
+    ),
+    # Tensors among numbers that NumPy can't take.
+    (lambda: data.index_at(ORDER, [sparse()]), TypeError, "position must be integers in axes of one length"),
+    (lambda: data.WeightedOrder(weights=[1, nested()], seed=1), TypeError, "weights must be real numbers in one axis"),
+    (lambda: data.WeightedOrder(weights=[sparse(), 2], seed=1), TypeError, "weights must be real numbers in one axis"),
+    (lambda: padding.pad_token_ids([[5, nested()]]), TypeError, "each row of token_ids must be a sequence of numbers"),
+    (
+        lambda: data.split_indices(["a", sparse()], fractions={"train": 1}, seed=1),
+        TypeError,
+        "keys must be integers",
+    ),
+    (
+        lambda: plot.plot_coverage([{"step": 0, "rank": 0, "ids": sparse()}]),
+        TypeError,
+        r"ids of history\[0\] must be dense",
+    ),
+    (
+        lambda: data.unshard_context_parallel([PACKED], names=[np.array([None, "a"])]),
+        ValueError,
+        "names must be names of the batch",
+    ),
     (lambda: data.read_run_log("a" * 1000), ValueError, r"can't read 'a+\.\.\.a+': File name too long"),
     (lambda: data.SkipOrder(order=ORDER, positions=[1, nested()]), TypeError, "positions must hold integers and pairs"),
     (lambda: data.index_at(ORDER, [1, nested()]), TypeError, "position must be integers in axes of one length"),
@@ -282,6 +313,11 @@ def test_numbers_of_a_packed_batch_may_be_of_smaller_dtypes() -> None:
         for batch in (PACKED, small)
     ]
     assert torch.equal(*masked)
+
+
+def test_differences_of_records_with_arrays() -> None:
+    saved, current = {"a": torch.tensor([1, 2]), "b": np.arange(2)}, {"a": torch.tensor([1, 3]), "b": np.arange(2)}
+    assert data.record_differences(saved, current) == {"a": ([1, 2], [1, 3])}
 
 
 def test_labels_may_be_bytes() -> None:

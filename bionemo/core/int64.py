@@ -109,7 +109,7 @@ def to_array(values: Any, /, *, name: str) -> NDArray[Any]:
     if not isinstance(values, Tensor):
         try:
             return np.asarray(values)
-        except (ValueError, RuntimeError) as error:  # rows of several lengths, or nested tensors
+        except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths, or tensors that aren't dense
             message = f"{name} must have axes of one length, got {name}={shown(values)}."
             raise TypeError(message) from error
     check_dense(values, name=name)
@@ -155,7 +155,7 @@ def as_integers(values: Any, /, *, name: str) -> NDArray[Any]:
     is_array = hasattr(values, "__array__") or not isinstance(values, Iterable)
     try:
         elements = np.array(values if is_array else list(values), dtype=np.object_)
-    except (ValueError, RuntimeError) as error:  # rows of several lengths, or nested tensors, aren't objects for NumPy
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths, or tensors that aren't dense
         message = f"{name} must be integers in axes of one length, got {name}={shown(values)}."
         raise TypeError(message) from error
     # One check per type, not per element: some arguments have 100,000 elements, in every batch.

@@ -39,7 +39,10 @@ def fits(value: Any, hint: Any) -> bool:  # noqa: PLR0911 - one per kind
         return isinstance(value, hint.array_type) and fits_dtype(str(value.dtype).removeprefix("torch."), hint.dtypes)
     if hint in {int, float}:  # all functions take NumPy's numbers too
         allowed = int | np.integer if hint is int else float | int | np.floating | np.integer
-        return isinstance(value, allowed) and not isinstance(value, bool)
+        is_number = (
+            getattr(value, "ndim", None) == 0 and hint is float
+        )  # NumPy takes arrays and tensors of no axis, too
+        return is_number or (isinstance(value, allowed) and not isinstance(value, bool))
     if origin is type:
         bounds = [part for part in parts if inspect.isclass(get_origin(part) or part)]
         return isinstance(value, type) and all(issubclass(value, get_origin(part) or part) for part in bounds)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from bionemo import data
 from bionemo.core import record, resources
 from bionemo.core.model import config_yaml, cross_entropy, functional
-from bionemo.data import run_log, sources, testing
+from bionemo.data import plot, run_log, sources, testing
 from tests.fuzzing.answers import are_equal
 from tests.fuzzing.calls import LAWS
 from tests.fuzzing.calls.files import file_calls
@@ -23,11 +23,12 @@ from tests.fuzzing.variants import Variant
 
 MAX_SHOWN = 300
 OUR_ERRORS = (TypeError, ValueError, IndexError, KeyError)
-CALL_USERS = LAWS | {functional.apply, testing.check_pure_reads}
+CALL_USERS = LAWS | {functional.apply, testing.check_pure_reads, plot.plot_shuffle_quality}
 """Functions that call those of users, whose errors pass."""
 NAMED = {data.collate_packed: {"ids"}, data.collate_fields: set(FIELDS), resources.cached_path: {"Resource"}}
 NAMED |= {
     record.from_plain: {"text", "record"},
+    data.mask_packed_tokens: {"ids"},
     run_log.read_run_log: {"read"},
     sources.tokenize_fasta: {"letter_table"},
     config_yaml.config_to_yaml: {"record"},

@@ -8,6 +8,7 @@ import collections
 import mmap
 import random
 import types
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,7 +164,12 @@ MAPPINGS: dict[str, Callable[[dict], Any]] = {
 HUGE = (2**40, 2**53 + 1, 2**62, 2**63 - 1, 2**63, 2**64, 10**30, 10**400, 10**5000)
 INTS = (-1, 0, 1, 2, 7, -(2**31), -(2**63), *HUGE)
 FLOATS = (float("nan"), float("inf"), -float("inf"), -0.0, 0.0, 1e308, -1.5, 5e-324, 1 + 2**-52, 0.5)
-ELEMENTS = (None, "a", 2.5, float("nan"), -1, 2**63, 10**400, True, [1], np.int8(3), b"x", 1j)
+ELEMENTS: tuple[Any, ...] = (None, "a", 2.5, float("nan"), -1, 2**63, 10**400, True, [1], np.int8(3), b"x", 1j)
+ELEMENTS += ({1, 2}, {"a": 1}, int, len, np.float32(1.5), np.datetime64("2020"), np.array(2), np.array([None, "a"]))
+ELEMENTS += (torch.tensor(2), torch.ones(2), torch.eye(2).to_sparse(), torch.ones(2, device="meta"))
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of torch, that nested tensors are a prototype
+    ELEMENTS += (torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]),)
 TENSOR_DTYPES = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint64)
 TENSOR_DTYPES += (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64)
 ARRAY_DTYPES = ("bool", "u1", "i1", ">i2", "i4", "i8", "u8", "f2", "f4", ">f8", "g", "c8", "O", "U5", "M8[s]", "m8[s]")

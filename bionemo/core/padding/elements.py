@@ -94,7 +94,7 @@ def as_array(row: Any, number: int, name: str, /) -> npt.NDArray[Any]:
         check_dense(row, name=f"row {number} of {name}")
     try:
         found: npt.NDArray[Any] = row.detach().cpu().numpy() if isinstance(row, Tensor) else np.asarray(row)
-    except (TypeError, ValueError, OverflowError) as error:  # bfloat16, rows within a row
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # bfloat16, rows or nested tensors within
         message = f"each row of {name} must be a sequence of numbers in a dtype of NumPy, got row {number}: {error}"
         raise TypeError(message) from error
     if found.ndim != 1:

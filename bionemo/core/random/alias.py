@@ -81,7 +81,7 @@ def _as_array(weights: Weights) -> NDArray[Any]:
         return numbers
     try:
         numbers = np.asarray(weights)
-    except ValueError as error:  # rows of several lengths
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths, or tensors that aren't dense
         message = f"weights must be real numbers in one axis, got {shown(weights)}."
         raise TypeError(message) from error
     is_mixed = numbers.dtype == np.object_ and all(isinstance(number, Real) for number in numbers.ravel())

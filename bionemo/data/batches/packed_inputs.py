@@ -161,12 +161,13 @@ def _token_names(batch: Mapping[str, Any], names: Iterable[str] | None) -> set[s
     """Return the names of the tensors with one value per token."""
     if names is not None:
         names = listed(names, name="names")
-        unknown = [name for name in names if name not in [*batch]]
+        unknown = [name for name in names if not isinstance(name, str) or name not in batch]
         if unknown:
             message = f"names must be names of the batch, {shown([*batch])}, got {shown(unknown[0])}."
             raise ValueError(message)
     shape = batch["mask"].shape
-    tensors = {name for name, part in batch.items() if isinstance(part, Tensor) and part.shape[: len(shape)] == shape}
+    dense = {name: part for name, part in batch.items() if isinstance(part, Tensor) and not part.is_nested}
+    tensors = {name for name, part in dense.items() if part.shape[: len(shape)] == shape}
     if names is None:
         return tensors - {"cu_seqlens", "cu_seqlens_padded"}  # which may be as long by chance
     if others := [name for name in names if name not in tensors]:

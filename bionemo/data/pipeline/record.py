@@ -220,7 +220,7 @@ def _flatten(record: Any, path: str = "") -> dict[str, Any]:
     elif isinstance(record, list):
         parts = [(str(index), part) for index, part in enumerate(record)]
     else:
-        return {path: record}
+        return {path: record.tolist() if hasattr(record, "tolist") else record}  # arrays have no one answer to `!=`
     return {
         name: leaf for key, part in parts for name, leaf in _flatten(part, f"{path}.{key}" if path else key).items()
     }

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from torch import Tensor
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray, check_int, shown
@@ -79,7 +78,7 @@ def _read(record: Any, number: int) -> tuple[int, int, IntArray]:
         message = f"history must hold records with step, rank and ids, got {found}."
         raise TypeError(message)
     step, rank, ids = (record[name] if is_mapping else getattr(record, name) for name in _NAMES)
-    rows = as_integers(ids.detach().cpu().numpy() if isinstance(ids, Tensor) else ids, name=f"ids of history[{number}]")
+    rows = as_integers(ids, name=f"ids of history[{number}]")
     if rows.ndim == 1:
         rows = np.stack([np.zeros_like(rows), np.zeros_like(rows), rows], axis=1)
     if rows.ndim != 2 or rows.shape[1] != 3:  # noqa: PLR2004 - rows of source, epoch, idx

@@ -146,7 +146,7 @@ def test_padding_fraction() -> None:
         padding_fraction(order, [1.9, 3, 2, 2], batch_size=2)
     with pytest.raises(ValueError, match="num_batches must be given for an order without end"):
         padding_fraction(BASE, LENGTHS, batch_size=2)
-    with pytest.raises(IndexError, match="position"):
+    with pytest.raises(IndexError, match="num_batches must be at most the order.s 2 batches of 2"):
         padding_fraction(order, [1, 3, 2, 2], batch_size=2, num_batches=3)
 
 

@@ -139,6 +139,10 @@ def padding_fraction(order: Order, lengths: Any, *, batch_size: AnyInt, num_batc
             raise ValueError(message)
         num_batches = order.num_samples // batch_size
     num_batches = check_int(num_batches, name="num_batches")
+    if order.num_samples is not None and num_batches * batch_size > order.num_samples:
+        most = f"{order.num_samples // batch_size} batches of {batch_size}"
+        message = f"num_batches must be at most the order's {most}, got num_batches={shown(num_batches)}."
+        raise IndexError(message)
     if num_batches * batch_size > _MAX_POSITIONS:
         message = (
             f"num_batches must be of at most {_MAX_POSITIONS} samples together, got num_batches={num_batches} of "
