@@ -56,6 +56,7 @@ resume: env
 SEED ?= 1
 fuzz: COUNT ?= 1000000
 fuzz: env
+	$(BIN)/python -m tests.fuzzing --everywhere
 	$(BIN)/python -m tests.fuzzing --seed $(SEED) --count $(COUNT)
 
 # Training runs that 200 faults hit at random moments, restarted until they end: 20 to 30 minutes.

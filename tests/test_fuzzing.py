@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from bionemo.core.checked import checked
-from tests.fuzzing import running
+from tests.fuzzing import everywhere, running
 from tests.fuzzing.calls.parts import call
+from tests.fuzzing.everywhere import places
 from tests.fuzzing.judging import check
 from tests.fuzzing.trials import Trial, trial_at
 from tests.fuzzing.variants import ARRAY_LAYOUTS, TENSOR_LAYOUTS, Variant
@@ -203,6 +204,28 @@ def test_the_number_of_a_call_determines_it() -> None:
 
 
 @pytest.mark.slow
+def test_a_place_is_filled_and_all_else_stays() -> None:
+    value = {"a": [5, (6, 7)], "b": 3}
+    assert [part for part, _ in places(value)] == [value, [5, (6, 7)], 5, (6, 7), 3]
+    filled = [put("new") for _, put in places(value)]
+    assert filled[1:] == [
+        {"a": "new", "b": 3},
+        {"a": ["new", (6, 7)], "b": 3},
+        {"a": [5, "new"], "b": 3},
+        {"a": [5, (6, 7)], "b": "new"},
+    ]
+    assert filled[0] == "new"
+    assert value == {"a": [5, (6, 7)], "b": 3}
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch, about kinds of tensors
+def test_some_of_the_strange_values_everywhere(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = everywhere.job()
+    assert job.stop > 10_000
+    assert list(running.failures(job._replace(first=17, step=101))) == []
+
+
 def test_the_command_line_makes_calls_and_repeats_one() -> None:
     command = [sys.executable, "-W", "ignore", "-m", "tests.fuzzing", "--seed", "5"]
     for options in (["--count", "2000"], ["--only", "3"]):

@@ -160,6 +160,9 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: sources.RemoteRows("a", opener=len, cache=3), TypeError, "cache must be a string or path"),
     (lambda: sources.write_manifest(3, ["a"], opener=len), TypeError, "folder must be a string or path"),
     (lambda: sources.write_tokens("a", 3, dtype="u1"), TypeError, "rows must be an iterable"),
+    (lambda: sources.write_tokens(3, [[5]], dtype="u1"), TypeError, "path must be a string or path, got .* type int"),
+    (lambda: sources.TokenFile(None), TypeError, "path must be a string or path, got .* type NoneType"),
+    (lambda: sources.tokenize_fasta(__file__, 3, table=[0] * 256), TypeError, "out must be a string or path"),
     (lambda: sources.tokenize_fasta(3, "a", table=[0] * 256), TypeError, "fasta must be a string or path"),
     (lambda: sources.CellRows("a", layer=3), TypeError, "layer must be the name of a layer or None"),
     (
@@ -329,6 +332,11 @@ def test_labels_may_be_bytes() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, about nested tensors
 def test_a_nested_tensor_is_described() -> None:
     assert "float32 of several shapes" in batch_html({"rows": nested()})
+
+
+def test_an_array_is_described() -> None:
+    assert "int8 (2, 3)" in batch_html({"rows": np.ones((2, 3), np.int8)})
+    assert "int64 ()" in batch_html({"row": np.array(2)})
 
 
 def test_a_context_parallel_rank_may_have_nothing_to_do() -> None:

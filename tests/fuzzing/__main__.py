@@ -11,9 +11,9 @@ from collections.abc import Iterable
 os.environ["BIONEMO_CACHE_DIR"] = tempfile.gettempdir() + "/fuzzing-cache"  # before the library is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.fuzzing import running
+from tests.fuzzing import everywhere, running
 from tests.fuzzing.judging import Failure
-from tests.fuzzing.trials import name_of, trial_at
+from tests.fuzzing.trials import name_of
 
 NUM_EXAMPLES = 2
 """Examples that are shown per function, parameters and kind."""
@@ -24,11 +24,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=10**6, help="number of calls")
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
+    parser.add_argument("--everywhere", action="store_true", help="each strange value at each place, not random calls")
     parser.add_argument("--only", type=int, help="number of the one call to make, in this process")
     return parser.parse_args()
 
 
-def table(found: Iterable[Failure], seed: int) -> str:
+def table(found: Iterable[Failure], which: str) -> str:
     """Return the failures by function and kind, each with examples and the command that repeats it."""
     groups: dict[tuple[str, str], list[Failure]] = collections.defaultdict(list)
     for failure in found:
@@ -38,27 +39,28 @@ def table(found: Iterable[Failure], seed: int) -> str:
         lines.append(f"{function}: {kind}, {len(group)} times")
         for failure in {failure.parameters: failure for failure in group}.values():
             lines += [f"    {failure.value}", f"        {failure.text}"]
-            lines.append(f"        repeat: python -m tests.fuzzing --seed {seed} --only {failure.number}")
+            lines.append(f"        repeat: python -m tests.fuzzing --{which} --only {failure.number}")
     return "\n".join(lines)
 
 
 def main() -> int:
     options = parse()
     running.warm_up()
+    job = everywhere.job() if options.everywhere else running.job_of(options.seed, 0, options.count)
+    which = "everywhere" if options.everywhere else f"seed {options.seed}"
     if options.only is not None:
-        trial = trial_at(options.seed, options.only)
+        trial = job.trial_at(options.only)
         print(name_of(trial.called), {name: (part.name, part.value) for name, part in trial.changes.items()})
-        found = list(running.failures(running.job_of(options.seed, options.only, options.only + 1)))
+        found = list(running.failures(job._replace(first=options.only, stop=options.only + 1)))
     else:
         started = time.monotonic()
-        job = running.job_of(options.seed, 0, options.count)
         found = []
         for failure in running.run(job, num_workers=options.workers):
             if (failure.function, failure.kind) not in {(other.function, other.kind) for other in found}:
-                print(table([failure], options.seed), flush=True)  # a run of an hour may be stopped
+                print(table([failure], which), flush=True)  # a run of an hour may be stopped
             found.append(failure)
-        print(f"{options.count} calls with seed {options.seed} in {time.monotonic() - started:.0f} s")
-    print(table(found, options.seed))
+        print(f"{job.stop:,} calls, {which}, in {time.monotonic() - started:.0f} s")
+    print(table(found, which))
     print(f"{len(found)} failures")
     return bool(found)
 

@@ -63,13 +63,22 @@ def trial_at(seed: int, number: int) -> Trial:
 def trial_of(called: Call, names: list[str], draw: random.Random, *, variant_fraction: float = 0.5) -> Trial:
     """Return a call with some arguments replaced by random ones."""
     arguments = arguments_of(called)
-    amounts = {*names} if called.function in LAWS else AMOUNTS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about kinds of tensors
         changes = {
-            name: change_of(arguments[name], draw, variant_fraction, is_amount=name in amounts) for name in names
+            name: change_of(arguments[name], draw, variant_fraction, is_amount=is_amount(called, name))
+            for name in names
         }
     return Trial(called, changes)
+
+
+def is_amount(called: Call, name: str) -> bool:
+    """Return whether an argument may say how much is to be done; those of laws may."""
+    return name in AMOUNTS or called.function in LAWS
+
+
+def is_too_much(called: Call, name: str, value: Any) -> bool:
+    return is_amount(called, name) and isinstance(value, int | np.integer) and value > MAX_AMOUNT
 
 
 def change_of(valid: Any, draw: random.Random, variant_fraction: float, *, is_amount: bool) -> Variant:

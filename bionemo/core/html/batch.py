@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,9 +50,9 @@ def batch_html(batch: Any, /, *, title: str | None = None) -> str:
 
 def _described(value: Any) -> str:
     """Return what a value is: dtype, shape and device of a tensor, the type and length of what has one."""
-    if isinstance(value, Tensor):
-        device = "" if value.device.type == "cpu" else f" on {value.device}"
-        shape = "of several shapes" if value.is_nested else tuple(value.shape)
+    if isinstance(value, Tensor | np.ndarray):
+        device = "" if str(value.device) == "cpu" else f" on {value.device}"
+        shape = "of several shapes" if getattr(value, "is_nested", False) else tuple(value.shape)
         return f"{str(value.dtype).removeprefix('torch.')} {shape}{device}"
     if value is None or isinstance(value, bool | int | float):
         return repr(value)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from bionemo.core import record as records
 from bionemo.core.checked import checked
 from bionemo.core.checks import shown
+from bionemo.core.int64 import to_array
 from bionemo.data.orders.block import BlockShuffleOrder
 from bionemo.data.orders.by_cluster.balanced import BalancedOrder
 from bionemo.data.orders.by_cluster.cluster_table import ClusterTable
@@ -220,7 +221,8 @@ def _flatten(record: Any, path: str = "") -> dict[str, Any]:
     elif isinstance(record, list):
         parts = [(str(index), part) for index, part in enumerate(record)]
     else:
-        return {path: record.tolist() if hasattr(record, "tolist") else record}  # arrays have no one answer to `!=`
+        is_array = hasattr(record, "tolist")  # arrays and tensors have no one answer to `!=`
+        return {path: to_array(record, name=f"saved and current {path}").tolist() if is_array else record}
     return {
         name: leaf for key, part in parts for name, leaf in _flatten(part, f"{path}.{key}" if path else key).items()
     }

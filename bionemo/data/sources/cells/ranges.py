@@ -78,16 +78,15 @@ def read_ranges(array: Any, starts: IntArray, stops: IntArray, /) -> NDArray[Any
         >>> read_ranges(np.arange(100), np.array([3, 5, 50]), np.array([5, 6, 52]))
         array([ 3,  4,  5, 50, 51])
     """
+    # Neighbours become one range.
+    is_first = np.concatenate([[True], starts[1:] != stops[:-1]])[: len(starts)]
+    firsts, lasts = starts[is_first], stops[np.concatenate([is_first[1:], [True]])[: len(stops)]]
     if isinstance(array, MappedArray):
-        parts = _read_map(array, starts, stops)
+        parts = _read_map(array, firsts, lasts)
+    elif type(array).__module__.startswith("h5py."):
+        parts = (array[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True))
     else:
-        # Neighbours become one range.
-        is_first = np.concatenate([[True], starts[1:] != stops[:-1]])[: len(starts)]
-        firsts, lasts = starts[is_first], stops[np.concatenate([is_first[1:], [True]])[: len(stops)]]
-        if type(array).__module__.startswith("h5py."):
-            parts = (array[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True))
-        else:
-            parts = _read_chunks(array, firsts, lasts)
+        parts = _read_chunks(array, firsts, lasts)
     return np.concatenate([np.empty((0, *array.shape[1:]), dtype=array.dtype), *parts])
 
 

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from bionemo.core.checked import checked
 from bionemo.core.checks import IntArray
-from bionemo.core.files import write_atomically
+from bionemo.core.files import to_path, write_atomically
 from bionemo.data.reading.indexed import Indexed
 from bionemo.data.sources.opened import Opened, WatchedFile
 from bionemo.data.sources.ragged_rows import IntDType, check_int_dtype, check_spans, copy_spans, flat_parts
@@ -42,7 +42,7 @@ class _Arrays(NamedTuple):
 
 def _paths(path: Any) -> tuple[Path, Path]:
     """Return the paths of the tokens and of their index, for either of them or for what both begin with."""
-    text = str(path)
+    text = str(to_path(path, name="path"))
     stem = text[:-4] if text.endswith((".bin", ".idx")) else text
     return Path(f"{stem}.bin"), Path(f"{stem}.idx")
 

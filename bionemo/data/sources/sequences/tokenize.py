@@ -77,7 +77,7 @@ def tokenize_fasta(
         ...     list(tokenize_fasta(path, f"{folder}/dna", table=letter_table("ACGT"), after=[9]))
         [array([2, 0, 3, 3, 0, 1, 0, 9], dtype=uint8), array([3, 3, 9], dtype=uint8)]
     """
-    file = WatchedFile(to_path(fasta, name="fasta"))
+    file, out = WatchedFile(to_path(fasta, name="fasta")), to_path(out, name="out")
     require("Bio", extra="sequences")
     frozen = to_table(table)
     if frozen is None:
