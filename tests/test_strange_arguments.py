@@ -171,6 +171,7 @@ REFUSED: list[tuple[Callable[[], object], type[Exception], str]] = [
         "row must be a sequence",
     ),
     (lambda: resources.prune(older_than=True), TypeError, "older_than must be a number of seconds"),
+    (lambda: resources.prune(older_than=np.True_), TypeError, "older_than must be a number of seconds"),
     (lambda: resources.prune(older_than="3"), TypeError, "older_than must be a number of seconds"),
     (lambda: sources.write_manifest("a", [[]], opener=len), ValueError, r"at least one file per shard, got \[\]"),
     (

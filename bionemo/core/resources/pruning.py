@@ -51,7 +51,8 @@ def prune(
         ()
     """
     message = f"older_than must be a number of seconds of at least 0, got older_than={short(older_than)}."
-    if isinstance(older_than, bool) or not isinstance(older_than, SupportsFloat):
+    is_bool = type(older_than).__name__ in {"bool", "bool_"}  # NumPy's, too, which isn't imported here
+    if is_bool or not isinstance(older_than, SupportsFloat):
         raise TypeError(message)
     try:
         seconds = float(older_than)
