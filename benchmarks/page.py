@@ -16,7 +16,8 @@ One thread, and data in memory or in the page cache.
 better, below 1x the other. Rounds of both sides alternate, so that a machine that slows down for a while slows both;
 start-up, memory and growth are measured in new processes. Numbers are medians of the rounds, with the quartiles in
 parentheses, and a ratio is the median of the rounds' ratios. A target is what this library set out to reach; a row
-without a ratio has a limit instead. What each side does is part of its name.
+without a ratio has a limit instead. What each side does is part of its name. The profiles of what is missed are on
+the page [where the time goes](where_the_time_goes.md).
 """
 
 TITLES = {
