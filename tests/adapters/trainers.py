@@ -149,3 +149,4 @@ if __name__ == "__main__":
         (Path(arguments["folder"]) / f"rank{trainer.global_rank}.json").write_text(json.dumps(found))
         if trainer.global_rank == 0:
             torch.save(module.state_dict(), Path(arguments["folder"]) / "weights.pt")
+    torch.distributed.destroy_process_group()  # its threads may end the process by SIGABRT if they are alive at exit
