@@ -144,7 +144,7 @@ def by_run(function: Callable[..., tuple[Any, ...]], /, *words: Any) -> tuple[An
     Law: the result broadcasts to `function(*words)`; an int represents an array of equal elements.
 
     Args:
-        function: a pure elementwise function that returns a tuple.
+        function: a pure elementwise function that returns a tuple, of numbers and of tuples of them.
         *words: its arguments: ints, and one-axis int64 arrays of one length.
 
     Example:
@@ -165,7 +165,7 @@ def by_run(function: Callable[..., tuple[Any, ...]], /, *words: Any) -> tuple[An
         return function(*words)
     lengths = np.diff(starts, append=len(is_start))
     values = function(*(word[starts] if isinstance(word, np.ndarray) else word for word in words))
-    return tuple(value if isinstance(value, int) else np.repeat(value, lengths) for value in values)
+    return tuple(value if isinstance(value, int) else np.repeat(value, lengths, axis=-1) for value in values)
 
 
 def groups(values: IntArray, /) -> Iterator[tuple[int, IntArray]]:

@@ -93,7 +93,7 @@ def is_concrete(tensor: Tensor, /) -> bool:
         return False
     is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - not public
     is_dense = tensor.layout is torch.strided and not tensor.is_nested
-    return is_dense and tensor.device.type == "cpu" and not is_wrapped
+    return is_dense and tensor.is_cpu and not is_wrapped
 
 
 def in_graph(number: AnyInt, /, like: Tensor) -> Tensor:

@@ -216,6 +216,9 @@ def lay_out_flat(rows: Rows, flat: npt.NDArray[Any], starts: Iterable[AnyInt], /
         array([5, 6, 0, 7])
     """
     is_ready = rows.is_uniform and rows.dtype == flat.dtype
+    if is_ready and sum(rows.lengths) == len(flat):  # there is nothing between the rows
+        np.concatenate(rows.parts, out=flat)
+        return
     parts = rows.parts if is_ready else _numbers_for(flat.dtype, rows.parts, name)
     for part, length, start in zip(parts, rows.lengths, starts, strict=True):
         flat[start : start + length] = part

@@ -21,6 +21,7 @@ __all__ = [
     "check_fields",
     "check_keys",
     "collate_fields",
+    "scalar_block",
     "shared_lengths",
 ]
 
@@ -106,13 +107,28 @@ def collate_fields(
             )
             batch[name] = _written(block, rows[name], padding_side, name)
         elif isinstance(field, ScalarField):
-            block = torch.empty((len(samples), *field.shape), dtype=field.dtype, device="cpu")
-            batch[name] = _written(block, read_field(columns[name], field, name=name)[0], "right", name)
+            batch[name] = scalar_block(columns[name], field, name=name)
         else:
             batch[name] = columns[name]
     if rows:
         batch[mask_name] = torch.from_numpy(mask_kernel(lengths, width, padding_side)).to(mask_dtype)
     return batch
+
+
+def scalar_block(values: list[Any], field: ScalarField, /, *, name: str) -> Tensor:
+    """Return the values of a scalar field in one tensor.
+
+    Args:
+        values: one per sample.
+        field: the field.
+        name: name of the field in errors.
+
+    Example:
+        >>> scalar_block([0.5, 2], ScalarField(torch.float32), name="weight")
+        tensor([0.5000, 2.0000])
+    """
+    block = torch.empty((len(values), *field.shape), dtype=field.dtype, device="cpu")
+    return _written(block, read_field(values, field, name=name)[0], "right", name)
 
 
 def _written(block: Tensor, rows: Rows, side: Side, name: str) -> Tensor:

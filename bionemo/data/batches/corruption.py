@@ -53,7 +53,9 @@ class TokenRows(NamedTuple):
     of_token: Any = None
     """Number of each token's row, or -1; None for a block of rows."""
     in_row: Any = None
-    """Index of each token among the real tokens of its row; None if it is the column, for blocks in CPU memory."""
+    """Index of each token among the real tokens of its row; None if it is the index from the row's first cell on."""
+    starts: Any = None
+    """Where each row begins on one axis, and where the last one ends; None for a block of rows."""
 
 
 class Corruption(NamedTuple):
@@ -91,7 +93,7 @@ def corrupt_tokens(
 
     Example:
         >>> ids, zeros = torch.tensor([5, 6, 7]), torch.tensor([0, 0, 0])
-        >>> rows = TokenRows(torch.tensor([42]), of_token=zeros, in_row=torch.arange(3))
+        >>> rows = TokenRows(torch.tensor([42]), of_token=zeros, starts=torch.tensor([0, 3]))
         >>> none = torch.tensor([], dtype=torch.int64)
         >>> corruption = Corruption(1, none, none, 2**31, 2**32, 2**32, min_one=False, spans=None)
         >>> corrupt_tokens(ids, ids > 5, rows, corruption).ids
@@ -101,6 +103,8 @@ def corrupt_tokens(
     if all([is_concrete(tensor) for tensor in tensors if isinstance(tensor, Tensor)]):  # noqa: C419 - dynamo follows it
         return _corrupt_arrays(ids, mask, rows, corruption)
     in_row = torch.arange(ids.shape[-1], device=ids.device) if rows.in_row is None else rows.in_row
+    if rows.starts is not None:
+        in_row = in_row - rows.starts[rows.of_token]
     rows, mixed = rows._replace(in_row=in_row), mix_in(rows.seeds, "mask")
     chosen = _choose(_bits(mixed, rows, ids.shape[-1], corruption.spans), ids, mask, rows, corruption)
     word = fold_mixed(_per_token(mixed, rows), in_row + _FATES)
@@ -148,8 +152,9 @@ def _as_array(part: Any) -> Any:
 
 def _rows_of(cells: IntArray, rows: TokenRows, width: int) -> tuple[Any, Any]:
     """Return the row of each token at flat indices, and the token's index in it."""
-    if rows.of_token is not None and rows.in_row is not None:
-        return rows.of_token[cells], rows.in_row[cells]
+    if rows.of_token is not None:
+        of_cell = rows.of_token[cells]
+        return of_cell, cells - rows.starts[of_cell]
     of_cell, column = np.divmod(cells, width)
     return of_cell, column if rows.in_row is None else rows.in_row.reshape(-1)[cells]
 
@@ -167,7 +172,7 @@ def _bits(mixed: Any, rows: TokenRows, width: int, spans: Any) -> Any:
     if spans is not None:
         return in_blocks(_bits_of_span, _per_token(mix_in(rows.seeds, "span"), rows), spans)
     if rows.in_row is None:
-        return _bits_of_pairs(mixed, width)
+        return _bits_of_pairs(mixed, width) if rows.starts is None else _bits_of_runs(mixed, rows.starts, width)
     return in_blocks(_bits_of_token, _per_token(mixed, rows), rows.in_row)
 
 
@@ -188,6 +193,23 @@ def _bits_of_pairs(mixed: IntArray, width: int) -> NDArray[np.uint32]:
         block = slice(start, start + num_rows)
         np.bitwise_and(fold_mixed(mixed[block, None], pairs), _BOTH_HALVES, out=words[block])
     return words.view("<u4")[:, :width]
+
+
+def _bits_of_runs(mixed: IntArray, starts: IntArray, width: int) -> NDArray[np.uint32]:
+    """Return `_bits_of_token` for rows one after the other, with one word per pair; 0 after the last row."""
+    sizes = starts[1:] - starts[:-1]
+    pairs = (sizes + 1) >> 1
+    stops = pairs.cumsum()
+    mixed, first = mixed.repeat(pairs), (stops - pairs).repeat(pairs)
+    words = np.empty(len(mixed), dtype="<i8")
+    for start in range(0, len(words), BLOCK):
+        block = slice(start, start + BLOCK)
+        index = np.arange(start, start + len(words[block])) - first[block]
+        np.bitwise_and(fold_mixed(mixed[block], index), _BOTH_HALVES, out=words[block])
+    is_used = np.ones(2 * len(words), dtype=np.bool_)
+    is_used[2 * stops[sizes & 1 == 1] - 1] = False  # a row of odd length leaves half of its last pair
+    bits: NDArray[np.uint32] = words.view("<u4")[is_used]
+    return bits if len(bits) == width else np.append(bits, np.zeros(width - len(bits), dtype=np.uint32))
 
 
 def _choose(

@@ -12,7 +12,7 @@ from bionemo.core.checks import AnyInt, check_word, is_concrete
 from bionemo.core.model.cross_entropy import IGNORE_INDEX
 from bionemo.data.batches.corruption import TokenRows, corrupt_tokens
 from bionemo.data.batches.masking import as_corruption
-from bionemo.data.batches.packing import check_packed
+from bionemo.data.batches.packing import check_bounds, check_packed
 
 __all__ = ["mask_packed_tokens", "next_packed_labels"]
 
@@ -49,12 +49,16 @@ def mask_packed_tokens(
     if seeds.shape != (len(batch["cu_seqlens"]) - 1,):
         message = f"seeds must be one per sample, got {tuple(seeds.shape)} for {len(batch['cu_seqlens']) - 1} samples."
         raise ValueError(message)
+    check_bounds(batch)
     segments = batch["segment_ids"].long()
-    if len(segments) and is_concrete(segments) and not -1 <= segments.min() <= segments.max() < len(seeds):
-        message = f"batch['segment_ids'] must be in -1..{len(seeds) - 1}, got {segments.min()}..{segments.max()}."
-        raise ValueError(message)
+    if len(segments) and is_concrete(segments):
+        lowest, highest = (numbers := segments.numpy()).min(), numbers.max()
+        if not -1 <= lowest <= highest < len(seeds):
+            message = f"batch['segment_ids'] must be in -1..{len(seeds) - 1}, got {lowest}..{highest}."
+            raise ValueError(message)
     corruption = as_corruption(ids, mask, mask_id=mask_id, replacement_ids=replacement_ids, **options)
-    rows = TokenRows(check_word(seeds, name="seeds"), segments, batch["positions"].long())
+    starts = batch["cu_seqlens_padded"].long()
+    rows = TokenRows(check_word(seeds, name="seeds"), segments, starts=starts)
     masked = corrupt_tokens(ids, mask, rows, corruption)
     return {**batch, "ids": masked.ids, "labels": masked.labels}
 

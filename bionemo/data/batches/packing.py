@@ -10,10 +10,10 @@ from torch import Tensor
 
 from bionemo.core.arrays import check_memory
 from bionemo.core.checked import checked
-from bionemo.core.checks import AnyInt, check_dense, check_int, is_concrete, shown
+from bionemo.core.checks import AnyInt, IntArray, check_dense, check_int, is_concrete, shown
 from bionemo.core.int64 import as_integers, check_signed, listed
 from bionemo.core.padding.rows import Rows, lay_out_flat
-from bionemo.data.batches.collate import check_fields, check_keys, shared_lengths
+from bionemo.data.batches.collate import check_fields, check_keys, scalar_block, shared_lengths
 from bionemo.data.batches.fields import ObjectField, RaggedField, ScalarField, read_field
 
 __all__ = ["check_bounds", "check_packed", "collate_packed", "unpack"]
@@ -76,14 +76,16 @@ def collate_packed(
         if isinstance(field, RaggedField):
             rows[name], counts[name] = read_field(columns[name], field, name=name)
     lengths = np.array(shared_lengths(counts), dtype=np.int64)
-    _check_planned(lengths, bins)
+    if bins is not None:
+        _check_planned(lengths, bins)
     multiple = check_int(divisible_by, name="divisible_by", low=1)
     check_memory(multiple * int(np.count_nonzero(lengths)), name="divisible_by", value=multiple)
-    padded = -(-lengths // multiple) * multiple
-    starts = np.cumsum([0, *padded])
-    total = int(starts[-1]) if length is None else check_int(length, name="length", low=1)
-    if total < starts[-1]:
-        message = f"length must be at least the batch's {starts[-1]} tokens, got length={total}. Raise it."
+    padded = lengths if multiple == 1 else -(-lengths // multiple) * multiple
+    starts = _sums(padded)
+    stop = int(starts[-1])
+    total = stop if length is None else check_int(length, name="length", low=1)
+    if total < stop:
+        message = f"length must be at least the batch's {stop} tokens, got length={total}. Raise it."
         raise ValueError(message)
     check_memory(8 * total, name="length" if length is not None else "divisible_by", value=total)
     batch: dict[str, Any] = {}
@@ -91,21 +93,25 @@ def collate_packed(
         if isinstance(field, RaggedField):
             batch[name] = _flat(rows[name], field, starts, total, name)
         elif isinstance(field, ScalarField):
-            block = torch.empty((len(samples), prod(field.shape)), dtype=field.dtype, device="cpu")
-            values = read_field(columns[name], field, name=name)[0]
-            lay_out_flat(values, block.numpy().reshape(-1), np.arange(len(samples)) * prod(field.shape), name=name)
-            batch[name] = block.reshape(len(samples), *field.shape)
+            batch[name] = scalar_block(columns[name], field, name=name)
         else:
             batch[name] = columns[name]
-    segments = np.repeat(np.arange(len(samples)), padded)
-    positions = np.arange(starts[-1]) - np.repeat(starts[:-1], padded)
+    positions = np.arange(stop) - starts[:-1].repeat(padded)
+    is_real = np.ones(stop, np.bool_) if multiple == 1 else positions < lengths.repeat(padded)
     batch["positions"] = _extended(positions, total, 0)
-    batch["segment_ids"] = _extended(segments, total, -1)
-    batch["mask"] = _extended(positions < np.repeat(lengths, padded), total, 0)
-    batch["cu_seqlens"] = torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32))
+    batch["segment_ids"] = _extended(np.arange(len(samples)).repeat(padded), total, -1)
+    batch["mask"] = _extended(is_real, total, 0)
+    batch["cu_seqlens"] = torch.from_numpy(_sums(lengths).astype(np.int32))
     batch["cu_seqlens_padded"] = torch.from_numpy(starts.astype(np.int32))
     batch["max_seqlen"] = int(padded.max(initial=0))
     return batch
+
+
+def _sums(lengths: IntArray) -> IntArray:
+    """Return where rows of some lengths begin on one axis, and where the last one ends."""
+    sums = np.zeros(len(lengths) + 1, dtype=np.int64)
+    lengths.cumsum(out=sums[1:])
+    return sums
 
 
 def _columns(samples: list[Any], fields: Mapping[str, RaggedField | ScalarField | ObjectField]) -> dict[str, list[Any]]:
@@ -119,15 +125,13 @@ def _columns(samples: list[Any], fields: Mapping[str, RaggedField | ScalarField 
     return {name: [sample[name] for sample in samples] for name in fields}
 
 
-def _check_planned(lengths: Any, bins: Iterable[Iterable[AnyInt]] | None) -> None:
-    if bins is None:
-        return
+def _check_planned(lengths: IntArray, bins: Iterable[Iterable[AnyInt]]) -> None:
     parts = [as_integers(part, name="bins") for part in listed(bins, name="bins")]
     if any(part.ndim != 1 for part in parts):
         message = f"bins must hold the numbers of tokens of each bin's samples, got {shown(bins)}."
         raise ValueError(message)
     planned = np.concatenate([np.empty(0, dtype=np.int64), *parts])
-    if np.array_equal(planned, lengths):
+    if len(planned) == len(lengths) and (planned == lengths).all():
         return
     if len(planned) != len(lengths):
         message = f"bins must hold one number per sample, got {len(planned)} for {len(lengths)} samples."
@@ -173,14 +177,11 @@ def check_packed(batch: Mapping[str, Any], /, *names: str, name: str = "batch") 
     Example:
         >>> check_packed(collate_packed([[5, 6, 7], [8]]), "ids")
     """
-    tensors = [*names, *(own for own in _OWN if own != "max_seqlen")]
+    tensors = [*names, *_OWN[:-1]]
     missing = [field for field in tensors if not isinstance(batch.get(field), Tensor)]
-    if missing:
-        found = f"no tensor {shown(missing[0])} in {shown(dict(batch))}"
+    if missing or batch.get("max_seqlen") is None:
+        found = f"no tensor {shown(missing[0])} in {shown(dict(batch))}" if missing else "no max_seqlen"
         message = f"{name} must be what collate_packed returned, got {found}."
-        raise ValueError(message)
-    if batch.get("max_seqlen") is None:
-        message = f"{name} must be what collate_packed returned, got no max_seqlen."
         raise ValueError(message)
     for field in tensors:
         check_dense(batch[field], name=f"{name}[{field!r}]")

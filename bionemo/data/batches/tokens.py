@@ -111,10 +111,10 @@ def as_token_table(
         >>> as_token_table(range(4, 250_000), torch.zeros(2, 4, dtype=torch.int64), name="replacement_ids")
         range(4, 250000)
     """
+    if isinstance(tokens, range | tuple) and not tokens:
+        return range(0)
     if not isinstance(tokens, range):
         return as_tokens(tokens, ids, name=name)
-    if not len(tokens):
-        return range(0)
     first, last = (check_token(end, ids.dtype, name=name) for end in (tokens[0], tokens[-1]))
     step = tokens.step if last != first else 1  # of a single token, it may not fit int64
     return range(first, last + (1 if step > 0 else -1), step)

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 import attrs
 import numpy as np
 
-from bionemo.core.checks import IntArray, as_int, check_index, shown
+from bionemo.core.checks import MAX_INT, IntArray, as_int, check_index, shown
 from bionemo.core.fields import check_choice, check_size, to_int
 from bionemo.data.orders.base import OrderOver, check_order
 from bionemo.data.orders.order import Order, PlannedOrder, SampleIndex, position_of
@@ -77,7 +77,15 @@ class EpochBatchOrder(OrderOver):
         return num_epochs * self.epoch_length + int(self._positions_for(rest))
 
     def index_at(self, position: Any, /) -> SampleIndex:
-        """Return the sample at a position; unchecked: call `bionemo.data.index_at`."""
+        """Return the sample at a position; unchecked: call `bionemo.data.index_at`.
+
+        Raises:
+            IndexError: if the position in the order whose samples are dropped doesn't fit int64.
+        """
+        end = MAX_INT // self._length * self.epoch_length
+        if self.rest == "drop" and np.any(position >= end):
+            message = f"position must be below {end}, got position={shown(position)}."
+            raise IndexError(message)
         epoch, offset = divmod(as_int(position), self.epoch_length)
         inside = offset if self.rest == "next" else offset % self._samples_in(epoch)
         return self.order.index_at(epoch * self._length + inside)

@@ -1,7 +1,8 @@
 """Batches that are planned before anything is read, in stretches whose samples are read together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import accumulate, pairwise
 from time import perf_counter
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from bionemo.data.pipes.delivery import Delivery, Planned, size_of
 from bionemo.data.reading.together import announce
 
 __all__ = ["deliver", "deliver_stretch", "plan_batches", "plan_stretches", "stretch_stop"]
+
+_PLANNED: Final = 4
+"""Steps of a planned order that are looked up at once: it keeps the plans of as many windows."""
 
 
 def plan_batches(
@@ -41,26 +45,36 @@ def plan_batches(
         [[4, 3], [2]]
     """
     most = at_once
-    while (stop := (bounds := step_bounds(pipeline, start))[-1]) > start:
-        # Look up the indices of many batches at once, as many as fit a block. Begin with one batch and double, so that
-        # the first one doesn't wait for all.
-        size = stop - start
-        part = rank_positions(bounds, rank=rank, world_size=world_size)
-        count = min(most, max(BLOCK // max(len(part), 1), 1), _num_alike(pipeline, bounds))
-        most *= 2
-        index = index_at(pipeline.order, np.add.outer(size * np.arange(count), np.array(part, dtype=np.int64)))
-        for number, one in enumerate(map(_sample_index, zip(*index, strict=True))):
-            start += size
-            positions = range(part.start + number * size, part.stop + number * size)
-            yield start, positions, one
-            if start == pause:
+    while (bounds := step_bounds(pipeline, start))[-1] > start:
+        # Look up the samples of many batches at once. Begin with one batch and double, so that the first one doesn't
+        # wait for all.
+        for stop, positions, index in _look_up(pipeline, bounds, most, rank=rank, world_size=world_size):
+            yield stop, positions, _sample_index(index)
+            if stop == pause:
                 return
+        start = stop
+        most *= 2
 
 
-def _num_alike(pipeline: Pipeline[Any], bounds: Sequence[int], /) -> int:
-    """Return the number of steps that are cut like the one with some bounds, from it on: at least 1."""
-    size = bounds[-1] - bounds[0]
-    return (end_position(pipeline) - bounds[0]) // size if size and size == pipeline.batch_size else 1
+def _look_up(
+    pipeline: Pipeline[Any], bounds: Sequence[int], most: int, *, rank: int, world_size: int
+) -> Iterable[tuple[int, range, Any]]:
+    """Return where the next steps end, and a rank's positions and samples in each, for at most a number of steps."""
+    stop, size = bounds[-1], bounds[-1] - bounds[0]
+    part = rank_positions(bounds, rank=rank, world_size=world_size)
+    if size == pipeline.batch_size:  # the steps that follow are cut alike: take as many as fit a block
+        count = min(most, max(BLOCK // max(len(part), 1), 1), (end_position(pipeline) - bounds[0]) // size)
+        index = index_at(pipeline.order, np.add.outer(size * np.arange(count), np.array(part, dtype=np.int64)))
+        ahead = range(0, count * size, size)
+        alike = (range(part.start + number, part.stop + number) for number in ahead)
+        return zip(range(stop, stop + count * size, size), alike, zip(*index, strict=True), strict=True)
+    stops, parts = [stop], [part]
+    while len(stops) < min(most, _PLANNED) and (bounds := step_bounds(pipeline, stops[-1]))[-1] > stops[-1]:
+        stops.append(bounds[-1])
+        parts.append(rank_positions(bounds, rank=rank, world_size=world_size))
+    index = index_at(pipeline.order, np.concatenate([np.arange(part.start, part.stop) for part in parts]))
+    cuts = pairwise(accumulate(map(len, parts), initial=0))
+    return zip(stops, parts, ([column[first:last] for column in index] for first, last in cuts), strict=True)
 
 
 def stretch_stop(pipeline: Pipeline[Any], start: int, read_ahead: int) -> int:

@@ -175,6 +175,15 @@ def test_wrong_fields_are_refused(fields: dict, error: type[Exception], message:
         EpochBatchOrder(**{"order": BASE, "batch_size": 4} | fields)
 
 
+def test_a_position_whose_sample_lies_beyond_int64_is_refused() -> None:
+    order = EpochBatchOrder(order=EpochOrder(length=29, seed=7), batch_size=2, rest="drop")
+    end = (2**63 - 1) // 29 * 28
+    assert position_of(order, index_at(order, end - 1)) == end - 1
+    for position in (end, [0, end], 2**63 - 1):
+        with pytest.raises(IndexError, match=f"position must be below {end}"):
+            index_at(order, position)
+
+
 def test_a_sample_beyond_the_order_is_refused() -> None:
     with pytest.raises(IndexError):
         position_of(make().order, SampleIndex(source=0, epoch=3, idx=0))

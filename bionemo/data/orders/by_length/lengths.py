@@ -96,7 +96,11 @@ def lengths_of(lengths: Sequence[FrozenArray], index: SampleIndex, /) -> IntArra
         >>> lengths_of(frozen_lengths([3, 5]), index)
         array([5, 3])
     """
-    found: IntArray = np.empty(index.idx.shape, dtype=np.int64)
+    found: IntArray
+    if len(lengths) == 1:
+        found = lengths[0].array[index.idx].astype(np.int64)
+        return found
+    found = np.empty(index.idx.shape, dtype=np.int64)
     for source, part in enumerate(lengths):
         members = index.source == source
         found[members] = part.array[index.idx[members]]

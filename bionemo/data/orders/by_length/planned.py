@@ -101,7 +101,7 @@ class BinOrder(WindowOrder):
         """
         start = self.window_start(position)
         cuts = self.window_at(start).cuts
-        number = int(np.searchsorted(cuts, position - start, side="right")) - 1
+        number = int(cuts.searchsorted(position - start, side="right")) - 1
         first = number // self.bins_per_step * self.bins_per_step
         bounds: IntArray = np.maximum(start + cuts[first : first + self.bins_per_step + 1], position)
         return bounds
@@ -120,7 +120,7 @@ class BinOrder(WindowOrder):
         window = int(np.searchsorted(self._starts_and_steps(span)[0], start))
         steps = self._starts_and_steps(span, num_windows=window)[1]
         cuts = self.window_at(start).cuts
-        number = int(np.searchsorted(cuts, position - start, side="right")) - 1
+        number = int(cuts.searchsorted(position - start, side="right")) - 1
         return self._steps_before_span(span) + int(steps[window]) + number // self.bins_per_step
 
     def step_start(self, step: int, /) -> int:
