@@ -200,26 +200,30 @@ def flattening(rows: list[Any], batches: list[list[int]]) -> Iterable[Any]:
 
 
 def end_to_end(effort: Effort) -> Iterator[Measurement]:
-    """Compare the time per real token from rows in memory to masked batches."""
+    """Compare the time per real token from rows in memory to masked batches, of one bin and of several."""
     lengths = log_normal(effort.pick(20_000, 5_000))
     generator = np.random.default_rng(2)
     rows = [generator.integers(4, 24, length) for length in lengths]
-    order = make_order(lengths, 1)
-    fields: dict[str, Any] = {"sources": rows, "seed": 3, "seed_global_states": False}  # nothing draws from them
-    packed = Pipeline(order=order, collate=collate_packed, batch_transform=hide_packed, **fields)
-    padded = Pipeline(order=order.order, batch_size=32, collate=pad_token_ids, batch_transform=hide_padded, **fields)
-    bounds = [order.step_bounds(0)]
-    while bounds[-1][-1] < len(lengths):
-        bounds.append(order.step_bounds(int(bounds[-1][-1])))
-    batches = [index_at(order, range(first, stop)).idx.tolist() for first, stop in bounds]
     tokens = int(lengths.sum())
-    yield from race(
-        "rows in memory to masked batches, time per real token",
-        Call("packed: loader with mask_packed_tokens", partial(drain, partial(loader, packed)), tokens),
-        Call("our padded batches of 32", partial(drain, partial(loader, padded)), tokens, 3, is_ours=True),
-        Call("transformers DataCollatorWithFlattening", partial(drain, partial(flattening, rows, batches)), tokens, 5),
-        effort=effort,
-    )
+    fields: dict[str, Any] = {"sources": rows, "seed": 3, "seed_global_states": False}  # nothing draws from them
+    for bins in effort.pick((1, 4), (1,)):
+        order = make_order(lengths, bins)
+        packed = Pipeline(order=order, collate=collate_packed, batch_transform=hide_packed, **fields)
+        padded = Pipeline(
+            order=order.order, batch_size=32, collate=pad_token_ids, batch_transform=hide_padded, **fields
+        )
+        bounds = [order.step_bounds(0)]
+        while bounds[-1][-1] < len(lengths):
+            bounds.append(order.step_bounds(int(bounds[-1][-1])))
+        batches = [index_at(order, range(one[0], one[-1])).idx.tolist() for one in bounds]
+        theirs = partial(drain, partial(flattening, rows, batches))
+        yield from race(
+            f"rows in memory to masked batches of {bins * MAX_TOKENS:,} tokens, time per real token",
+            Call("packed: loader with mask_packed_tokens", partial(drain, partial(loader, packed)), tokens),
+            Call("our padded batches of 32", partial(drain, partial(loader, padded)), tokens, 3, is_ours=True),
+            Call("transformers DataCollatorWithFlattening", theirs, tokens, 5),
+            effort=effort,
+        )
 
 
 def growth(window: int, effort: Effort) -> Iterator[Measurement]:

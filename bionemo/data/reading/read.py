@@ -22,6 +22,9 @@ __all__ = ["describe_members", "fetch", "keys_of", "read", "read_sample"]
 _SIGNED: Final = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 """Signed dtypes as wide as the unsigned ones, for which torch has no `index_select`."""
 
+_TOGETHER: Final = frozenset({"many", "parts"})
+"""Ways to read in which `__getitems__` gives all samples of a batch."""
+
 _WHOLE: Final = frozenset({"arrow", "pandas", "polars"})
 """Formats of Hugging Face data sets in which `dataset[index]` is a frame of one row, but `__getitems__` gives dicts."""
 
@@ -129,8 +132,8 @@ def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None =
             indices = np.array(keys, dtype=np.int64)
             return _gather(dataset, indices) if way == "tensor" else _take(dataset, indices)
         keys = keys.tolist() if isinstance(keys, np.ndarray) else [as_int(key) for key in keys]
-        if keys and (way == "many" or (way == "hugging_face" and _gives_dicts(dataset))):
-            return _getitems(dataset, keys)
+        if keys and (way in _TOGETHER or (way == "hugging_face" and _gives_dicts(dataset))):
+            return _getitems(dataset, keys, way)
         rows, unread = dataset.iloc if way == "frame" else dataset, iter(keys)
         return [rows[key] for key in unread]
     except Exception as error:
@@ -140,7 +143,7 @@ def fetch(dataset: Any, keys: Any, /, *, describe: Callable[[Any], str] | None =
 
 
 @lru_cache(maxsize=256)
-def _way_to_read(kind: Any) -> Literal["tensor", "array", "many", "hugging_face", "frame", "one"]:
+def _way_to_read(kind: Any) -> Literal["tensor", "array", "many", "parts", "hugging_face", "frame", "one"]:
     """Return how samples of a type of data set are read."""
     if issubclass(kind, Tensor) and kind.__getitem__ is Tensor.__getitem__:
         return "tensor"
@@ -150,6 +153,8 @@ def _way_to_read(kind: Any) -> Literal["tensor", "array", "many", "hugging_face"
     if is_plain or issubclass(kind, np.memmap):
         return "array"
     if gives_many(kind):
+        if kind.__getitems__ in {Subset.__getitems__, StackDataset.__getitems__}:
+            return "parts"
         return "hugging_face" if any(base.__module__ == "datasets.arrow_dataset" for base in kind.__mro__) else "many"
     return "frame" if is_labelled(kind) else "one"
 
@@ -163,12 +168,12 @@ def _gives_dicts(dataset: Any) -> bool:
     return (getattr(dataset, "format", None) or {}).get("type") not in _WHOLE
 
 
-def _getitems(dataset: Any, keys: list[Any]) -> Any:
+def _getitems(dataset: Any, keys: list[Any], way: str) -> Any:
     """Return samples of a data set by its `__getitems__`."""
-    kind: Any = type(dataset)
-    if kind.__getitems__ in {Subset.__getitems__, StackDataset.__getitems__}:
+    if way == "parts":
         return _from_parts(dataset, keys)
-    if _way_to_read(kind) == "hugging_face":
+    kind: Any = type(dataset)
+    if way == "hugging_face":
         ascending, back = _sort(np.asarray(keys, dtype=np.int64))
         samples = kind.__getitems__(dataset, ascending.tolist())
         return [samples[number] for number in back.tolist()]
