@@ -49,10 +49,10 @@ def make_tokenizer() -> Any:
     return tokenizer
 
 
-def by_transformers(rows: list[Any]) -> Callable[[], Any]:
-    """Return a function that pads by transformers' collator."""
+def by_transformers() -> Callable[[list[Any]], Any]:
+    """Return a function that pads rows by transformers' collator."""
     collator = DataCollatorWithPadding(make_tokenizer())
-    return lambda: collator([{"input_ids": row} for row in rows])
+    return lambda rows: collator([{"input_ids": row} for row in rows])
 
 
 def padding(size: int, effort: Effort) -> Iterator[Measurement]:
@@ -63,7 +63,9 @@ def padding(size: int, effort: Effort) -> Iterator[Measurement]:
     upstream = peers.bionemo_pad()
     pad_sequence = partial(torch.nn.utils.rnn.pad_sequence, tensors, batch_first=True)
     others = {
-        "lists": [Call("transformers DataCollatorWithPadding", by_transformers(as_lists(arrays)), tokens, 3)],
+        "lists": [
+            Call("transformers DataCollatorWithPadding", partial(by_transformers(), as_lists(arrays)), tokens, 3)
+        ],
         "tensors": [Call("torch pad_sequence, without a mask", pad_sequence, tokens, 0.8)],
         "arrays": [],
     }

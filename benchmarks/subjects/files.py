@@ -22,12 +22,14 @@ from torch.utils.data import DataLoader
 from benchmarks import peers
 from benchmarks.measure import Call, Effort, call_of, limited, printed, race, timed
 from benchmarks.record import Measurement, spread
+from benchmarks.subjects.batches import by_transformers
 from bionemo.core.padding import pad_token_ids
 from bionemo.data import EpochOrder, Pipeline, index_at
 from bionemo.data.pipes import loader
 from bionemo.data.sources import TokenFile, Windows, letter_table, tokenize_fasta, write_tokens
 
 FOLDER = Path(__file__).parents[2] / ".cache" / "bench"
+FORMS = (("lists", "pad_token_ids"), ("NumPy arrays", "pad_token_ids"), ("lists", "transformers"))
 ROWS, BATCH, MANY, NUMBER = 100_000, 32, 10**8, 320
 RESIDUES, FIRST = b"ACDEFGHIKLMNPQRSTVWY", 4
 
@@ -85,7 +87,7 @@ def token_folder() -> Path:
     return made("tokens", lambda folder: write_tokens(folder / "rows", make_rows(), dtype=np.uint8))
 
 
-def by_datasets(datasets: Any, order: Any, form: str) -> Callable[[], Any]:
+def by_datasets(datasets: Any, order: Any, form: str, pad: Any) -> Callable[[], Any]:
     """Return a function that reads padded batches of the same rows of a Hugging Face data set."""
 
     def write(folder: Path) -> None:
@@ -95,12 +97,7 @@ def by_datasets(datasets: Any, order: Any, form: str) -> Callable[[], Any]:
     if form == "NumPy arrays":
         dataset = dataset.with_format("numpy", dtype=np.uint8)
     batches = index_at(order, range(ROWS)).idx.reshape(-1, BATCH).tolist()
-    return partial(advance, endless(lambda: (pad_token_ids(dataset[indices]["ids"]) for indices in batches)), NUMBER)
-
-
-def pad_ids(rows: list[Any]) -> Any:
-    """Return rows of MosaicML Streaming, padded."""
-    return pad_token_ids([row["ids"] for row in rows])
+    return partial(advance, endless(lambda: (pad(dataset[indices]["ids"]) for indices in batches)), NUMBER)
 
 
 def by_mosaic(streaming: Any) -> Callable[[], Any]:
@@ -113,8 +110,9 @@ def by_mosaic(streaming: Any) -> Callable[[], Any]:
 
     folder = made("mds", write)
     streaming.base.util.clean_stale_shared_memory()
+    pad = lambda rows: pad_token_ids([row["ids"] for row in rows])  # noqa: E731
     rows = streaming.StreamingDataset(local=str(folder), shuffle=True, batch_size=BATCH, shuffle_seed=1)
-    return partial(advance, endless(lambda: DataLoader(rows, batch_size=BATCH, collate_fn=pad_ids)), NUMBER)
+    return partial(advance, endless(lambda: DataLoader(rows, batch_size=BATCH, collate_fn=pad)), NUMBER)
 
 
 def write_litdata(folder: Path) -> None:
@@ -137,14 +135,16 @@ def by_litdata(litdata: Any) -> Callable[[], Any]:
 
 
 def tokens(effort: Effort) -> Iterator[Measurement]:
-    """Compare shuffled, padded batches of a token file with those of others' formats; all pad by our function."""
+    """Compare shuffled, padded batches of a token file with those of others' formats; most pad by our function."""
     rows, order = TokenFile(token_folder() / "rows"), EpochOrder(length=ROWS, seed=1)
     per = NUMBER * BATCH * float(np.mean(rows.lengths))
     read = partial(advance, iter(ours(rows, order, pad_token_ids, read_ahead=16)), NUMBER)
-    what, datasets = "rows on disk to padded batches, time per token", peers.huggingface_dataset()
+    what = "rows on disk to padded batches, time per token"
+    pads: dict[str, Any] = {"pad_token_ids": pad_token_ids, "transformers": by_transformers()}
+    tenfold = partial(call_of, peers.huggingface_dataset(), per=per, least_ratio=10)
     arrow = [
-        call_of(datasets, partial(by_datasets, order=order, form=form), f"Arrow to {form}", per=per, least_ratio=10)
-        for form in ("lists", "NumPy arrays")
+        tenfold(partial(by_datasets, order=order, form=form, pad=pads[by]), f"Arrow to {form}, padded by {by}")
+        for form, by in FORMS
     ]
     mine = Call("loader of TokenFile", read, per)
     yield from (found := race(what, mine, *arrow, effort=effort))

@@ -43,13 +43,13 @@ def read_together(sources: Sequence[Source], batches: Sequence[SampleIndex], /) 
     bounds = list(zip([0, *stops[:-1].tolist()], stops.tolist(), strict=True))
     if len(sources) == 1:
         found, back = _read_once(sources[0], index)
-        deal = _dealer(found)
+        deal = _dealer(found, back)
         return [deal(back[first:stop]) for first, stop in bounds]
     samples: list[Any] = [None] * len(index.idx)
     for number in np.unique(index.source).tolist():
         members = np.flatnonzero(index.source == number)
         found, back = _read_once(sources[number], SampleIndex(*(part[members] for part in index)))
-        for member, sample in zip(members.tolist(), _dealer(found)(back), strict=True):
+        for member, sample in zip(members.tolist(), _dealer(found, back)(back), strict=True):
             samples[member] = sample
     return [samples[first:stop] for first, stop in bounds]
 
@@ -112,13 +112,15 @@ def _read_once(source: Source, index: SampleIndex) -> tuple[Any, IntArray]:
     return fetch(source.dataset, keys_of(source, SampleIndex(*(part[chosen] for part in index)))), back
 
 
-def _dealer(found: Any) -> Callable[[IntArray], Any]:
-    """Return a function of numbers that returns those samples, each time it is called other objects."""
+def _dealer(found: Any, numbers: IntArray) -> Callable[[IntArray], Any]:
+    """Return a function that returns the samples of some of the numbers, each time it is called other objects."""
     if isinstance(found, Tensor | np.ndarray):
         return partial(fetch, found)
     if not isinstance(found, list):
         message = f"__getitems__ must return a list, a tensor or an array to be read ahead, got {type(found).__name__}."
         raise TypeError(message)
+    if len(found) == len(numbers):  # none occurs twice
+        return lambda numbers: [found[number] for number in numbers.tolist()]
     was_dealt = [False] * len(found)
 
     def deal(numbers: IntArray) -> list[Any]:

@@ -137,12 +137,9 @@ class CellRows(Indexed):
         samples: list[dict[str, Any]] = [{}] * len(indices)
         numbers, rows = self._locate(indices)
         for number, members in groups(numbers):
-            different, back = np.unique(rows[members], return_inverse=True)
-            cells = self.files[number].read_rows(different, dense=self.dense)
-            was_used = [False] * len(cells)
-            for member, at in zip(members.tolist(), back.tolist(), strict=True):
-                samples[member] = deepcopy(cells[at]) if was_used[at] else cells[at]
-                was_used[at] = True
+            cells = _read_rows(self.files[number], rows[members], dense=self.dense)
+            for member, cell in zip(members.tolist(), cells, strict=True):
+                samples[member] = cell
         for name, column in self.labels.items():
             for sample, value in zip(samples, column[indices].tolist(), strict=True):
                 sample[name] = value
@@ -150,6 +147,18 @@ class CellRows(Indexed):
 
     def __repr__(self) -> str:
         return f"CellRows({len(self):,} cells of {self.num_genes:,} genes in {len(self.files)} files)"
+
+
+def _read_rows(file: CellFile, rows: IntArray, *, dense: bool) -> list[dict[str, Any]]:
+    """Return rows of a file in any order, each read once; those that occur again are copies."""
+    if (rows[1:] > rows[:-1]).all():
+        return file.read_rows(rows, dense=dense)
+    different, back = np.unique(rows, return_inverse=True)
+    cells, was_used, samples = file.read_rows(different, dense=dense), [False] * len(different), []
+    for at in back.tolist():
+        samples.append(deepcopy(cells[at]) if was_used[at] else cells[at])
+        was_used[at] = True
+    return samples
 
 
 def _read_columns(

@@ -22,7 +22,7 @@ class MappedArray:
 
     flat: NDArray[Any]
     """The file, as elements."""
-    begins: list[int]
+    begins: IntArray
     """Where each chunk begins in it."""
     shape: tuple[int]
     dtype: np.dtype[Any]
@@ -57,7 +57,7 @@ def map_array(array: Any, path: Path, /) -> Any:
     if len(offsets) < num_chunks or len(rests) > 1:
         return array  # a chunk that was never written isn't in the file
     (rest,) = rests
-    begins = [offsets[number] // size for number in range(num_chunks)]
+    begins = np.array([offsets[number] // size for number in range(num_chunks)])
     shape = ((path.stat().st_size - rest) // size,)
     flat = np.asarray(np.memmap(path, array.dtype, "r", offset=rest, shape=shape))
     return MappedArray(flat, begins, (int(array.shape[0]),), array.dtype, (length,))
@@ -84,30 +84,31 @@ def read_ranges(array: Any, starts: IntArray, stops: IntArray, /) -> NDArray[Any
     if isinstance(array, MappedArray):
         parts = _read_map(array, firsts, lasts)
     elif type(array).__module__.startswith("h5py."):
-        parts = (array[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True))
+        parts = [array[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
     else:
-        parts = _read_chunks(array, firsts, lasts)
+        parts = list(_read_chunks(array, firsts, lasts))
     return np.concatenate([np.empty((0, *array.shape[1:]), dtype=array.dtype), *parts])
 
 
-def _read_map(array: MappedArray, starts: IntArray, stops: IntArray) -> Iterator[NDArray[Any]]:
-    """Yield views of the ranges, or of the pieces of those that go over the end of a chunk."""
-    flat, begins, (length,) = array.flat, array.begins, array.chunks
-    chunks, offsets = np.divmod(starts, length)
-    for chunk, offset, size in zip(chunks.tolist(), offsets.tolist(), (stops - starts).tolist(), strict=True):
-        if offset + size > length:
-            yield from _pieces_of(array, chunk, offset, size)
-        elif size:
-            begin = begins[chunk] + offset
-            yield flat[begin : begin + size]
+def _read_map(array: MappedArray, starts: IntArray, stops: IntArray) -> list[NDArray[Any]]:
+    """Return views of the ranges, or of the pieces of those that go over the end of a chunk."""
+    (length,) = array.chunks
+    starts, stops = _cut(starts, stops, length)
+    chunks = starts // length
+    moved = array.begins[chunks] - chunks * length
+    ends = (starts + moved).tolist(), (stops + moved).tolist()
+    return [array.flat[start:stop] for start, stop in zip(*ends, strict=True)]
 
 
-def _pieces_of(array: MappedArray, chunk: int, offset: int, size: int) -> Iterator[NDArray[Any]]:
-    """Yield the parts of a range in each of its chunks."""
-    while size > 0:
-        begin, part = array.begins[chunk] + offset, min(size, array.chunks[0] - offset)
-        yield array.flat[begin : begin + part]
-        chunk, offset, size = chunk + 1, 0, size - part
+def _cut(starts: IntArray, stops: IntArray, length: int) -> tuple[IntArray, IntArray]:
+    """Return ranges, cut at the multiples of a length, without empty ones."""
+    chunks = starts // length
+    counts = np.where(stops > starts, (stops - 1) // length - chunks + 1, 0)
+    if (counts == 1).all():
+        return starts, stops
+    number = np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)  # of each piece in its range
+    begins = (chunks.repeat(counts) + number) * length
+    return np.maximum(starts.repeat(counts), begins), np.minimum(stops.repeat(counts), begins + length)
 
 
 def _read_chunks(array: Any, starts: IntArray, stops: IntArray) -> Iterator[NDArray[Any]]:
@@ -115,21 +116,12 @@ def _read_chunks(array: Any, starts: IntArray, stops: IntArray) -> Iterator[NDAr
     length = getattr(array, "chunks", (1024,))[0]
     bytes_per_chunk = length * array.dtype.itemsize * int(np.prod(array.shape[1:]))
     most = max(_AT_ONCE // max(bytes_per_chunk, 1), 1)
-    for first, last, ranges in _runs(_pieces(starts, stops, length * most), length, most):
+    pieces = (ends.tolist() for ends in _cut(starts, stops, length * most))
+    for first, last, ranges in _runs(zip(*pieces, strict=True), length, most):
         low, high = first * length, min((last + 1) * length, array.shape[0])
         run = np.asarray(array[low:high])
         for start, stop in ranges:
             yield run[start - low : stop - low]
-
-
-def _pieces(starts: IntArray, stops: IntArray, size: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges, cut at the multiples of a size."""
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        first = start
-        while first < stop:
-            last = min((first // size + 1) * size, stop)
-            yield first, last
-            first = last
 
 
 def _runs(
