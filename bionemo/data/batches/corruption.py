@@ -53,7 +53,7 @@ class TokenRows(NamedTuple):
     of_token: Any = None
     """Number of each token's row, or -1; None for a block of rows."""
     in_row: Any = None
-    """Index of each token among the real tokens of its row; None if it is the index from the row's first cell on."""
+    """Index of each token among the real tokens of its row; None if each row begins with them."""
     starts: Any = None
     """Where each row begins on one axis, and where the last one ends; None for a block of rows."""
 
@@ -196,7 +196,7 @@ def _bits_of_pairs(mixed: IntArray, width: int) -> NDArray[np.uint32]:
 
 
 def _bits_of_runs(mixed: IntArray, starts: IntArray, width: int) -> NDArray[np.uint32]:
-    """Return `_bits_of_token` for rows one after the other, with one word per pair; 0 after the last row."""
+    """Return `_bits_of_token` for rows one after the other, as `_bits_of_pairs`; 0 after the last row."""
     sizes = starts[1:] - starts[:-1]
     pairs = (sizes + 1) >> 1
     stops = pairs.cumsum()
@@ -207,7 +207,7 @@ def _bits_of_runs(mixed: IntArray, starts: IntArray, width: int) -> NDArray[np.u
         index = np.arange(start, start + len(words[block])) - first[block]
         np.bitwise_and(fold_mixed(mixed[block], index), _BOTH_HALVES, out=words[block])
     is_used = np.ones(2 * len(words), dtype=np.bool_)
-    is_used[2 * stops[sizes & 1 == 1] - 1] = False  # a row of odd length leaves half of its last pair
+    is_used[2 * stops[sizes & 1 == 1] - 1] = False  # a row of odd length uses only half of its last word
     bits: NDArray[np.uint32] = words.view("<u4")[is_used]
     return bits if len(bits) == width else np.append(bits, np.zeros(width - len(bits), dtype=np.uint32))
 
