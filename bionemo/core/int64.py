@@ -52,6 +52,8 @@ def listed(values: Any, /, *, name: str) -> list[Any]:
         >>> listed(np.array([2, 1]), name="weights")
         [2, 1]
     """
+    if type(values) is list:
+        return list(values)
     if isinstance(values, Tensor):
         check_dense(values, name=name)
     if isinstance(values, Tensor | np.ndarray):

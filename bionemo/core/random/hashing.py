@@ -28,12 +28,10 @@ _SECOND: Final = 0x14D049BB133111EB
 Their top bits are cleared, which changes nothing modulo 2**63.
 """
 _SHIFTS: Final = (30, 27, 31)
-_ARRAY_CONSTANTS: Final = (
-    np.array(_MASK_63, np.uint64),
-    [np.array(shift, np.uint64) for shift in _SHIFTS],
-    [np.array(constant, np.uint64) for constant in (_FIRST, _SECOND)],
-)
-"""The mask, shifts and multipliers as arrays: for a short array, converting an int takes as long as using it."""
+_ARRAYS: Final = [
+    np.array(number, np.uint64) for number in (_MASK_63, _SHIFTS[0], _FIRST, _SHIFTS[1], _SECOND, _SHIFTS[2])
+]
+"""The constants as arrays: for a short array, converting an int takes as long as using it."""
 
 
 def _multiply(word: Word, constant: int) -> Word:
@@ -88,14 +86,14 @@ def _mix(word: Word) -> Word:
 def _mix_array(word: IntArray) -> IntArray:
     """Return `_mix` of an array, in few passes: NumPy's uint64 is defined to wrap around."""
     bits = word.view(np.uint64)
-    mask, shifts, constants = _ARRAY_CONSTANTS
-    shifted = np.right_shift(bits, shifts[0])
+    mask, first_shift, first, second_shift, second, third_shift = _ARRAYS
+    shifted = np.right_shift(bits, first_shift)
     mixed = np.bitwise_xor(bits, shifted)
-    for shift, constant in zip(shifts[1:], constants, strict=True):
-        np.multiply(mixed, constant, out=mixed)
-        np.bitwise_and(mixed, mask, out=mixed)
-        np.right_shift(mixed, shift, out=shifted)
-        np.bitwise_xor(mixed, shifted, out=mixed)
+    for constant, shift in ((first, second_shift), (second, third_shift)):
+        np.multiply(mixed, constant, mixed)
+        np.bitwise_and(mixed, mask, mixed)
+        np.right_shift(mixed, shift, shifted)
+        np.bitwise_xor(mixed, shifted, mixed)
     return mixed.view(np.int64)
 
 

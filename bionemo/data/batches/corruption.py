@@ -138,7 +138,7 @@ def _corrupt_arrays(ids: Tensor, mask: Tensor, rows: TokenRows, corruption: Corr
     word = fold_mixed(mixed[of_cell], index + _FATES)
     fate = word & _MASK_32
     changed = np.where(fate < corruption.mask_below, corruption.mask_id, tokens)
-    replaced = np.flatnonzero((fate >= corruption.mask_below) & (fate < corruption.replace_below))
+    (replaced,) = ((fate >= corruption.mask_below) & (fate < corruption.replace_below)).nonzero()
     changed[replaced] = _replacement(word[replaced] >> 32, corruption)
     after, labels = before.copy(), np.full(len(before), IGNORE_INDEX)
     after[cells], labels[cells] = changed, tokens

@@ -75,9 +75,10 @@ def collate_packed(
     for name, field in fields.items():
         if isinstance(field, RaggedField):
             rows[name], counts[name] = read_field(columns[name], field, name=name)
-    lengths = np.array(shared_lengths(counts), dtype=np.int64)
+    found = shared_lengths(counts)
     if bins is not None:
-        _check_planned(lengths, bins)
+        _check_planned(found, bins)
+    lengths = np.array(found, dtype=np.int64)
     multiple = check_int(divisible_by, name="divisible_by", low=1)
     check_memory(multiple * int(np.count_nonzero(lengths)), name="divisible_by", value=multiple)
     padded = lengths if multiple == 1 else -(-lengths // multiple) * multiple
@@ -125,21 +126,21 @@ def _columns(samples: list[Any], fields: Mapping[str, RaggedField | ScalarField 
     return {name: [sample[name] for sample in samples] for name in fields}
 
 
-def _check_planned(lengths: IntArray, bins: Iterable[Iterable[AnyInt]]) -> None:
+def _check_planned(lengths: list[int], bins: Iterable[Iterable[AnyInt]]) -> None:
     parts = [as_integers(part, name="bins") for part in listed(bins, name="bins")]
     if any(part.ndim != 1 for part in parts):
         message = f"bins must hold the numbers of tokens of each bin's samples, got {shown(bins)}."
         raise ValueError(message)
-    planned = np.concatenate([np.empty(0, dtype=np.int64), *parts])
-    if len(planned) == len(lengths) and (planned == lengths).all():
+    planned = [length for part in parts for length in part.tolist()]
+    if planned == lengths:
         return
     if len(planned) != len(lengths):
         message = f"bins must hold one number per sample, got {len(planned)} for {len(lengths)} samples."
         raise ValueError(message)
-    number = int((planned != lengths).argmax())
+    number = int(np.not_equal(planned, lengths).argmax())
     message = (
         f"samples must have the planned numbers of tokens, got {lengths[number]} tokens in sample {number} of the "
-        f"batch, for which {shown(int(planned[number]))} are planned. Make the order with the lengths of what is "
+        f"batch, for which {shown(planned[number])} are planned. Make the order with the lengths of what is "
         "collated; with truncate=True, crop longer samples to max_tokens."
     )
     raise ValueError(message)

@@ -1,7 +1,7 @@
 """Transforms of samples, and the seeds that they and the transforms of batches draw by."""
 
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from bionemo.core.arrays import groups
 from bionemo.core.checks import AnyInt, IntArray
 from bionemo.core.random import fold_in, make_generator
-from bionemo.core.random.hashing import fold_word
+from bionemo.core.random.hashing import fold_mixed, mix_seed
 from bionemo.data.reading.dataset import Source
 from bionemo.data.reading.read import describe_members
 
@@ -52,7 +52,12 @@ def position_seeds(seed: AnyInt, purpose: str, positions: Collection[AnyInt], /)
         numbers = np.arange(positions.start, positions.stop, positions.step)
     else:
         numbers = np.array(positions, dtype=np.int64)
-    return torch.from_numpy(fold_word(fold_in(seed, purpose), numbers))
+    return torch.from_numpy(fold_mixed(_mixed_seed(seed, purpose), numbers))
+
+
+@lru_cache(maxsize=64)
+def _mixed_seed(seed: AnyInt, purpose: str) -> int:
+    return int(mix_seed(fold_in(seed, purpose)))
 
 
 def transform_samples(
