@@ -185,6 +185,8 @@ def _check_plan(length: int, seed: int) -> Plan:
 
 def _run(kernel: Callable[..., Any], index: AnyInt | Tensor, length: AnyInt, seed: AnyInt) -> Any:
     """Check the arguments, and return the result of a kernel."""
+    if type(index) is type(length) is type(seed) is int and 0 <= index < length:  # the checks would take a tenth
+        return kernel(index, _check_plan(length, seed))
     if type(length) is not int or type(seed) is not int:  # a bool or float must not pass for a cached int
         length, seed = check_int(length, name="length", low=1, high=MAX_LENGTH), check_seed(seed)
     if isinstance(index, Tensor) and torch.compiler.is_compiling():
@@ -193,9 +195,7 @@ def _run(kernel: Callable[..., Any], index: AnyInt | Tensor, length: AnyInt, see
         return kernel(check_index(index, stop=None, name="index"), plan)
     plan = _check_plan(length, seed)
     if not isinstance(index, Tensor):
-        if type(index) is not int or not 0 <= index < length:  # calling the checks would take a tenth of the time
-            index = check_index(check_integer(index, name="index"), stop=length, name="index")
-        return kernel(index, plan)
+        return kernel(check_index(check_integer(index, name="index"), stop=length, name="index"), plan)
     return in_blocks(partial(kernel, plan=plan), check_index(index, stop=length, name="index"))
 
 
