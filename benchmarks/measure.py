@@ -29,11 +29,11 @@ SETTINGS = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "PYTHONWARNINGS": "ignore",
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**26),
 }
-"""The environment of every process that measures: one thread, no network; freed memory is kept, as in a process that
-has run for a while. Otherwise the time of a large batch would depend on what was measured before it."""
+"""The environment of every process that measures: one thread, no network; freed memory is kept as glibc does in a process
+that has freed 32 MB at once. Otherwise the time of a large batch would depend on what was measured before it."""
 
 
 @attrs.frozen

@@ -10,8 +10,8 @@ from benchmarks.table import escaped, markdown_table, missed, slower, unmeasured
 HEAD = """# Benchmarks
 
 {command} wrote this page; anyone can run it again. Each row compares this library with what one would use instead.
-One thread, and data in memory or in the page cache. Memory that is freed is kept for what follows, as in a process that
-has run for a while, by raising glibc's thresholds.
+One thread, and data in memory or in the page cache. Memory that is freed is kept for what follows, as glibc does in a
+process that has freed 32 MB at once.
 
 **How to read it.** The ratio says how many times as good as the other side's our number is: above 1x this library is
 better, below 1x the other. Rounds of both sides alternate, so that a machine that slows down for a while slows both;
