@@ -32,8 +32,8 @@ SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**26),
 }
-"""The environment of every process that measures: one thread, no network; freed memory is kept as glibc does in a process
-that has freed 32 MB at once. Otherwise the time of a large batch would depend on what was measured before it."""
+"""The environment of every process that measures: one thread, no network; freed memory is kept as glibc does in a
+process that has freed 32 MB at once. Otherwise a large batch's time would depend on what was measured before it."""
 
 
 @attrs.frozen
