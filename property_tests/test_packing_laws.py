@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -144,6 +144,15 @@ def test_unpacking_gives_back_what_was_packed(rows, divisible_by, extra, seed) -
     mask_prob=st.floats(0, 1),
     min_one=st.booleans(),
     is_longer=st.booleans(),
+)
+@example(
+    rows=[[5] * size for size in range(1, 25)],
+    seed=42,
+    divisible_by=1,
+    side="left",
+    mask_prob=0.5,
+    min_one=True,
+    is_longer=False,
 )
 def test_targets_are_those_of_a_padded_block(rows, seed, divisible_by, side, mask_prob, min_one, is_longer) -> None:
     seeds = torch.randint(2**62, (len(rows),), generator=torch.Generator().manual_seed(seed % 2**32))
