@@ -21,7 +21,7 @@ from bionemo.data.reading.together import announce
 __all__ = ["deliver", "deliver_stretch", "plan_batches", "plan_stretches", "stretch_stop"]
 
 _PLANNED: Final = 4
-"""Steps of a planned order that are looked up at once: it keeps the plans of as many windows."""
+"""Steps of a planned order that are looked up at once: the order keeps the plans of as many windows."""
 
 
 def plan_batches(
